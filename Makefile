@@ -1,0 +1,35 @@
+# Every target first makes .venv (once) with the exact versions of constraints.txt, then runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: help bench test gradflow lint clean
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+bench: $(READY) ## how fast: fused against unrolled recurrences (ARGS="--cell lstm" adds options)
+	$(BIN)/pytest bench/ --benchmark-only $(ARGS)
+
+test: $(READY) ## the tests
+	$(BIN)/pytest $(ARGS)
+
+gradflow: $(READY) ## how far back: the gradient's norm over sequence length
+	$(BIN)/python -m diagnostics.gradflow $(ARGS)
+
+lint: $(READY) ## ruff (lint and format) and mypy (strict)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## remove .venv and every cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "unrolled needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,119 @@
+"""What machine and which library versions produced a number."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+# These change from run to run on one machine: recorded, but no reason to distrust a comparison.
+VOLATILE = ("load_average", "git_commit")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Everything about a machine that moves a timing. `None` where a thing is absent."""
+
+    cpu: str
+    cores: int
+    threads: int
+    os: str
+    python: str
+    torch: str
+    onednn: str | None
+    mkl: str | None
+    cuda: str | None
+    cudnn: str | None
+    gpu: str | None
+    matmul_tf32: bool
+    cudnn_tf32: bool
+    matmul_precision: str
+    load_average: float | None
+    git_commit: str | None
+
+    @classmethod
+    def capture(cls) -> Environment:
+        """Look at this machine, now."""
+        import torch
+
+        build = torch.__config__.show()
+        cuda = torch.cuda.is_available()
+        cudnn = torch.backends.cudnn.version() if cuda else None
+        return cls(
+            cpu=_cpu_model(),
+            cores=_usable_cores(),
+            threads=torch.get_num_threads(),
+            os=f"{platform.system()} {platform.release()}",
+            python=platform.python_version(),
+            torch=torch.__version__,
+            onednn=_first_match(r"MKL-DNN v(\S+)", build),
+            mkl=_first_match(r"Math Kernel Library Version (\S+)", build),
+            cuda=torch.version.cuda if cuda else None,
+            cudnn=str(cudnn) if cudnn else None,
+            gpu=torch.cuda.get_device_name() if cuda else None,
+            matmul_tf32=torch.backends.cuda.matmul.allow_tf32,
+            cudnn_tf32=torch.backends.cudnn.allow_tf32,
+            matmul_precision=torch.get_float32_matmul_precision(),
+            load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+            git_commit=_git_commit(),
+        )
+
+    def differences(self, other: Environment) -> dict[str, tuple[Any, Any]]:
+        """The fields that make timings of the two incomparable: name -> (here, there)."""
+        here, there = asdict(self), asdict(other)
+        return {
+            name: (here[name], there[name])
+            for name in here
+            if name not in VOLATILE and here[name] != there[name]
+        }
+
+    def describe(self) -> str:
+        """One line for the foot of a table or a plot."""
+        place = self.gpu or f"{self.cpu}, {self.cores} cores"
+        return f"{place}, {self.threads} threads, torch {self.torch}, Python {self.python}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        return asdict(self)
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in ("model name", "Model"):
+                return value.strip()
+    except OSError:  # not Linux
+        pass
+    if platform.system() == "Darwin":
+        return _output_of("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
+    return platform.processor() or platform.machine()
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this file is in, with `-dirty` when it was changed since."""
+    folder = str(Path(__file__).parent)
+    return _output_of("git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+
+
+def _output_of(*command: str) -> str | None:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None
+
+
+def _first_match(pattern: str, text: str) -> str | None:
+    found = re.search(pattern, text)
+    return found[1] if found else None
