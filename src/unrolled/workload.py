@@ -161,11 +161,19 @@ class Workload:
 
     def input(self) -> torch.Tensor:
         """A standard normal input `(T, B, I)`, the same for every dtype and device."""
+        return self.random((self.seq_len, self.batch_size, self.input_size), stream=1)
+
+    def target(self) -> torch.Tensor:
+        """A standard normal target for the output, `(T, B, D * H)` with the H of the last layer."""
+        width = self.directions * self.hidden_sizes[-1]
+        return self.random((self.seq_len, self.batch_size, width), stream=2)
+
+    def random(self, shape: tuple[int, ...], stream: int) -> torch.Tensor:
+        """Standard normal values of this workload's dtype, on its device; one stream for each purpose."""
         import torch
 
         self.check_device()
-        generator = torch.Generator().manual_seed(self.seed + 1)
-        shape = (self.seq_len, self.batch_size, self.input_size)
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * stream)
         values = torch.randn(shape, generator=generator, dtype=torch.float64)
         return values.to(device=self.device, dtype=getattr(torch, self.dtype))
 

@@ -1,0 +1,214 @@
+"""The speed question as pytest-benchmark files: options, the paired `race` fixture, and what a run leaves behind.
+
+    pytest bench/ --benchmark-only
+
+torch is imported when a run starts and not before: `--help` and mistyped options answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+from pytest_benchmark.utils import load_timer
+from rich.console import Console
+
+from unrolled.environment import VOLATILE
+from unrolled.errors import UnrolledError
+from unrolled.output.progress import ProgressLine
+from unrolled.speed.grid import GRIDS
+from unrolled.speed.run import CSV_NAME, JSON_NAME
+from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, LIST_OPTIONS, Settings
+
+STARTED = perf_counter()
+SESSION = pytest.StashKey["Session"]()
+PROGRESS = pytest.StashKey[ProgressLine]()
+
+# Whoever changes one of these wants pytest-benchmark's own table; ours comes in any case.
+OWN_TABLE = {
+    "compare": [],
+    "histogram": [],
+    "cprofile": None,
+    "verbose": False,
+    "columns": None,
+    "sort": "min",
+    "group_by": "group",
+}
+
+
+def pytest_addoption(parser):
+    """The options of `LIST_OPTIONS`, and the plain ones."""
+    group = parser.getgroup("unrolled", "unrolled: fused against unrolled recurrences")
+    group.addoption("--grid", default="quick", metavar="GRID", help=f"{', '.join(GRIDS)}; default: quick")
+    for option in LIST_OPTIONS:
+        group.addoption(
+            option.flag, dest=option.dest, action="append", default=[], metavar=option.metavar, help=option.help
+        )
+    group.addoption(
+        "--budget",
+        type=float,
+        default=DEFAULT_BUDGET,
+        metavar="SECONDS",
+        help=f"timed rounds per benchmark; default: {DEFAULT_BUDGET}",
+    )
+    group.addoption("--threads", type=int, metavar="N", help="torch threads on the CPU; default: torch's own")
+    group.addoption(
+        "--out", type=Path, default=DEFAULT_OUT, metavar="FOLDER", help=f"for results; default: {DEFAULT_OUT}"
+    )
+
+
+def pytest_configure(config):
+    """A benchmark's own warnings are its author's business; one that was refused used no fixture."""
+    config.addinivalue_line("filterwarnings", "default")
+    config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
+    config.stash[PROGRESS] = ProgressLine(os.fdopen(os.dup(2), "w"))  # past pytest's capture
+
+
+def pytest_sessionstart(session):
+    """Check the request, then import torch and look at the machine."""
+    try:
+        session.config.stash[SESSION] = start_session(session.config)
+    except UnrolledError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def start_session(config):
+    """From the options of a run to its `Session`."""
+    before = perf_counter()
+    import torch
+
+    from unrolled.output.files import writable_folder
+    from unrolled.speed.session import Session
+    from unrolled.workload import check_size
+
+    imports_s = perf_counter() - before
+    threads = config.getoption("threads")
+    if threads is not None:
+        check_size("--threads", threads)
+        torch.set_num_threads(threads)
+    settings = Settings.read(
+        {option.flag: config.getoption(option.dest) for option in LIST_OPTIONS},
+        grid=config.getoption("grid"),
+        budget=config.getoption("budget"),
+        out=config.getoption("out"),
+        devices=("cpu", "cuda") if torch.cuda.is_available() else ("cpu",),
+    )
+    if not config.option.collectonly:
+        writable_folder(settings.out)
+    return Session(settings, started=STARTED, imports_s=imports_s)
+
+
+def pytest_generate_tests(metafunc):
+    """A benchmark that takes a `case` runs once for each case of the grid."""
+    if "case" in metafunc.fixturenames:
+        cases = metafunc.config.stash[SESSION].settings.cases
+        metafunc.parametrize("case", cases, ids=[case.label for case in cases])
+
+
+@pytest.fixture
+def race(benchmark, request):
+    """`race(case)`: check it, time it in pairs through pytest-benchmark, keep the result, fail where it failed."""
+    session = request.config.stash[SESSION]
+    progress = request.config.stash[PROGRESS]
+    timer = load_timer(request.config.getoption("benchmark_timer")).target
+
+    def run_pairs(pairs):
+        benchmark.pedantic(pairs.contender, setup=pairs.setup, teardown=pairs.teardown, rounds=pairs.rounds)
+        return list(benchmark.stats.stats.data) if benchmark.enabled else []
+
+    def run(case):
+        progress.show(case.label)
+        benchmark.group = f"{case.workload.label} {case.phase}"
+        result = session.race(case, run_pairs, timer, keep=benchmark.enabled)
+        progress.advance()
+        row = result.row()
+        benchmark.extra_info |= {key: row[key] for key in ("ratio", "ratio_low", "ratio_high", "verdict")}
+        if result.status != "ok":
+            pytest.fail(f"{result.status.upper()}: {result.reason}", pytrace=False)
+        return result
+
+    return run
+
+
+def pytest_runtestloop(session):
+    """Show the progress line in place of pytest's dots, where there is a terminal to show it on."""
+    config = session.config
+    benchmarks = [item for item in session.items if "race" in getattr(item, "fixturenames", ())]
+    if config.option.verbose > 0 or config.option.collectonly or not benchmarks:
+        return
+    progress = config.stash[PROGRESS]
+    progress.start(len(benchmarks))
+    if progress.live:
+        config.pluginmanager.getplugin("terminalreporter").showfspath = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report, config):
+    """No dots under a live progress line; a failure is told at the end, with its reason."""
+    if config.stash[PROGRESS].showing and report.when == "call":
+        return report.outcome, "", ""
+    return None
+
+
+def pytest_sessionfinish(session):
+    """The last result is on disk; take the line away before pytest reports."""
+    session.config.stash[PROGRESS].stop()
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
+    """The tables, two sentences, and where the files are."""
+    session = config.stash.get(SESSION, None)
+    if session is None or not session.results:
+        return
+    from unrolled.output.speed_plots import draw_speed
+    from unrolled.output.speed_tables import speed_tables
+    from unrolled.speed.summary import summary
+
+    terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, width=None if terminal else 120, highlight=False)
+    frame = session.files.run().frame()
+    terminalreporter.ensure_newline()
+    for table in speed_tables(frame, console.width):
+        console.print(table)
+        console.print()
+    console.print(summary(frame))
+    for path in draw_speed(frame, session.settings.out, session.environment.describe()):
+        console.print(f"  {path}", style="dim")
+    accounting = session.accounting()
+    session.files.note(accounting={name: round(value, 4) for name, value in accounting.items()})
+    console.print(
+        "{total_s:.0f} s in all: {timed_s:.0f} s in timed rounds, {warm_up_s:.0f} s warm-up, {imports_s:.0f} s imports, "
+        "{share_outside:.0%} outside of these; {json} and {csv} hold every result.".format(
+            **accounting, json=session.settings.out / JSON_NAME, csv=session.settings.out / CSV_NAME
+        )
+    )
+
+
+def pytest_benchmark_group_stats(config):
+    """Replace pytest-benchmark's one long table, unless an option of its own asks for it."""
+    asked = any(config.getoption(f"benchmark_{name}") != default for name, default in OWN_TABLE.items())
+    return None if asked else []
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    """Our environment goes into every saved benchmark file."""
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        machine_info["unrolled"] = steady(session.environment.to_dict())
+
+
+def pytest_benchmark_compare_machine_info(config, benchmarksession, machine_info, compared_benchmark):
+    """Name the fields in which a saved run's machine differs from this one."""
+    here = machine_info.get("unrolled", {})
+    there = compared_benchmark["machine_info"].get("unrolled", {})
+    fields = [f"{k}: {there.get(k)} -> {here.get(k)}" for k in here if here.get(k) != there.get(k)]
+    if fields:
+        benchmarksession.logger.warning(f"Compared with results of another machine or set-up: {'; '.join(fields)}")
+
+
+def steady(environment):
+    """Without the fields that change from run to run."""
+    return {name: value for name, value in environment.items() if name not in VOLATILE}

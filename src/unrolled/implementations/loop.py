@@ -1,0 +1,85 @@
+"""What every loop over time shares: layers, directions, layouts and states around a `scan` of one layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.implementations.parameters import cell_of, layer_parameters
+
+# (h,) for RNN and GRU, (h, c) for LSTM; each (B, H).
+State = tuple[Tensor, ...]
+
+
+class Loop(nn.Module):
+    """A recurrent stack with the call of `nn.RNN`, `nn.GRU` or `nn.LSTM` and the parameters of `reference`.
+
+    A member of the family defines `scan`, which runs one layer in one direction over all steps.
+    """
+
+    def __init__(self, reference: nn.RNNBase) -> None:
+        super().__init__()
+        self.cell = cell_of(reference)
+        self.reference = reference  # registered, so that the parameters are the reference's own
+        self.layers = layer_parameters(reference)
+
+    def scan(self, k: int, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run layer-and-direction `k` over `x` `(T, B, I)` from `state`; gives `(T, B, H)` and the last state."""
+        raise NotImplementedError
+
+    def forward(self, input: Tensor, hx: Tensor | State | None = None) -> tuple[Tensor, Tensor | State]:
+        """As the reference: `(out, h_n)`, for LSTM `(out, (h_n, c_n))`, batched or not."""
+        if isinstance(input, PackedSequence):
+            raise InvalidTypeError("input: expected a tensor, got a PackedSequence; pad it first")
+        batched = input.dim() == 3
+        x = self._time_first(input, batched)
+        states = self._initial_states(x, hx, batched)
+
+        directions = 2 if self.reference.bidirectional else 1
+        finals = []
+        for k in range(0, len(states), directions):
+            forward, final = self.scan(k, x, states[k])
+            finals.append(final)
+            if directions == 2:
+                backward, final = self.scan(k + 1, x.flip(0), states[k + 1])
+                finals.append(final)
+                x = torch.cat((forward, backward.flip(0)), dim=-1)
+            else:
+                x = forward
+
+        last = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+        if not batched:
+            x, last = x.squeeze(1), tuple(part.squeeze(1) for part in last)
+        elif self.reference.batch_first:
+            x = x.transpose(0, 1)
+        return x, last if self.cell == "lstm" else last[0]
+
+    def _time_first(self, input: Tensor, batched: bool) -> Tensor:
+        if input.dim() not in (2, 3) or input.shape[-1] != self.reference.input_size:
+            raise InvalidValueError(
+                f"input: expected (T, B, {self.reference.input_size}), or 2-D without a batch, "
+                f"got {tuple(input.shape)}"
+            )
+        if not batched:
+            return input.unsqueeze(1)
+        return input.transpose(0, 1) if self.reference.batch_first else input
+
+    def _initial_states(self, x: Tensor, hx: Tensor | State | None, batched: bool) -> list[State]:
+        """One state per layer and direction; zeros when none is given."""
+        parts = 2 if self.cell == "lstm" else 1
+        shape = (len(self.layers), x.shape[1], self.reference.hidden_size)
+        if hx is None:
+            zeros = x.new_zeros(shape)
+            given: State = (zeros,) * parts
+        else:
+            given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+            if not batched:
+                given = tuple(part.unsqueeze(1) for part in given)
+        if len(given) != parts or any(part.shape != shape for part in given):
+            raise InvalidValueError(
+                f"hx: expected {parts} x {shape} for {self.cell}, "
+                f"got {[tuple(part.shape) for part in given]}"
+            )
+        return list(zip(*(part.unbind(0) for part in given), strict=True))

@@ -1,0 +1,117 @@
+"""From a name such as `hoisted`, or a path such as `my_package.fast:build`, to a way of running a recurrence."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from unrolled.errors import ImplementationError, InvalidValueError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+IMPLEMENTATIONS = {
+    "fused": "unrolled.implementations.fused:build",
+    "cells": "unrolled.implementations.cells:build",
+    "hoisted": "unrolled.implementations.hoisted:build",
+    "compiled": "unrolled.implementations.compiled:build",
+}
+DEFAULT_IMPLEMENTATIONS = ("fused", "cells", "hoisted")
+
+
+Build = Callable[["nn.Module"], "nn.Module"]
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A named `build(reference) -> module`.
+
+    `uncompiled` is the `build` of the same loop without its compiler, for an implementation that compiles.
+    """
+
+    name: str
+    build: Build
+    uncompiled: Build | None = None
+
+
+def load(name: str) -> Implementation:
+    """The implementation called `name` in the registry, or the one at `package.module:build`.
+
+    Raises `InvalidValueError` for an unknown name and `ImplementationError` for a path that cannot be
+    imported or does not lead to a callable. A module whose `build` compiles also names `uncompiled`, the
+    `build` of the loop that it compiles; then the compile time is measured on its own.
+    """
+    path = IMPLEMENTATIONS.get(name, name)
+    module_name, colon, attribute = path.partition(":")
+    if not colon or not module_name or not attribute:
+        raise InvalidValueError(
+            f"implementation: expected one of {', '.join(IMPLEMENTATIONS)} or package.module:build, got {name!r}"
+        )
+    module = _import(module_name, name)
+    build = getattr(module, attribute, None)
+    if build is None:
+        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ImplementationError(
+            f"implementation {name}: {module_name} has no {attribute!r}; "
+            f"it has {', '.join(public) or 'no functions'}"
+        )
+    if not callable(build):
+        raise ImplementationError(
+            f"implementation {name}: expected a function build(reference) -> module, "
+            f"got {type(build).__name__}; name the function after the colon"
+        )
+    return Implementation(name, build, getattr(module, "uncompiled", None))
+
+
+def _import(module_name: str, name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:  # a plug-in usually lies where the command is typed
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(module_name)
+    except Exception as error:  # the plug-in's own code may raise anything while it is imported
+        raise ImplementationError(
+            f"implementation {name}: {module_name} cannot be imported "
+            f"({type(error).__name__}: {first_line(error)}); is it installed, or in the current folder?"
+        ) from error
+
+
+def implement(implementation: Implementation, reference: nn.Module) -> nn.Module:
+    """Build `implementation` for `reference`; a `Stack` is built layer by layer.
+
+    Raises `ImplementationError` when what comes back is not a module that can be called like the
+    reference: `module(input)` and `module(input, hx)`.
+    """
+    from torch import nn
+
+    from unrolled.stack import Stack
+
+    if isinstance(reference, Stack) and implementation.name != "fused":
+        return Stack([implement(implementation, layer) for layer in reference.layers])
+    module: object = implementation.build(reference)
+    if not isinstance(module, nn.Module):
+        raise ImplementationError(
+            f"implementation {implementation.name}: expected build(reference) to return an nn.Module, "
+            f"got {type(module).__name__}"
+        )
+    signature = inspect.signature(module.forward)
+    try:
+        signature.bind(None)
+        signature.bind(None, None)
+    except TypeError:
+        raise ImplementationError(
+            f"implementation {implementation.name}: expected a module called as forward(input, hx=None), "
+            f"like {type(reference).__name__}, got forward{signature}"
+        ) from None
+    return module
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for one-line reports."""
+    return next(iter(str(error).splitlines()), "no message")

@@ -1,0 +1,134 @@
+"""The tables at the end of a benchmark run: one per cell and phase, from the tidy frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from unrolled.output import text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What a row of the table is, and the short name that each axis has there.
+ROW_AXES = {
+    "num_layers": "L",
+    "batch_size": "B",
+    "seq_len": "T",
+    "input_size": "I",
+    "hidden_size": "H",
+    "bidirectional": "bi",
+}
+STYLES = {"faster": "green", "slower": "red", "same": "cyan", "unclear": "yellow"}
+_WIDE = 110  # columns of terminal from which the whole interval fits
+
+
+def speed_tables(frame: pd.DataFrame, width: int) -> list[Table]:
+    """A table per cell, phase, device and dtype; contenders that do not fit beside each other go below."""
+    tables = []
+    for (cell, phase, device, dtype), part in frame.groupby(["cell", "phase", "device", "dtype"], sort=False):
+        names = [name for name in part["implementation"].unique() if name != "fused"]
+        fitting = max(1, (width - 26) // (40 if width >= _WIDE else 27))
+        for first in range(0, max(len(names), 1), fitting):
+            title = f"{cell} · {phase} · {device} {dtype}"
+            tables.append(_table(part, names[first : first + fitting], title, wide=width >= _WIDE))
+    return tables
+
+
+def row_axes(frame: pd.DataFrame) -> list[str]:
+    """Layers and batch always, and every other axis that varies."""
+    always = ("num_layers", "batch_size")
+    return [axis for axis in ROW_AXES if axis in always or frame[axis].nunique() > 1]
+
+
+def _table(part: pd.DataFrame, names: list[str], title: str, wide: bool) -> Table:
+    axes = row_axes(part)
+    compiled = [name for name in names if part.loc[part["implementation"] == name, "compile_s"].notna().any()]
+    table = Table(title=title, title_justify="left", caption=_caption(part), caption_justify="left")
+    for axis in axes:
+        table.add_column(ROW_AXES[axis], justify="right")
+    table.add_column("fused", justify="right")
+    table.add_column("noise", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+        table.add_column("× fused" + (" (99 %)" if wide else ""), justify="right")
+        table.add_column("")
+        if name in compiled:
+            table.add_column("compile", justify="right")
+            table.add_column("pays after", justify="right")
+    for key, rows in part.groupby(axes, sort=True):
+        by_name = {row["implementation"]: row for _, row in rows.iterrows()}
+        best = _best(by_name)
+        cells = [Text(_axis_value(value)) for value in (key if isinstance(key, tuple) else (key,))]
+        cells += _fused_cells(by_name, best)
+        for name in names:
+            row = by_name.get(name)
+            cells += _contender_cells(row, best == name, wide)
+            if name in compiled:
+                cells += _compile_cells(row)
+        table.add_row(*cells)
+    return table
+
+
+def _axis_value(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _best(by_name: dict[str, Any]) -> str:
+    """The contender that is clearly faster than fused by the most, or fused."""
+    faster = {name: row["ratio"] for name, row in by_name.items() if row["verdict"] == "faster"}
+    return min(faster, key=lambda name: faster[name], default="fused")
+
+
+def _time(seconds: float, best: bool) -> Text:
+    return Text(("★ " if best else "") + text.seconds(seconds), style="bold" if best else "")
+
+
+def _fused_cells(by_name: dict[str, Any], best: str) -> list[Text]:
+    if "fused" in by_name and by_name["fused"]["rounds"] == 0:
+        return [Text(by_name["fused"]["status"].upper(), style="bold red"), Text("–")]
+    timed = [row for row in by_name.values() if row["rounds"]]
+    if not timed:
+        return [Text("–"), Text("–")]
+    row = by_name.get("fused", timed[0])
+    floor = f"±{100 * (row['noise_floor'] - 1):.1f}%"
+    return [_time(row["reference_median_s"], best == "fused"), Text(floor, style="dim")]
+
+
+def _contender_cells(row: Any, best: bool, wide: bool) -> list[Text]:
+    if row is None:
+        return [Text("")] * 3
+    if not row["rounds"]:
+        return [Text("–"), Text("–"), Text(row["status"].upper(), style="bold red")]
+    ratio, low, high = row["ratio"], row["ratio_low"], row["ratio_high"]
+    if wide:
+        interval = f"{text.significant(ratio)} ({text.significant(low)}–{text.significant(high)})"
+    else:
+        interval = f"{text.significant(ratio)} ±{100 * max(high / ratio - 1, 1 - low / ratio):.0f}%"
+    verdict = row["verdict"]
+    return [_time(row["median_s"], best), Text(interval), Text(verdict, style=STYLES[verdict])]
+
+
+def _compile_cells(row: Any) -> list[Text]:
+    if row is None or not row["compile_s"] > 0:
+        return [Text("–"), Text("–")]
+    calls = row["pays_after_calls"]
+    return [Text(text.seconds(row["compile_s"])), Text("never" if calls == float("inf") else f"{calls:.0f} calls")]
+
+
+def _caption(part: pd.DataFrame) -> str:
+    """Beside time, at the largest workload: throughput, and in training what is kept for backward."""
+    timed = part[part["rounds"] > 0]
+    if timed.empty:
+        return ""
+    size = timed["tokens_per_s"] * timed["median_s"] * timed["num_layers"]
+    largest = timed[size == size.max()]
+    row = largest.iloc[0]
+    said = [
+        f"{r['implementation']} {text.amount(r['tokens_per_s'])} tokens/s, {text.significant(r['gflops'])} GFLOP/s"
+        + (f", keeps {text.amount(r['saved_bytes'], 'B', 1024)}" if r["saved_bytes"] > 0 else "")
+        for _, r in largest.drop_duplicates("implementation").iterrows()
+    ]
+    return f"at L{row['num_layers']} B{row['batch_size']}: " + "; ".join(said)

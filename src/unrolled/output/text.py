@@ -1,0 +1,34 @@
+"""Numbers as people read them: three significant digits and a unit."""
+
+from __future__ import annotations
+
+import math
+
+
+def seconds(value: float) -> str:
+    """`590 µs`, `2.21 ms`, `1.50 s`."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if value >= 0.9995 * scale:
+            return f"{significant(value / scale)} {unit}"
+    return "–" if math.isnan(value) else f"{significant(value / 1e-9)} ns"
+
+
+def amount(value: float, unit: str = "", step: int = 1000) -> str:
+    """`12.3 k`, `4.56 M`; for bytes use step 1024: `3.20 MiB`."""
+    if math.isnan(value):
+        return "–"
+    infix = "i" if step == 1024 else ""
+    for power, prefix in ((3, "G"), (2, "M"), (1, "k" if step == 1000 else "K")):
+        if value >= 0.9995 * step**power:
+            return f"{significant(value / step**power)} {prefix}{infix}{unit}"
+    return f"{value:.0f} {unit}".strip()
+
+
+def significant(value: float) -> str:
+    """Three significant digits without an exponent: `0.987`, `9.87`, `98.7`, `987`."""
+    if math.isnan(value):
+        return "–"
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    rounded = round(value, 2 - magnitude)
+    magnitude = math.floor(math.log10(abs(rounded))) if rounded else 0  # 9.996 rounds up to 10.0
+    return f"{rounded:.{max(0, 2 - magnitude)}f}"

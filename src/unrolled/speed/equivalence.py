@@ -1,0 +1,152 @@
+"""Is it the same work? Outputs, final states and every gradient against an oracle, before any clock is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.implementations import Implementation, implement
+from unrolled.speed.explicit import explicit
+from unrolled.workload import Workload
+
+Call = Callable[..., tuple[Tensor, Any]]
+# Everything a call computes, by name: "output", "final state 0", "gradient of weight_hh_l0", ...
+Quantities = dict[str, Tensor | None]
+
+# Largest error, relative to the largest entry of the true tensor, that rounding in float64 explains.
+FLOAT64_TOLERANCE = 1e-9
+# Steps at which an implementation that compiles is checked in float64; as timed, it is checked at full length.
+COMPILED_STEPS = 6
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """The largest error found, as a share of the largest entry of the true tensor, and where it was."""
+
+    error: float
+    where: str
+    tolerance: float
+    detail: str = ""
+
+    @property
+    def equal(self) -> bool:
+        """Whether the error is one that rounding explains; NaN is not."""
+        return self.error <= self.tolerance
+
+    def __str__(self) -> str:
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"largest error {self.error:.1e} in {self.where}{detail}, allowed {self.tolerance:.0e}"
+
+
+def check_equivalence(workload: Workload, implementation: Implementation) -> Equivalence:
+    """Compare `implementation` with the explicit recurrence, in float64, at the workload's own sizes.
+
+    Twice: with a random initial state, all gradients included; and with none given, as it will be timed.
+    """
+    workload = workload.replace(dtype="float64")
+    if implementation.uncompiled is not None:  # compiling takes time in proportion to the steps
+        workload = workload.replace(seq_len=min(workload.seq_len, COMPILED_STEPS))
+    expected, expected_default = _oracle(workload)
+    reference = workload.reference()
+    module = implement(implementation, reference)
+    found = _quantities(module, reference, workload, with_state=True)
+    found_default = _quantities(module, reference, workload, with_state=False)
+    return max(
+        compare(expected, found, FLOAT64_TOLERANCE),
+        compare(expected_default, found_default, FLOAT64_TOLERANCE),
+        key=_badness,
+    )
+
+
+def compare(expected: Quantities, found: Quantities, tolerance: float) -> Equivalence:
+    """The worst of all `expected` quantities; a missing one, or one of another shape, is infinitely wrong."""
+    return max((_compare_one(n, expected[n], found.get(n), tolerance) for n in expected), key=_badness)
+
+
+def _compare_one(name: str, expected: Tensor | None, found: Tensor | None, tolerance: float) -> Equivalence:
+    if expected is None or found is None:
+        missing = "nothing came; are the reference's own parameters used?" if expected is not None else ""
+        return Equivalence(0.0 if expected is found else float("inf"), name, tolerance, missing)
+    if expected.shape != found.shape:
+        shapes = f"shape {tuple(found.shape)}, expected {tuple(expected.shape)}"
+        return Equivalence(float("inf"), name, tolerance, shapes)
+    scale = max(float(expected.abs().max()), torch.finfo(expected.dtype).tiny)
+    return Equivalence(float((found.to(expected) - expected).abs().max()) / scale, name, tolerance)
+
+
+def _badness(result: Equivalence) -> float:
+    return result.error if result.error == result.error else float("inf")
+
+
+@lru_cache(maxsize=1)  # the implementations of one workload are raced one after the other
+def _oracle(workload: Workload) -> tuple[Quantities, Quantities]:
+    reference = workload.reference()
+
+    def call(input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        return explicit(reference, input, hx)
+
+    return (
+        _quantities(call, reference, workload, with_state=True),
+        _quantities(call, reference, workload, with_state=False),
+    )
+
+
+def _quantities(call: Call, reference: nn.Module, workload: Workload, with_state: bool) -> Quantities:
+    """Outputs and final states of a call; with a given initial state, also every gradient."""
+    input = workload.input()
+    if not with_state:
+        with torch.no_grad():
+            return _named_outputs(*call(input), suffix=" without an initial state")
+    input.requires_grad_()
+    state = random_state(workload)
+    reference.zero_grad(set_to_none=True)
+    output, final = call(input, state)
+    quantities = _named_outputs(output, final)
+    torch.autograd.backward(*_cotangents(output, final))
+    quantities["gradient of input"] = input.grad
+    for k, part in enumerate(leaves(state)):
+        quantities[f"gradient of initial state {k}"] = part.grad
+    for name, parameter in reference.named_parameters():
+        quantities[f"gradient of {name}"] = parameter.grad
+    return quantities
+
+
+def _named_outputs(output: Tensor, final: Any, suffix: str = "") -> Quantities:
+    states = {f"final state {k}{suffix}": part.detach() for k, part in enumerate(leaves(final))}
+    return {f"output{suffix}": output.detach(), **states}
+
+
+def _cotangents(output: Tensor, final: Any) -> tuple[list[Tensor], list[Tensor]]:
+    """Outputs and states that can be differentiated, and a fixed random cotangent for each."""
+    tensors = [part for part in (output, *leaves(final)) if part.requires_grad]
+    generator = torch.Generator().manual_seed(7)
+    cotangents = [torch.randn(part.shape, generator=generator, dtype=torch.float64) for part in tensors]
+    return tensors, [c.to(part) for c, part in zip(cotangents, tensors, strict=True)]
+
+
+def random_state(workload: Workload) -> Any:
+    """A random initial state in the structure that the reference takes, every tensor requiring gradients."""
+
+    def state(rows: int, size: int, stream: int) -> Any:
+        shape = (rows, workload.batch_size, size)
+        h, c = (workload.random(shape, stream + k).requires_grad_() for k in (0, 1))
+        return (h, c) if workload.cell == "lstm" else h
+
+    if isinstance(workload.hidden_size, tuple):
+        sizes = enumerate(workload.hidden_sizes)
+        return tuple(state(workload.directions, size, 10 + 2 * k) for k, size in sizes)
+    return state(workload.layers * workload.directions, workload.hidden_size, 10)
+
+
+def leaves(state: Any) -> Iterator[Tensor]:
+    """The tensors of a state, however nested: `h_n`, `(h_n, c_n)`, or one of these per layer."""
+    if isinstance(state, Tensor):
+        yield state
+    elif state is not None:
+        for part in state:
+            yield from leaves(part)

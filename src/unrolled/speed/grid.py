@@ -1,0 +1,92 @@
+"""The grids: which workloads are raced when nobody asks for others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from unrolled.errors import InvalidValueError
+from unrolled.workload import CELLS, Workload, check_choice
+
+PHASES = ("forward", "training")
+Axes = Mapping[str, Sequence[Any]]
+
+_LAYERS_AND_BATCHES: Axes = {
+    "cell": ("rnn_tanh", "gru", "lstm"),
+    "num_layers": (1, 2, 4),
+    "batch_size": (1, 16, 64),
+}
+_ALL_CELLS: Axes = {"cell": CELLS, "num_layers": (1,), "batch_size": (16,)}
+# The shapes of countless tutorials: 10 words, 3 sentences, word vectors of 100.
+_WORDS: Axes = {
+    "cell": ("rnn_tanh", "gru", "lstm"),
+    "seq_len": (10,),
+    "batch_size": (3,),
+    "input_size": (100,),
+}
+
+# A grid is a union of products of axes; what an axis does not name is the default of `Workload`.
+GRIDS: dict[str, tuple[Axes, ...]] = {
+    "quick": (_LAYERS_AND_BATCHES,),
+    "full": (
+        {**_LAYERS_AND_BATCHES, "cell": CELLS},
+        {**_ALL_CELLS, "hidden_size": (32, 256, 512)},
+        {**_ALL_CELLS, "seq_len": (10, 200, 500)},
+        {**_ALL_CELLS, "num_layers": (1, 2), "bidirectional": (True,)},
+    ),
+    "paper": (
+        {**_WORDS, "num_layers": (1,), "hidden_size": (20,)},
+        {**_WORDS, "num_layers": (4,), "hidden_size": (20,)},
+        {**_WORDS, "hidden_size": ((30, 20),)},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One benchmark: a workload, a phase and the name of an implementation."""
+
+    workload: Workload
+    phase: str
+    implementation: str
+
+    @property
+    def label(self) -> str:
+        """A name to find it by: `lstm-L2-B16-T50-I64-H128-training-cells`."""
+        return f"{self.workload.label}-{self.phase}-{self.implementation}"
+
+
+def workloads(grid: str, changes: Axes) -> list[Workload]:
+    """The workloads of a grid in order, each once; `changes` replaces whole axes: `{"batch_size": (1, 256)}`.
+
+    Raises `InvalidValueError` for an unknown grid, a value out of range, or when nothing is left.
+    """
+    check_choice("grid", grid, tuple(GRIDS))
+    found: dict[Workload, None] = {}
+    for axes in GRIDS[grid]:
+        merged = {**axes, **changes}
+        for values in product(*merged.values()):
+            fields = dict(zip(merged, values, strict=True))
+            if _sizes_fit(fields, chosen="num_layers" in changes and "hidden_size" in changes):
+                found[Workload(**fields)] = None
+    if not found:
+        raise InvalidValueError(
+            f"grid: nothing is left of {grid} with {dict(changes)}; give as many --hidden sizes as --layers"
+        )
+    return list(found)
+
+
+def _sizes_fit(fields: dict[str, Any], chosen: bool) -> bool:
+    """Leave out a per-layer hidden size that meets another number of layers, unless both were chosen."""
+    sizes = fields.get("hidden_size")
+    layers = fields.get("num_layers", None)
+    return chosen or not isinstance(sizes, tuple) or layers in (None, len(sizes))
+
+
+def cases(of: Iterable[Workload], phases: Sequence[str], implementations: Sequence[str]) -> list[Case]:
+    """Every workload in every phase with every implementation; those of one workload stay together."""
+    for phase in phases:
+        check_choice("phase", phase, PHASES)
+    return [Case(w, phase, name) for w in of for phase in phases for name in implementations]

@@ -1,0 +1,180 @@
+"""A race: one implementation against the fused reference on one workload, in one phase."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+
+from unrolled.implementations import Implementation, implement, load
+from unrolled.speed.equivalence import Equivalence, check_equivalence, compare
+from unrolled.speed.memory import peak_bytes, saved_bytes
+from unrolled.speed.pairs import PairedRounds, time_pairs
+from unrolled.speed.result import Result
+from unrolled.speed.statistics import MIN_ROUNDS, paired_ratio
+from unrolled.speed.step import Step
+from unrolled.workload import Workload
+
+# Beyond this many rounds an interval hardly narrows, while the files grow.
+MAX_ROUNDS = 501
+# Share of the budget that warm-up may take, after one call of each side.
+WARM_UP_SHARE = 0.1
+# Calls of the loop that a compiler compiled, to know what compiling has to pay for.
+UNCOMPILED_CALLS = 5
+
+_FUSED = load("fused")
+RunPairs = Callable[[PairedRounds], list[float]]
+
+
+def race(
+    workload: Workload,
+    phase: str,
+    implementation: Implementation,
+    *,
+    budget: float = 0.5,
+    noise_floor: float | None = None,
+    run_pairs: RunPairs = time_pairs,
+    timer: Callable[[], float] = perf_counter,
+) -> Result:
+    """Check, warm up, then time `implementation` and the fused reference in paired rounds.
+
+    `budget` is in seconds, for the timed rounds of both sides; at least `MIN_ROUNDS` pairs are run.
+    `noise_floor` is that of the fused module raced against itself on the same workload and phase;
+    without it, that race is run first. `run_pairs` runs the rounds (pytest-benchmark, say).
+    An implementation that differs from the oracle gets status `wrong` and no time.
+    """
+    spent: dict[str, float] = {}
+    facts: dict[str, Any] = {
+        "workload": workload,
+        "phase": phase,
+        "implementation": implementation.name,
+        "threads": torch.get_num_threads(),
+        "spent_s": spent,
+    }
+    if noise_floor is None and implementation.name != "fused":
+        noise_floor = race(workload, phase, _FUSED, budget=budget, timer=timer).noise_floor
+
+    with _spending(spent, "check"):
+        found = check_equivalence(workload, implementation)
+    facts |= {"equivalence_error": found.error, "equivalence_where": found.where}
+    if not found.equal:
+        return Result(**facts, status="wrong", reason=f"in float64: {found}")
+
+    reference = workload.reference()
+    fused = Step(reference, workload, phase)
+    with _compiler_starting_cold(implementation), _spending(spent, "warm_up"):
+        contender = Step(implement(implementation, reference), workload, phase)
+        first_call_s = _seconds_of(contender)
+        fused()
+    with _spending(spent, "check"):
+        found = _check_as_timed(fused, contender, reference)
+    if not found.equal:
+        return Result(**facts, status="wrong", reason=f"in {workload.dtype}: {found}")
+    with _spending(spent, "warm_up"):
+        pair_s = _warm_up(fused, contender, seconds=WARM_UP_SHARE * budget)
+
+    rounds = min(max(MIN_ROUNDS, int(budget / pair_s)), MAX_ROUNDS) | 1  # odd, so that the median is a round
+    pairs = PairedRounds(fused, contender, rounds, seed=workload.seed, timer=timer)
+    with _without_garbage_collection():
+        seconds = run_pairs(pairs)
+    if not seconds:  # benchmarking is disabled: checked and run once, but there is nothing to report
+        return Result(**facts)
+    if implementation.name == "fused":
+        noise_floor = paired_ratio(seconds, pairs.reference_seconds).noise_floor
+    if implementation.uncompiled is not None:
+        facts["compile_s"] = first_call_s - median(seconds)
+        facts["uncompiled_s"] = _uncompiled_seconds(implementation, reference, workload, phase)
+    with _spending(spent, "memory"):
+        facts |= _memory(contender, reference)
+    return Result(
+        **facts,
+        noise_floor=noise_floor,
+        seconds=tuple(seconds),
+        reference_seconds=tuple(pairs.reference_seconds),
+        reference_first=tuple(pairs.reference_first),
+        event_seconds=tuple(contender.event_seconds),
+        reference_event_seconds=tuple(fused.event_seconds),
+    )
+
+
+def _check_as_timed(fused: Step, contender: Step, reference: nn.Module) -> Equivalence:
+    """The very modules that will be timed, in their own dtype: do they agree as far as it can tell?"""
+    expected = fused.quantities(reference)
+    # Gradients live in the shared parameters: keep these before the contender writes its own.
+    tolerance = 4 * torch.finfo(fused.input.dtype).eps ** 0.5
+    return compare(expected, contender.quantities(reference), tolerance)
+
+
+def _warm_up(fused: Step, contender: Step, seconds: float) -> float:
+    """Call both in turn for about `seconds`, at least once each; gives the seconds of the last pair."""
+    deadline = perf_counter() + seconds
+    while True:
+        pair_s = _seconds_of(fused) + _seconds_of(contender)
+        if perf_counter() >= deadline:
+            return pair_s
+
+
+def _seconds_of(step: Step) -> float:
+    step.reset()
+    start = perf_counter()
+    step()
+    return perf_counter() - start
+
+
+def _uncompiled_seconds(
+    implementation: Implementation, reference: nn.Module, workload: Workload, phase: str
+) -> float:
+    loop = Implementation(f"{implementation.name} without its compiler", implementation.uncompiled)
+    step = Step(implement(loop, reference), workload, phase)
+    return median(_seconds_of(step) for _ in range(1 + UNCOMPILED_CALLS))
+
+
+def _memory(contender: Step, reference: nn.Module) -> dict[str, int | None]:
+    contender.reset()
+    owned = [contender.input, contender.target, *reference.parameters()]
+    saved = saved_bytes(contender.loss, owned) if contender.phase == "training" else 0
+    contender.reset()
+    peak = peak_bytes(contender) if contender.input.is_cuda else None
+    contender.reset()
+    return {"saved_bytes": saved, "peak_bytes": peak}
+
+
+@contextmanager
+def _spending(spent: dict[str, float], what: str) -> Iterator[None]:
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        spent[what] = spent.get(what, 0.0) + perf_counter() - start
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """A collection in the middle of a round would be charged to whoever runs then."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _compiler_starting_cold(implementation: Implementation) -> Iterator[None]:
+    """For an implementation that compiles: nothing compiled before, in memory or on disk, is used."""
+    if implementation.uncompiled is None:
+        yield
+        return
+    torch.compiler.reset()
+    with warnings.catch_warnings(), torch.compiler.config.patch(force_disable_caches=True):
+        warnings.filterwarnings("ignore", message=".*force_disable_caches")
+        yield

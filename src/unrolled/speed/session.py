@@ -1,0 +1,100 @@
+"""A benchmark session: races the cases one by one, keeps what they gave, and accounts for the time."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import perf_counter
+
+import torch
+
+from unrolled.environment import Environment
+from unrolled.implementations.registry import first_line
+from unrolled.speed.grid import Case
+from unrolled.speed.memory import is_out_of_memory
+from unrolled.speed.race import RunPairs, race, time_pairs
+from unrolled.speed.result import Result
+from unrolled.speed.run import RunFiles
+from unrolled.speed.settings import Settings
+
+
+@dataclass
+class Session:
+    """The state of a run; `started` and `imports_s` are seconds of `perf_counter` that the caller knows."""
+
+    settings: Settings
+    started: float = field(default_factory=perf_counter)
+    imports_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.environment = Environment.capture()
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.files = RunFiles(self.settings.out, self.environment, now)
+        gc.collect()
+        gc.freeze()  # what is imported by now need not be looked through before every race
+
+    @property
+    def results(self) -> list[Result]:
+        """All results so far, in order."""
+        return self.files.results
+
+    def race(
+        self,
+        case: Case,
+        run_pairs: RunPairs = time_pairs,
+        timer: Callable[[], float] = perf_counter,
+        keep: bool = True,
+    ) -> Result:
+        """Race a case and keep the result on disk. A contender that fails gives a result that says why.
+
+        `keep=False` checks and runs the case without recording it.
+        """
+        try:
+            result = race(
+                case.workload,
+                case.phase,
+                self.settings.implementations[case.implementation],
+                budget=self.settings.budget,
+                noise_floor=self._noise_floor(case) if keep else 1.0,
+                run_pairs=run_pairs,
+                timer=timer,
+            )
+        except Exception as error:  # a contender is anybody's code; the other cases go on
+            result = Result(
+                workload=case.workload,
+                phase=case.phase,
+                implementation=case.implementation,
+                threads=torch.get_num_threads(),
+                status="out of memory" if is_out_of_memory(error) else "failed",
+                reason=f"{type(error).__name__}: {first_line(error)}",
+            )
+        if keep:
+            self.files.add(result)
+        return result
+
+    def _noise_floor(self, case: Case) -> float | None:
+        """What fused against itself showed on this workload and phase, if that was raced already."""
+        for result in self.results:
+            same = (result.workload, result.phase) == (case.workload, case.phase)
+            if same and result.implementation == "fused" and result.timed:
+                return result.noise_floor
+        return None
+
+    def accounting(self) -> dict[str, float]:
+        """Seconds of the run: in all, in timed rounds, in warm-up, in imports, and the share outside of these."""
+        total = perf_counter() - self.started
+        timed = math.fsum(s for r in self.results for s in (*r.seconds, *r.reference_seconds))
+        warm_up = math.fsum(r.spent_s.get("warm_up", 0.0) for r in self.results)
+        checks = math.fsum(r.spent_s.get("check", 0.0) for r in self.results)
+        outside = total - timed - warm_up - self.imports_s
+        return {
+            "total_s": total,
+            "timed_s": timed,
+            "warm_up_s": warm_up,
+            "imports_s": self.imports_s,
+            "checks_s": checks,
+            "share_outside": outside / total,
+        }

@@ -1,0 +1,149 @@
+"""What a benchmark run was asked for: the options, declared once, and what they mean together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unrolled.errors import ImplementationError, InvalidValueError
+from unrolled.implementations import DEFAULT_IMPLEMENTATIONS, IMPLEMENTATIONS, Implementation, implement, load
+from unrolled.speed.grid import PHASES, Case, cases, workloads
+from unrolled.workload import CELLS, DTYPES, Workload
+
+# Seconds of timed rounds per benchmark, unless asked: the default grid then takes about two minutes.
+DEFAULT_BUDGET = 0.4
+DEFAULT_OUT = Path("results/bench")
+
+
+@dataclass(frozen=True)
+class Option:
+    """A command-line option that takes a list: repeated, or with commas."""
+
+    flag: str
+    parse: Callable[[str, str], Any]
+    metavar: str
+    help: str
+    field: str | None = None  # of Workload, where the option replaces an axis of the grid
+
+    @property
+    def dest(self) -> str:
+        """Its name among the parsed options."""
+        return "unrolled_" + self.flag.removeprefix("--").replace("-", "_")
+
+    def values(self, texts: Sequence[str]) -> tuple[Any, ...]:
+        """The parsed values of all occurrences, in order, each once."""
+        words = [word.strip() for text in texts for word in text.split(",")]
+        return tuple(dict.fromkeys(self.parse(self.flag, word) for word in words))
+
+
+def _word(flag: str, text: str) -> str:
+    if not text:
+        raise InvalidValueError(f"{flag}: expected a name, got nothing")
+    return text
+
+
+def _integer(flag: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidValueError(f"{flag}: expected an integer of at least 1, got {text!r}") from None
+
+
+def _sizes(flag: str, text: str) -> int | tuple[int, ...]:
+    sizes = tuple(_integer(flag, part) for part in text.split("+"))
+    return sizes if len(sizes) > 1 else sizes[0]
+
+
+def _yes_or_no(flag: str, text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise InvalidValueError(f"{flag}: expected yes or no, got {text!r}")
+    return text == "yes"
+
+
+LIST_OPTIONS = (
+    Option("--cell", _word, "CELL", f"cells: {', '.join(CELLS)}", "cell"),
+    Option("--layers", _integer, "N", "numbers of layers", "num_layers"),
+    Option("--batch", _integer, "N", "batch sizes", "batch_size"),
+    Option("--length", _integer, "N", "sequence lengths T", "seq_len"),
+    Option("--hidden", _sizes, "N", "hidden sizes; 30+20 for two layers of 30 and 20", "hidden_size"),
+    Option("--input", _integer, "N", "input sizes", "input_size"),
+    Option("--bidirectional", _yes_or_no, "yes|no", "run each layer both ways", "bidirectional"),
+    Option("--dtype", _word, "DTYPE", f"dtypes: {', '.join(DTYPES)}", "dtype"),
+    Option("--device", _word, "DEVICE", "cpu, cuda or cuda:N; default: cpu, and cuda where there is one", "device"),
+    Option("--phase", _word, "PHASE", f"phases: {', '.join(PHASES)}"),
+    Option(
+        "--implementation",
+        _word,
+        "NAME",
+        f"contenders in place of {', '.join(DEFAULT_IMPLEMENTATIONS[1:])}: {', '.join(IMPLEMENTATIONS)}, "
+        "or your own as package.module:build; fused is always among them",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A checked request: which cases to race, for how long, and where the results go."""
+
+    cases: tuple[Case, ...]
+    implementations: Mapping[str, Implementation]
+    budget: float
+    out: Path
+
+    @classmethod
+    def read(
+        cls, lists: Mapping[str, Sequence[str]], grid: str, budget: float, out: Path, devices: Sequence[str]
+    ) -> Settings:
+        """From the texts of `LIST_OPTIONS` by flag, and the plain options.
+
+        `devices` are those raced when none is asked for. Raises an `UnrolledError` for whatever cannot be run.
+        """
+        if not (math.isfinite(budget) and budget > 0):
+            raise InvalidValueError(f"--budget: expected seconds above 0, got {budget}")
+        given = {option.flag: option.values(lists[option.flag]) for option in LIST_OPTIONS if lists.get(option.flag)}
+        changes: dict[str, Sequence[Any]] = {"device": tuple(devices)}
+        changes |= {o.field: given[o.flag] for o in LIST_OPTIONS if o.field and o.flag in given}
+        of = workloads(grid, changes)
+        for device in dict.fromkeys(workload.device for workload in of):
+            Workload(device=device).check_device()
+        names = dict.fromkeys(("fused", *given.get("--implementation", DEFAULT_IMPLEMENTATIONS)))
+        implementations = {name: load(name) for name in names}
+        for name, implementation in implementations.items():
+            if name not in IMPLEMENTATIONS:
+                check_plugin(implementation, tuple(dict.fromkeys(workload.cell for workload in of)))
+        chosen = cases(of, given.get("--phase", PHASES), tuple(implementations))
+        return cls(tuple(chosen), implementations, budget, out)
+
+
+def check_plugin(implementation: Implementation, cells: Sequence[str]) -> None:
+    """Build and call a plug-in once at a tiny size, so that a mistake is told before the run and not during it.
+
+    A plug-in may serve some cells only: where `build` refuses others, their benchmarks will say so.
+    Raises `ImplementationError` when it serves none, or what it builds cannot stand in for the reference.
+    """
+    refusals = []
+    for cell in cells:
+        workload = Workload(cell=cell, input_size=3, hidden_size=4, batch_size=2, seq_len=3)
+        try:
+            module = implement(implementation, workload.reference())
+            result: object = module(workload.input())
+        except ImplementationError:
+            raise
+        except Exception as error:  # the plug-in's own code may raise anything
+            refusals.append(f"{cell}: {type(error).__name__}: {error}".splitlines()[0])
+            continue
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise ImplementationError(
+                f"implementation {implementation.name}: expected a module that returns (output, state), "
+                f"got {type(result).__name__}"
+            )
+    if len(refusals) == len(cells):
+        raise ImplementationError(
+            f"implementation {implementation.name}: expected build(reference) to give a module that runs, "
+            f"but it raised for every cell ({'; '.join(refusals)})"
+        )
+
+

@@ -1,0 +1,77 @@
+"""One timed call: a forward pass, or a forward pass, loss and backward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unrolled.speed.grid import PHASES
+from unrolled.workload import Workload, check_choice
+
+
+class Step:
+    """Calling it runs `module` once in the given phase, to the end (CUDA is synchronised).
+
+    `forward`: inference, under `torch.inference_mode`. `training`: forward, mean squared error against a
+    fixed random target, backward to all parameters and to the input, as in the middle of a network.
+    `reset()` belongs between two calls and outside the clock: it sets all gradients to None.
+    """
+
+    def __init__(self, module: nn.Module, workload: Workload, phase: str) -> None:
+        check_choice("phase", phase, PHASES)
+        self.module = module.train(phase == "training")
+        self.phase = phase
+        self.input = workload.input().requires_grad_(phase == "training")
+        self.target = workload.target()
+        self.event_seconds: list[float] = []
+        self._events: Any = None
+        if self.input.is_cuda:
+            self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+
+    def __call__(self) -> None:
+        """Run once."""
+        if self._events is None:
+            self._run()
+            return
+        start, end = self._events
+        start.record()
+        self._run()
+        end.record()
+        torch.cuda.synchronize()
+
+    def _run(self) -> None:
+        if self.phase == "forward":
+            with torch.inference_mode():
+                self.module(self.input)
+        else:
+            self.loss().backward()  # type: ignore[no-untyped-call]
+
+    def loss(self) -> Tensor:
+        """The forward pass and the loss, with the graph for backward."""
+        return F.mse_loss(self.module(self.input)[0], self.target)
+
+    def reset(self) -> None:
+        """Forget the last call: gradients back to None."""
+        self.input.grad = None
+        for parameter in self.module.parameters():
+            parameter.grad = None
+
+    def note_event(self) -> None:
+        """Keep the time between the two CUDA events of the last call; nothing on the CPU."""
+        if self._events is not None:
+            start, end = self._events
+            self.event_seconds.append(start.elapsed_time(end) / 1e3)
+
+    def quantities(self, reference: nn.Module) -> dict[str, Tensor | None]:
+        """Output and, in training, all gradients of one call, under the names of the reference's parameters."""
+        self.reset()
+        if self.phase == "forward":
+            with torch.inference_mode():
+                return {"output": self.module(self.input)[0]}
+        output = self.module(self.input)[0]
+        F.mse_loss(output, self.target).backward()  # type: ignore[no-untyped-call]
+        gradients = {f"gradient of {name}": p.grad for name, p in reference.named_parameters()}
+        return {"output": output.detach(), "gradient of input": self.input.grad, **gradients}

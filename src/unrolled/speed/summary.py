@@ -1,0 +1,56 @@
+"""A run in two sentences, from the tidy frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def summary(frame: pd.DataFrame) -> str:
+    """How each contender compares with fused over the whole run, then what the noise was and what is open."""
+    timed = frame[frame["rounds"] > 0]
+    contenders = timed[timed["implementation"] != "fused"]
+    if timed.empty:
+        return "Nothing was timed."
+    return f"{_first_sentence(contenders)} {_second_sentence(timed)}{_failures(frame)}"
+
+
+def _first_sentence(contenders: pd.DataFrame) -> str:
+    if contenders.empty:
+        return "Only the fused modules were timed, against themselves."
+    said = []
+    for name, rows in contenders.groupby("implementation", sort=False):
+        counts = rows["verdict"].value_counts()
+        geometric_mean = float(np.exp(np.log(rows["ratio"]).mean()))
+        said.append(
+            f"{name} takes {geometric_mean:.2f} times as long as the fused module (geometric mean over "
+            f"{len(rows)} workloads, {rows['ratio'].min():.2f} to {rows['ratio'].max():.2f}; "
+            f"slower in {counts.get('slower', 0)}, faster in {counts.get('faster', 0)})"
+        )
+    sentence = ", ".join(said)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def _second_sentence(timed: pd.DataFrame) -> str:
+    floor = 100 * (timed["noise_floor"].median() - 1)
+    undecided = int(timed["verdict"].eq("unclear").sum())
+    return (
+        f"Fused against itself stayed within ±{floor:.1f} % in the median workload, and {undecided} of "
+        f"{len(timed)} comparisons are unclear at this noise"
+        + ("; a larger --budget decides more of them." if undecided else ".")
+    )
+
+
+def _failures(frame: pd.DataFrame) -> str:
+    failed = frame[frame["rounds"] == 0]
+    if failed.empty:
+        return ""
+    first = failed.iloc[0]
+    return (
+        f" {len(failed)} got no time, among them {first['implementation']} on {first['cell']} "
+        f"L{first['num_layers']} B{first['batch_size']} {first['phase']} ({first['verdict']}: {first['reason']})."
+    )
