@@ -1,4 +1,4 @@
-"""The speed question as pytest-benchmark files: options, the paired `race` fixture, and what a run leaves behind.
+"""The speed question as pytest-benchmark files: options, the paired `race` fixture, what a run leaves behind.
 
     pytest bench/ --benchmark-only
 
@@ -45,7 +45,12 @@ def pytest_addoption(parser):
     group.addoption("--grid", default="quick", metavar="GRID", help=f"{', '.join(GRIDS)}; default: quick")
     for option in LIST_OPTIONS:
         group.addoption(
-            option.flag, dest=option.dest, action="append", default=[], metavar=option.metavar, help=option.help
+            option.flag,
+            dest=option.dest,
+            action="append",
+            default=[],
+            metavar=option.metavar,
+            help=option.help,
         )
     group.addoption(
         "--budget",
@@ -56,7 +61,11 @@ def pytest_addoption(parser):
     )
     group.addoption("--threads", type=int, metavar="N", help="torch threads on the CPU; default: torch's own")
     group.addoption(
-        "--out", type=Path, default=DEFAULT_OUT, metavar="FOLDER", help=f"for results; default: {DEFAULT_OUT}"
+        "--out",
+        type=Path,
+        default=DEFAULT_OUT,
+        metavar="FOLDER",
+        help=f"for results; default: {DEFAULT_OUT}",
     )
 
 
@@ -110,7 +119,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def race(benchmark, request):
-    """`race(case)`: check it, time it in pairs through pytest-benchmark, keep the result, fail where it failed."""
+    """`race(case)`: check, time in pairs through pytest-benchmark, keep the result, fail where it failed."""
     session = request.config.stash[SESSION]
     progress = request.config.stash[PROGRESS]
     timer = load_timer(request.config.getoption("benchmark_timer")).target
@@ -179,12 +188,11 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
         console.print(f"  {path}", style="dim")
     accounting = session.accounting()
     session.files.note(accounting={name: round(value, 4) for name, value in accounting.items()})
-    console.print(
-        "{total_s:.0f} s in all: {timed_s:.0f} s in timed rounds, {warm_up_s:.0f} s warm-up, {imports_s:.0f} s imports, "
-        "{share_outside:.0%} outside of these; {json} and {csv} hold every result.".format(
-            **accounting, json=session.settings.out / JSON_NAME, csv=session.settings.out / CSV_NAME
-        )
+    spent = (
+        "{total_s:.0f} s: {timed_s:.0f} s timed rounds, {warm_up_s:.0f} s warm-up, {imports_s:.0f} s imports"
     )
+    console.print(spent.format(**accounting) + f", {accounting['share_outside']:.0%} outside of these")
+    console.print(f"every result: {session.settings.out / JSON_NAME} and {session.settings.out / CSV_NAME}")
 
 
 def pytest_benchmark_group_stats(config):
@@ -206,7 +214,9 @@ def pytest_benchmark_compare_machine_info(config, benchmarksession, machine_info
     there = compared_benchmark["machine_info"].get("unrolled", {})
     fields = [f"{k}: {there.get(k)} -> {here.get(k)}" for k in here if here.get(k) != there.get(k)]
     if fields:
-        benchmarksession.logger.warning(f"Compared with results of another machine or set-up: {'; '.join(fields)}")
+        benchmarksession.logger.warning(
+            f"Compared with results of another machine or set-up: {'; '.join(fields)}"
+        )
 
 
 def steady(environment):

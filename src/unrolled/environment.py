@@ -42,7 +42,7 @@ class Environment:
 
         build = torch.__config__.show()
         cuda = torch.cuda.is_available()
-        cudnn = torch.backends.cudnn.version() if cuda else None
+        cudnn = torch.backends.cudnn.version() if cuda else None  # type: ignore[no-untyped-call]
         return cls(
             cpu=_cpu_model(),
             cores=_usable_cores(),

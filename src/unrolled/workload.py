@@ -157,7 +157,8 @@ class Workload:
         }
         if self.cell.startswith("rnn"):
             return nn.RNN(input_size, hidden_size, nonlinearity=self.cell.removeprefix("rnn_"), **options)
-        return {"gru": nn.GRU, "lstm": nn.LSTM}[self.cell](input_size, hidden_size, **options)
+        fused = nn.GRU if self.cell == "gru" else nn.LSTM
+        return fused(input_size, hidden_size, **options)
 
     def input(self) -> torch.Tensor:
         """A standard normal input `(T, B, I)`, the same for every dtype and device."""

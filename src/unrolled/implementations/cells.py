@@ -44,8 +44,8 @@ def _cell(kind: str, parameters: LayerParameters) -> nn.Module:
         cell = nn.RNNCell(input_size, hidden_size, bias, nonlinearity=nonlinearity, device="meta")
     else:
         cell = {"gru": nn.GRUCell, "lstm": nn.LSTMCell}[kind](input_size, hidden_size, bias, device="meta")
-    cell.weight_ih, cell.weight_hh = parameters.weight_ih, parameters.weight_hh
-    cell.bias_ih, cell.bias_hh = parameters.bias_ih, parameters.bias_hh
+    for name, parameter in vars(parameters).items():
+        setattr(cell, name, parameter)
     return cell
 
 

@@ -43,11 +43,11 @@ def gru(projected: Tensor, state: State, weight: Tensor, bias: Tensor | None) ->
     """`n_t = tanh(p_n + r_t * (W_n h_{t-1} + b_n))`, `h_t = n_t + z_t * (h_{t-1} - n_t)`."""
     (h,) = state
     hidden_size = h.shape[-1]
-    sizes = (2 * hidden_size, hidden_size)
+    sizes = [2 * hidden_size, hidden_size]
     outputs = []
     for p_t in projected:
-        p_rz, p_n = p_t.split(sizes, dim=-1)
-        q_rz, q_n = F.linear(h, weight, bias).split(sizes, dim=-1)
+        p_rz, p_n = torch.split(p_t, sizes, dim=-1)
+        q_rz, q_n = torch.split(F.linear(h, weight, bias), sizes, dim=-1)
         r, z = torch.sigmoid(p_rz + q_rz).chunk(2, dim=-1)
         n = torch.tanh(torch.addcmul(p_n, r, q_n))
         h = torch.lerp(n, h, z)
@@ -85,7 +85,7 @@ class Hoisted(Loop):
     def scan(self, k: int, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Project all of `x` `(T, B, I)` to `(T, B, G * H)`, then run the recurrence over it."""
         layer = self.layers[k]
-        bias = layer.bias_ih
+        bias: Tensor | None = layer.bias_ih
         if layer.bias_hh is not None and bias is not None and self.cell != "gru":
             bias = bias + layer.bias_hh  # in a GRU the reset gate scales b_n, so b_hh stays inside
         projected = F.linear(x, layer.weight_ih, bias)

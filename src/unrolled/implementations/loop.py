@@ -26,7 +26,7 @@ class Loop(nn.Module):
         self.layers = layer_parameters(reference)
 
     def scan(self, k: int, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run layer-and-direction `k` over `x` `(T, B, I)` from `state`; gives `(T, B, H)` and the last state."""
+        """Run layer-and-direction `k` over `x` `(T, B, I)`; gives its outputs `(T, B, H)` and last state."""
         raise NotImplementedError
 
     def forward(self, input: Tensor, hx: Tensor | State | None = None) -> tuple[Tensor, Tensor | State]:
@@ -79,7 +79,6 @@ class Loop(nn.Module):
                 given = tuple(part.unsqueeze(1) for part in given)
         if len(given) != parts or any(part.shape != shape for part in given):
             raise InvalidValueError(
-                f"hx: expected {parts} x {shape} for {self.cell}, "
-                f"got {[tuple(part.shape) for part in given]}"
+                f"hx: expected {parts} x {shape} for {self.cell}, got {[tuple(part.shape) for part in given]}"
             )
         return list(zip(*(part.unbind(0) for part in given), strict=True))

@@ -8,6 +8,8 @@ from torch import nn
 
 from unrolled.errors import ImplementationError
 
+_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
 
 @dataclass(frozen=True)
 class LayerParameters:
@@ -23,18 +25,13 @@ class LayerParameters:
 
 
 def layer_parameters(reference: nn.RNNBase) -> list[LayerParameters]:
-    """One entry per layer and direction, in the order of the initial state: layer 0 forward, layer 0 backward, ...
+    """One entry per layer and direction, ordered as the initial state: layer 0 forward, layer 0 backward, ...
 
     The entries are the reference's own parameters, not copies.
     """
     suffixes = ("", "_reverse") if reference.bidirectional else ("",)
     return [
-        LayerParameters(
-            *(
-                getattr(reference, f"{name}_l{layer}{suffix}", None)
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            )
-        )
+        LayerParameters(*(getattr(reference, f"{name}_l{layer}{suffix}", None) for name in _NAMES))  # type: ignore[arg-type]
         for layer in range(reference.num_layers)
         for suffix in suffixes
     ]

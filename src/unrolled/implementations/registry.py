@@ -1,4 +1,4 @@
-"""From a name such as `hoisted`, or a path such as `my_package.fast:build`, to a way of running a recurrence."""
+"""From a name such as `hoisted`, or a path such as `my_package.fast:build`, to an implementation."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def load(name: str) -> Implementation:
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:
         raise InvalidValueError(
-            f"implementation: expected one of {', '.join(IMPLEMENTATIONS)} or package.module:build, got {name!r}"
+            f"implementation: expected {', '.join(IMPLEMENTATIONS)} or package.module:build, got {name!r}"
         )
     module = _import(module_name, name)
     build = getattr(module, attribute, None)

@@ -39,7 +39,7 @@ def writable_folder(path: Path) -> Path:
             pass
     except OSError as error:
         raise InvalidValueError(
-            f"out: expected a folder that can be written, got {path} ({error.strerror}); choose another with --out"
+            f"out: expected a folder that can be written, got {path} ({error.strerror}); choose another"
         ) from error
     return path
 
@@ -75,7 +75,9 @@ def read_records(path: Path, format: str, version: int) -> tuple[dict[str, Any],
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ResultFileError(f"results: {path} cannot be read ({error.strerror}); name a results folder") from error
+        raise ResultFileError(
+            f"results: {path} cannot be read ({error.strerror}); name a results folder"
+        ) from error
     except ValueError as error:
         raise ResultFileError(f"results: expected JSON in {path}, got something else ({error})") from error
     if not isinstance(content, dict) or content.get("format") != format:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from unrolled.output.speed_tables import ROW_AXES, row_axes
 from unrolled.output.style import COLOURS, DASHES, MARKERS, house_style, save
@@ -26,7 +26,9 @@ def draw_speed(frame: pd.DataFrame, folder: Path, foot: str) -> list[Path]:
         suffix = device if len(groups) == 1 else f"{device}-{dtype}".replace(":", "")
         paths += save(ratio_figure(part, f"{device} {dtype} · {foot}"), folder, f"ratio-{suffix}")
         for phase, rows in part.groupby("phase", sort=False):
-            paths += save(time_figure(rows, f"{phase} · {device} {dtype} · {foot}"), folder, f"time-{phase}-{suffix}")
+            paths += save(
+                time_figure(rows, f"{phase} · {device} {dtype} · {foot}"), folder, f"time-{phase}-{suffix}"
+            )
     return paths
 
 
@@ -42,7 +44,9 @@ def ratio_figure(frame: pd.DataFrame, foot: str) -> Figure:
         for i, cell in enumerate(cells):
             for j, phase in enumerate(phases):
                 panel = panels[i, j]
-                _ratio_panel(panel, frame[(frame["cell"] == cell) & (frame["phase"] == phase)], axes_names, frame)
+                _ratio_panel(
+                    panel, frame[(frame["cell"] == cell) & (frame["phase"] == phase)], axes_names, frame
+                )
                 panel.set_title(f"{cell}, {phase}", loc="left", fontsize=9)
                 if j == 0:
                     panel.set_ylabel("time / time of fused")
@@ -64,9 +68,7 @@ def _ratio_panel(panel: Axes, rows: pd.DataFrame, axes_names: list[str], frame: 
         return
     places = rows.drop_duplicates(axes_names).sort_values(axes_names, kind="stable")
     position = {tuple(values): k for k, values in enumerate(places[axes_names].itertuples(index=False))}
-    floors = [
-        rows.loc[(rows[axes_names] == list(key)).all(axis=1), "noise_floor"].iloc[0] for key in position
-    ]
+    floors = [rows.loc[(rows[axes_names] == list(key)).all(axis=1), "noise_floor"].iloc[0] for key in position]
     panel.bar(
         range(len(floors)),
         np.array(floors) - 1 / np.array(floors),
@@ -155,7 +157,9 @@ def _time_panel(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     batches = sorted(rows["batch_size"].unique())
     panel.set_xticks(batches, [str(b) for b in batches])
     panel.xaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_locator(NullLocator())
 
 
 def _legend_and_foot(figure: Figure, panel: Axes, foot: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +23,6 @@ ROW_AXES = {
     "bidirectional": "bi",
 }
 STYLES = {"faster": "green", "slower": "red", "same": "cyan", "unclear": "yellow"}
-_WIDE = 110  # columns of terminal from which the whole interval fits
 
 
 def speed_tables(frame: pd.DataFrame, width: int) -> list[Table]:
@@ -30,11 +30,28 @@ def speed_tables(frame: pd.DataFrame, width: int) -> list[Table]:
     tables = []
     for (cell, phase, device, dtype), part in frame.groupby(["cell", "phase", "device", "dtype"], sort=False):
         names = [name for name in part["implementation"].unique() if name != "fused"]
-        fitting = max(1, (width - 26) // (40 if width >= _WIDE else 27))
+        compiled = 22 if part["compile_s"].notna().any() else 0
+        left = 3 * len(row_axes(part)) + 16  # columns taken by the axes, fused and its noise
+        wide = left + len(names) * (36 + compiled) <= width
+        fitting = max(1, (width - left) // (compiled + (36 if wide else 26)))
         for first in range(0, max(len(names), 1), fitting):
             title = f"{cell} · {phase} · {device} {dtype}"
-            tables.append(_table(part, names[first : first + fitting], title, wide=width >= _WIDE))
+            tables.append(_table(part, names[first : first + fitting], title, wide))
     return tables
+
+
+def compact_table(title: str, caption: str = "") -> Table:
+    """One space between columns and a rule under the head: figures fit in 80 columns."""
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption=caption,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
+    )
 
 
 def row_axes(frame: pd.DataFrame) -> list[str]:
@@ -46,7 +63,7 @@ def row_axes(frame: pd.DataFrame) -> list[str]:
 def _table(part: pd.DataFrame, names: list[str], title: str, wide: bool) -> Table:
     axes = row_axes(part)
     compiled = [name for name in names if part.loc[part["implementation"] == name, "compile_s"].notna().any()]
-    table = Table(title=title, title_justify="left", caption=_caption(part), caption_justify="left")
+    table = compact_table(title, _caption(part))
     for axis in axes:
         table.add_column(ROW_AXES[axis], justify="right")
     table.add_column("fused", justify="right")
@@ -93,7 +110,7 @@ def _fused_cells(by_name: dict[str, Any], best: str) -> list[Text]:
     if not timed:
         return [Text("–"), Text("–")]
     row = by_name.get("fused", timed[0])
-    floor = f"±{100 * (row['noise_floor'] - 1):.1f}%"
+    floor = f"±{text.percent(row['noise_floor'] - 1)}"
     return [_time(row["reference_median_s"], best == "fused"), Text(floor, style="dim")]
 
 
@@ -106,7 +123,7 @@ def _contender_cells(row: Any, best: bool, wide: bool) -> list[Text]:
     if wide:
         interval = f"{text.significant(ratio)} ({text.significant(low)}–{text.significant(high)})"
     else:
-        interval = f"{text.significant(ratio)} ±{100 * max(high / ratio - 1, 1 - low / ratio):.0f}%"
+        interval = f"{text.significant(ratio)} ±{text.percent(max(high / ratio - 1, 1 - low / ratio))}"
     verdict = row["verdict"]
     return [_time(row["median_s"], best), Text(interval), Text(verdict, style=STYLES[verdict])]
 
@@ -115,7 +132,10 @@ def _compile_cells(row: Any) -> list[Text]:
     if row is None or not row["compile_s"] > 0:
         return [Text("–"), Text("–")]
     calls = row["pays_after_calls"]
-    return [Text(text.seconds(row["compile_s"])), Text("never" if calls == float("inf") else f"{calls:.0f} calls")]
+    return [
+        Text(text.seconds(row["compile_s"])),
+        Text("never" if calls == float("inf") else f"{calls:.0f} calls"),
+    ]
 
 
 def _caption(part: pd.DataFrame) -> str:
@@ -123,12 +143,14 @@ def _caption(part: pd.DataFrame) -> str:
     timed = part[part["rounds"] > 0]
     if timed.empty:
         return ""
-    size = timed["tokens_per_s"] * timed["median_s"] * timed["num_layers"]
+    size = timed["seq_len"] * timed["batch_size"] * timed["num_layers"]
     largest = timed[size == size.max()]
     row = largest.iloc[0]
-    said = [
-        f"{r['implementation']} {text.amount(r['tokens_per_s'])} tokens/s, {text.significant(r['gflops'])} GFLOP/s"
-        + (f", keeps {text.amount(r['saved_bytes'], 'B', 1024)}" if r["saved_bytes"] > 0 else "")
-        for _, r in largest.drop_duplicates("implementation").iterrows()
-    ]
+    said = [_beside_time(r) for _, r in largest.drop_duplicates("implementation").iterrows()]
     return f"at L{row['num_layers']} B{row['batch_size']}: " + "; ".join(said)
+
+
+def _beside_time(row: Any) -> str:
+    rate = f"{text.amount(row['tokens_per_s'])} tokens/s, {text.significant(row['gflops'])} GFLOP/s"
+    keeps = f", keeps {text.amount(row['saved_bytes'], 'B', 1024)}" if row["saved_bytes"] > 0 else ""
+    return f"{row['implementation']} {rate}{keeps}"

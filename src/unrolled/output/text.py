@@ -32,3 +32,8 @@ def significant(value: float) -> str:
     rounded = round(value, 2 - magnitude)
     magnitude = math.floor(math.log10(abs(rounded))) if rounded else 0  # 9.996 rounds up to 10.0
     return f"{rounded:.{max(0, 2 - magnitude)}f}"
+
+
+def percent(share: float) -> str:
+    """`1.2%`, `40%`: one decimal below ten percent."""
+    return "–" if math.isnan(share) else f"{100 * share:.{1 if share < 0.0995 else 0}f}%"

@@ -22,13 +22,15 @@ def explicit(module: nn.Module, input: Tensor, hx: Any = None) -> tuple[Tensor, 
     """
     if isinstance(module, Stack):
         states = []
-        for k, layer in enumerate(module.layers):
-            input, state = explicit(layer, input, None if hx is None else hx[k])
+        for k, part in enumerate(module.layers):
+            input, state = explicit(part, input, None if hx is None else hx[k])
             states.append(state)
         return input, tuple(states)
 
     if not isinstance(module, nn.RNN | nn.GRU | nn.LSTM):
-        raise InvalidTypeError(f"module: expected nn.RNN, nn.GRU, nn.LSTM or Stack, got {type(module).__name__}")
+        raise InvalidTypeError(
+            f"module: expected nn.RNN, nn.GRU, nn.LSTM or Stack, got {type(module).__name__}"
+        )
     is_lstm = isinstance(module, nn.LSTM)
     x = input.transpose(0, 1) if module.batch_first else input
     rows = module.num_layers * (2 if module.bidirectional else 1)

@@ -81,7 +81,7 @@ def workloads(grid: str, changes: Axes) -> list[Workload]:
 def _sizes_fit(fields: dict[str, Any], chosen: bool) -> bool:
     """Leave out a per-layer hidden size that meets another number of layers, unless both were chosen."""
     sizes = fields.get("hidden_size")
-    layers = fields.get("num_layers", None)
+    layers = fields.get("num_layers")
     return chosen or not isinstance(sizes, tuple) or layers in (None, len(sizes))
 
 

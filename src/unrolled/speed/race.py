@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from unrolled.implementations import Implementation, implement, load
+from unrolled.implementations.registry import Build
 from unrolled.speed.equivalence import Equivalence, check_equivalence, compare
 from unrolled.speed.memory import peak_bytes, saved_bytes
 from unrolled.speed.pairs import PairedRounds, time_pairs
@@ -29,6 +31,7 @@ WARM_UP_SHARE = 0.1
 # Calls of the loop that a compiler compiled, to know what compiling has to pay for.
 UNCOMPILED_CALLS = 5
 
+_compiler_config: Any = torch.compiler.config
 _FUSED = load("fused")
 RunPairs = Callable[[PairedRounds], list[float]]
 
@@ -90,12 +93,12 @@ def race(
         noise_floor = paired_ratio(seconds, pairs.reference_seconds).noise_floor
     if implementation.uncompiled is not None:
         facts["compile_s"] = first_call_s - median(seconds)
-        facts["uncompiled_s"] = _uncompiled_seconds(implementation, reference, workload, phase)
+        facts["uncompiled_s"] = _uncompiled_seconds(implementation.uncompiled, reference, workload, phase)
     with _spending(spent, "memory"):
         facts |= _memory(contender, reference)
     return Result(
         **facts,
-        noise_floor=noise_floor,
+        noise_floor=noise_floor or math.nan,
         seconds=tuple(seconds),
         reference_seconds=tuple(pairs.reference_seconds),
         reference_first=tuple(pairs.reference_first),
@@ -128,10 +131,8 @@ def _seconds_of(step: Step) -> float:
     return perf_counter() - start
 
 
-def _uncompiled_seconds(
-    implementation: Implementation, reference: nn.Module, workload: Workload, phase: str
-) -> float:
-    loop = Implementation(f"{implementation.name} without its compiler", implementation.uncompiled)
+def _uncompiled_seconds(build: Build, reference: nn.Module, workload: Workload, phase: str) -> float:
+    loop = Implementation("the loop without its compiler", build)
     step = Step(implement(loop, reference), workload, phase)
     return median(_seconds_of(step) for _ in range(1 + UNCOMPILED_CALLS))
 
@@ -175,6 +176,6 @@ def _compiler_starting_cold(implementation: Implementation) -> Iterator[None]:
         yield
         return
     torch.compiler.reset()
-    with warnings.catch_warnings(), torch.compiler.config.patch(force_disable_caches=True):
+    with warnings.catch_warnings(), _compiler_config.patch(force_disable_caches=True):
         warnings.filterwarnings("ignore", message=".*force_disable_caches")
         yield

@@ -77,7 +77,7 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """`faster`, `slower`, `same` or `unclear`; where there is no time, `wrong`, `failed` or `out of memory`.
+        """`faster`, `slower`, `same` or `unclear`; without a time, `wrong`, `failed` or `out of memory`.
 
         The fused module against itself is held to 1 and the resolution alone: against its own noise floor
         it could never lose.
@@ -154,7 +154,13 @@ class Result:
         known = dict(values)
         for name in ("noise_floor", "equivalence_error"):
             known[name] = math.nan if known[name] is None else known[name]
-        lists = ("seconds", "reference_seconds", "reference_first", "event_seconds", "reference_event_seconds")
+        lists = (
+            "seconds",
+            "reference_seconds",
+            "reference_first",
+            "event_seconds",
+            "reference_event_seconds",
+        )
         for name in lists:
             known[name] = tuple(known[name])
         return cls(**{**known, "workload": Workload.from_dict(known["workload"])})

@@ -15,7 +15,8 @@ from unrolled.environment import Environment
 from unrolled.implementations.registry import first_line
 from unrolled.speed.grid import Case
 from unrolled.speed.memory import is_out_of_memory
-from unrolled.speed.race import RunPairs, race, time_pairs
+from unrolled.speed.pairs import time_pairs
+from unrolled.speed.race import RunPairs, race
 from unrolled.speed.result import Result
 from unrolled.speed.run import RunFiles
 from unrolled.speed.settings import Settings
@@ -84,7 +85,7 @@ class Session:
         return None
 
     def accounting(self) -> dict[str, float]:
-        """Seconds of the run: in all, in timed rounds, in warm-up, in imports, and the share outside of these."""
+        """Where the seconds of the run went; `share_outside` is not in rounds, warm-up or imports."""
         total = perf_counter() - self.started
         timed = math.fsum(s for r in self.results for s in (*r.seconds, *r.reference_seconds))
         warm_up = math.fsum(r.spent_s.get("warm_up", 0.0) for r in self.results)

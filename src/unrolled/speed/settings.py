@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import ImplementationError, InvalidValueError
-from unrolled.implementations import DEFAULT_IMPLEMENTATIONS, IMPLEMENTATIONS, Implementation, implement, load
+from unrolled.implementations import (
+    DEFAULT_IMPLEMENTATIONS,
+    IMPLEMENTATIONS,
+    Implementation,
+    implement,
+    load,
+)
 from unrolled.speed.grid import PHASES, Case, cases, workloads
 from unrolled.workload import CELLS, DTYPES, Workload
 
@@ -72,7 +78,13 @@ LIST_OPTIONS = (
     Option("--input", _integer, "N", "input sizes", "input_size"),
     Option("--bidirectional", _yes_or_no, "yes|no", "run each layer both ways", "bidirectional"),
     Option("--dtype", _word, "DTYPE", f"dtypes: {', '.join(DTYPES)}", "dtype"),
-    Option("--device", _word, "DEVICE", "cpu, cuda or cuda:N; default: cpu, and cuda where there is one", "device"),
+    Option(
+        "--device",
+        _word,
+        "DEVICE",
+        "cpu, cuda or cuda:N; default: cpu, and cuda where there is one",
+        "device",
+    ),
     Option("--phase", _word, "PHASE", f"phases: {', '.join(PHASES)}"),
     Option(
         "--implementation",
@@ -103,7 +115,9 @@ class Settings:
         """
         if not (math.isfinite(budget) and budget > 0):
             raise InvalidValueError(f"--budget: expected seconds above 0, got {budget}")
-        given = {option.flag: option.values(lists[option.flag]) for option in LIST_OPTIONS if lists.get(option.flag)}
+        given = {
+            option.flag: option.values(lists[option.flag]) for option in LIST_OPTIONS if lists.get(option.flag)
+        }
         changes: dict[str, Sequence[Any]] = {"device": tuple(devices)}
         changes |= {o.field: given[o.flag] for o in LIST_OPTIONS if o.field and o.flag in given}
         of = workloads(grid, changes)
@@ -145,5 +159,3 @@ def check_plugin(implementation: Implementation, cells: Sequence[str]) -> None:
             f"implementation {implementation.name}: expected build(reference) to give a module that runs, "
             f"but it raised for every cell ({'; '.join(refusals)})"
         )
-
-

@@ -78,7 +78,7 @@ def _binomial_tail(n: int, p: float, at_least: int) -> float:
 
 
 def verdict(interval: Interval, noise_floor: float) -> str:
-    """`slower` or `faster` where the whole interval is beyond 1 and the noise floor; else `same` or `unclear`."""
+    """`slower` or `faster` where the whole interval clears 1 and the noise floor; else `same` or `unclear`."""
     floor = max(noise_floor, RESOLUTION)
     if interval.low > floor:
         return "slower"

@@ -29,7 +29,7 @@ class Step:
         self.event_seconds: list[float] = []
         self._events: Any = None
         if self.input.is_cuda:
-            self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+            self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
 
     def __call__(self) -> None:
         """Run once."""

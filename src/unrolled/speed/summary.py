@@ -27,12 +27,11 @@ def _first_sentence(contenders: pd.DataFrame) -> str:
         counts = rows["verdict"].value_counts()
         geometric_mean = float(np.exp(np.log(rows["ratio"]).mean()))
         said.append(
-            f"{name} takes {geometric_mean:.2f} times as long as the fused module (geometric mean over "
+            f"{name} took {geometric_mean:.2f} times as long (geometric mean over "
             f"{len(rows)} workloads, {rows['ratio'].min():.2f} to {rows['ratio'].max():.2f}; "
             f"slower in {counts.get('slower', 0)}, faster in {counts.get('faster', 0)})"
         )
-    sentence = ", ".join(said)
-    return sentence[0].upper() + sentence[1:] + "."
+    return f"Against the fused module, {'; '.join(said)}."
 
 
 def _second_sentence(timed: pd.DataFrame) -> str:
@@ -51,6 +50,7 @@ def _failures(frame: pd.DataFrame) -> str:
         return ""
     first = failed.iloc[0]
     return (
-        f" {len(failed)} got no time, among them {first['implementation']} on {first['cell']} "
-        f"L{first['num_layers']} B{first['batch_size']} {first['phase']} ({first['verdict']}: {first['reason']})."
+        f" {len(failed)} got no time, the first {first['implementation']} on {first['cell']} "
+        f"L{first['num_layers']} B{first['batch_size']} {first['phase']} ({first['verdict']}: "
+        f"{first['reason']})."
     )

@@ -1,0 +1,33 @@
+"""`python -m diagnostics`: the commands, one line each."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+def commands() -> dict[str, str]:
+    """Name and first docstring line of every module here that has a `main`, read without importing it."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
+            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return found
+
+
+def list_commands() -> int:
+    """Print the commands."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, line in commands().items():
+        table.add_row(f"python -m diagnostics.{name}", line)
+    Console(highlight=False).print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(list_commands())
