@@ -16,12 +16,13 @@ import pytest
 from pytest_benchmark.utils import load_timer
 from rich.console import Console
 
-from unrolled.environment import VOLATILE
+from unrolled.environment import VOLATILE, Environment
 from unrolled.errors import UnrolledError
 from unrolled.output.progress import ProgressLine
 from unrolled.speed.grid import GRIDS
 from unrolled.speed.run import CSV_NAME, JSON_NAME
 from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, LIST_OPTIONS, Settings
+from unrolled.workload import check_size
 
 STARTED = perf_counter()
 SESSION = pytest.StashKey["Session"]()
@@ -70,10 +71,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """A benchmark's own warnings are its author's business; one that was refused used no fixture."""
-    config.addinivalue_line("filterwarnings", "default")
+    """A benchmark that was refused used no fixture, which is no news; progress goes past pytest's capture."""
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
-    config.stash[PROGRESS] = ProgressLine(os.fdopen(os.dup(2), "w"))  # past pytest's capture
+    config.stash[PROGRESS] = ProgressLine(os.fdopen(os.dup(2), "w"))
 
 
 def pytest_sessionstart(session):
@@ -91,13 +91,9 @@ def start_session(config):
 
     from unrolled.output.files import writable_folder
     from unrolled.speed.session import Session
-    from unrolled.workload import check_size
 
     imports_s = perf_counter() - before
-    threads = config.getoption("threads")
-    if threads is not None:
-        check_size("--threads", threads)
-        torch.set_num_threads(threads)
+    set_threads(config)
     settings = Settings.read(
         {option.flag: config.getoption(option.dest) for option in LIST_OPTIONS},
         grid=config.getoption("grid"),
@@ -108,6 +104,16 @@ def start_session(config):
     if not config.option.collectonly:
         writable_folder(settings.out)
     return Session(settings, started=STARTED, imports_s=imports_s)
+
+
+def set_threads(config):
+    """What `--threads` asks of torch."""
+    import torch
+
+    threads = config.getoption("threads")
+    if threads is not None:
+        check_size("--threads", threads)
+        torch.set_num_threads(threads)
 
 
 def pytest_generate_tests(metafunc):
@@ -184,6 +190,9 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
         console.print(table)
         console.print()
     console.print(summary(frame))
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        console.print(f"interrupted; to draw what there is: python -m diagnostics.plots {session.settings.out}")
+        return
     for path in draw_speed(frame, session.settings.out, session.environment.describe()):
         console.print(f"  {path}", style="dim")
     accounting = session.accounting()
@@ -202,10 +211,13 @@ def pytest_benchmark_group_stats(config):
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    """Our environment goes into every saved benchmark file."""
-    session = config.stash.get(SESSION, None)
-    if session is not None:
-        machine_info["unrolled"] = steady(session.environment.to_dict())
+    """Our environment goes into every saved benchmark file; a saved one is compared before the run starts."""
+    try:
+        set_threads(config)
+    except UnrolledError as error:
+        raise pytest.UsageError(str(error)) from None
+    environment = Environment.capture().to_dict()
+    machine_info["unrolled"] = {name: value for name, value in environment.items() if name not in VOLATILE}
 
 
 def pytest_benchmark_compare_machine_info(config, benchmarksession, machine_info, compared_benchmark):
@@ -217,8 +229,3 @@ def pytest_benchmark_compare_machine_info(config, benchmarksession, machine_info
         benchmarksession.logger.warning(
             f"Compared with results of another machine or set-up: {'; '.join(fields)}"
         )
-
-
-def steady(environment):
-    """Without the fields that change from run to run."""
-    return {name: value for name, value in environment.items() if name not in VOLATILE}

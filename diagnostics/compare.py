@@ -26,7 +26,9 @@ def show(options: argparse.Namespace) -> int:
     from unrolled.output.comparison_table import comparison_table
     from unrolled.speed.compare import compare_runs
     from unrolled.speed.run import load_run
+    from unrolled.workload import check_size
 
+    check_size("--most", options.most)
     comparison = compare_runs(load_run(options.before), load_run(options.after))
     for name, (before, after) in comparison.differences.items():
         sys.stderr.write(f"warning: {name} differs: {before} before, {after} after; times are not comparable\n")

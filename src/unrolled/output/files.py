@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import tempfile
@@ -94,7 +96,11 @@ def read_records(path: Path, format: str, version: int) -> tuple[dict[str, Any],
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Rows with the same keys, as CSV."""
-    import pandas as pd
-
-    write_atomically(path, pd.DataFrame(list(rows)).to_csv(index=False, lineterminator="\n"))
+    """Rows with the same keys, as CSV; what is missing (None, NaN) is left empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for k, row in enumerate(rows):
+        if k == 0:
+            writer.writerow(row)
+        writer.writerow("" if value is None or value != value else value for value in row.values())
+    write_atomically(path, text.getvalue())

@@ -40,9 +40,13 @@ def house_style() -> Iterator[None]:
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `name.png` and `name.svg`, the same bytes for the same figure."""
     paths = []
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        path = folder / f"{name}.{suffix}"
-        with house_style():
-            figure.savefig(path, metadata=metadata, bbox_inches="tight")
-        paths.append(path)
+    with house_style():
+        engine = figure.get_layout_engine()
+        if engine is not None:  # lay it out once for both files
+            engine.execute(figure)
+            figure.set_layout_engine("none")
+        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            path = folder / f"{name}.{suffix}"
+            figure.savefig(path, metadata=metadata)
+            paths.append(path)
     return paths

@@ -61,6 +61,7 @@ class Case:
 def workloads(grid: str, changes: Axes) -> list[Workload]:
     """The workloads of a grid in order, each once; `changes` replaces whole axes: `{"batch_size": (1, 256)}`.
 
+    One hidden size per layer goes with its own number of layers only: (30, 20) with two.
     Raises `InvalidValueError` for an unknown grid, a value out of range, or when nothing is left.
     """
     check_choice("grid", grid, tuple(GRIDS))
@@ -69,20 +70,14 @@ def workloads(grid: str, changes: Axes) -> list[Workload]:
         merged = {**axes, **changes}
         for values in product(*merged.values()):
             fields = dict(zip(merged, values, strict=True))
-            if _sizes_fit(fields, chosen="num_layers" in changes and "hidden_size" in changes):
+            sizes = fields.get("hidden_size")
+            if not isinstance(sizes, tuple) or fields.get("num_layers") in (None, len(sizes)):
                 found[Workload(**fields)] = None
     if not found:
         raise InvalidValueError(
             f"grid: nothing is left of {grid} with {dict(changes)}; give as many --hidden sizes as --layers"
         )
     return list(found)
-
-
-def _sizes_fit(fields: dict[str, Any], chosen: bool) -> bool:
-    """Leave out a per-layer hidden size that meets another number of layers, unless both were chosen."""
-    sizes = fields.get("hidden_size")
-    layers = fields.get("num_layers")
-    return chosen or not isinstance(sizes, tuple) or layers in (None, len(sizes))
 
 
 def cases(of: Iterable[Workload], phases: Sequence[str], implementations: Sequence[str]) -> list[Case]:

@@ -53,6 +53,8 @@ def race(
     without it, that race is run first. `run_pairs` runs the rounds (pytest-benchmark, say).
     An implementation that differs from the oracle gets status `wrong` and no time.
     """
+    if noise_floor is None and implementation.name != "fused":
+        noise_floor = race(workload, phase, _FUSED, budget=budget, timer=timer).noise_floor
     spent: dict[str, float] = {}
     facts: dict[str, Any] = {
         "workload": workload,
@@ -61,9 +63,6 @@ def race(
         "threads": torch.get_num_threads(),
         "spent_s": spent,
     }
-    if noise_floor is None and implementation.name != "fused":
-        noise_floor = race(workload, phase, _FUSED, budget=budget, timer=timer).noise_floor
-
     with _spending(spent, "check"):
         found = check_equivalence(workload, implementation)
     facts |= {"equivalence_error": found.error, "equivalence_where": found.where}
@@ -72,15 +71,10 @@ def race(
 
     reference = workload.reference()
     fused = Step(reference, workload, phase)
-    with _compiler_starting_cold(implementation), _spending(spent, "warm_up"):
-        contender = Step(implement(implementation, reference), workload, phase)
-        first_call_s = _seconds_of(contender)
-        fused()
-    with _spending(spent, "check"):
-        found = _check_as_timed(fused, contender, reference)
-    if not found.equal:
-        return Result(**facts, status="wrong", reason=f"in {workload.dtype}: {found}")
     with _spending(spent, "warm_up"):
+        contender, found, first_call_s = _first_calls(fused, reference, implementation)
+        if not found.equal:
+            return Result(**facts, status="wrong", reason=f"in {workload.dtype}: {found}")
         pair_s = _warm_up(fused, contender, seconds=WARM_UP_SHARE * budget)
 
     rounds = min(max(MIN_ROUNDS, int(budget / pair_s)), MAX_ROUNDS) | 1  # odd, so that the median is a round
@@ -107,21 +101,31 @@ def race(
     )
 
 
-def _check_as_timed(fused: Step, contender: Step, reference: nn.Module) -> Equivalence:
-    """The very modules that will be timed, in their own dtype: do they agree as far as it can tell?"""
+def _first_calls(
+    fused: Step, reference: nn.Module, implementation: Implementation
+) -> tuple[Step, Equivalence, float]:
+    """Build the contender and call both sides once: do they agree, in the dtype that will be timed?
+
+    Gives the contender, what the comparison found, and the seconds of the contender's first call.
+    """
     expected = fused.quantities(reference)
-    # Gradients live in the shared parameters: keep these before the contender writes its own.
+    with _compiler_starting_cold(implementation):
+        contender = Step(implement(implementation, reference), fused.workload, fused.phase)
+        start = perf_counter()
+        got = contender.quantities(reference)
+        first_call_s = perf_counter() - start
+    # Half the digits of the dtype: a wrong gate is off by far more, rounding over many steps by less.
     tolerance = 4 * torch.finfo(fused.input.dtype).eps ** 0.5
-    return compare(expected, contender.quantities(reference), tolerance)
+    return contender, compare(expected, got, tolerance), first_call_s
 
 
 def _warm_up(fused: Step, contender: Step, seconds: float) -> float:
-    """Call both in turn for about `seconds`, at least once each; gives the seconds of the last pair."""
+    """Call both in turn for about `seconds`, at least once each; gives the median seconds of a pair."""
     deadline = perf_counter() + seconds
-    while True:
-        pair_s = _seconds_of(fused) + _seconds_of(contender)
-        if perf_counter() >= deadline:
-            return pair_s
+    pair_seconds: list[float] = []
+    while not pair_seconds or perf_counter() < deadline:
+        pair_seconds.append(_seconds_of(fused) + _seconds_of(contender))
+    return median(pair_seconds)
 
 
 def _seconds_of(step: Step) -> float:

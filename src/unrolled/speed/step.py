@@ -23,6 +23,7 @@ class Step:
     def __init__(self, module: nn.Module, workload: Workload, phase: str) -> None:
         check_choice("phase", phase, PHASES)
         self.module = module.train(phase == "training")
+        self.workload = workload
         self.phase = phase
         self.input = workload.input().requires_grad_(phase == "training")
         self.target = workload.target()

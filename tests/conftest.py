@@ -1,0 +1,19 @@
+"""What all tests share."""
+
+import pytest
+import torch
+
+
+def pytest_configure(config):
+    """A warning is an error in our tests; in a benchmark it is its author's business."""
+    config.addinivalue_line("filterwarnings", "error")
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs a GPU where there is none, and say so."""
+    if torch.cuda.is_available():
+        return
+    no_cuda = pytest.mark.skip(reason="no CUDA device: torch.cuda.is_available() is False")
+    for item in items:
+        if "cuda" in item.keywords:
+            item.add_marker(no_cuda)

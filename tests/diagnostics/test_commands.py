@@ -1,0 +1,98 @@
+"""The commands around the benchmarks: they draw from files alone, compare, list themselves and refuse in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from diagnostics.__main__ import commands
+
+from diagnostics import compare, plots
+from tests.speed.test_result import MACHINE, result
+from unrolled.speed.run import RunFiles
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def results(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    files = RunFiles(folder, MACHINE, "now")
+    for name, ratio in (("fused", 1.0), ("cells", 2.0)):
+        files.add(result(ratio, name=name))
+    return folder
+
+
+def test_plots_draws_again_from_the_files_alone(results, tmp_path, capsys):
+    out = tmp_path / "again"
+    assert plots.main([str(results), "--out", str(out), "--svg", str(out / "table.svg"), "--width", "80"]) == 0
+    assert {p.name for p in out.iterdir()} == {
+        "ratio-cpu.png", "ratio-cpu.svg", "time-training-cpu.png", "time-training-cpu.svg", "table.svg",
+    }  # fmt: skip
+    assert "cells took 2.00 times as long" in capsys.readouterr().out
+    assert (out / "table.svg").read_text().startswith("<svg")
+
+
+def test_compare_lists_changes_and_warns_of_another_machine(results, tmp_path, capsys):
+    import dataclasses
+
+    other = tmp_path / "other"
+    other.mkdir()
+    RunFiles(other, dataclasses.replace(MACHINE, cpu="another CPU"), "now").add(result(2.2))
+    assert compare.main([str(results), str(other)]) == 0
+    printed = capsys.readouterr()
+    assert "warning: cpu differs: a CPU before, another CPU after; times are not comparable" in printed.err
+    assert "+10.0%" in printed.out
+    assert "1 benchmarks in common; the median ratio moved by 10.0%" in " ".join(printed.out.split())
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "message"),
+    [
+        (
+            plots,
+            ["nowhere"],
+            "results: nowhere cannot be read (No such file or directory); name a results folder",
+        ),
+        (plots, ["{results}", "--width", "3"], "--width: expected at least 60 columns, got 3"),
+        (plots, ["{results}", "--out", "{results}/bench.json/x"], "out: expected a folder that can be written"),
+        (compare, ["{results}", "nowhere"], "results: nowhere cannot be read"),
+        (
+            compare,
+            ["{results}", "{results}", "--most", "0"],
+            "--most: expected an integer of at least 1, got 0",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_status_2(results, capsys, module, arguments, message):
+    assert module.main([word.format(results=results) for word in arguments]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert not printed.out
+
+
+@pytest.mark.parametrize("arguments", [["--wdith", "3"], ["--width", "wide"]])
+def test_a_mistyped_option_is_one_line_and_exit_status_2(capsys, arguments):
+    with pytest.raises(SystemExit) as raised:
+        plots.main(["somewhere", *arguments])
+    assert raised.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_python_m_diagnostics_lists_every_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "diagnostics"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert {"plots", "compare"} <= set(commands())
+    for name in commands():
+        assert f"python -m diagnostics.{name}" in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_help_comes_without_torch(name):
+    code = f"import sys, runpy; sys.argv = ['x', '--help']\ntry:\n    runpy.run_module('diagnostics.{name}', run_name='__main__')\nexcept SystemExit:\n    sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: python -m diagnostics.")

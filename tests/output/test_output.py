@@ -1,0 +1,138 @@
+"""Tables in terminals of fixed width, plots that are reproducible, files that are written whole, numbers read well."""
+
+import math
+import os
+import stat
+
+import pytest
+from rich.console import Console
+
+from tests.speed.test_result import result
+from unrolled import Workload
+from unrolled.errors import InvalidValueError
+from unrolled.output import text
+from unrolled.output.files import writable_folder, write_atomically
+from unrolled.output.speed_plots import draw_speed, ratio_figure, time_figure
+from unrolled.output.speed_tables import speed_tables
+from unrolled.speed.result import Result, frame
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(1.5, "1.50 s"), (0.0123456, "12.3 ms"), (5.904e-4, "590 µs"), (9.996e-3, "10.0 ms"), (3e-8, "30.0 ns"),
+     (0.99999, "1.00 s"), (math.nan, "–")],
+)  # fmt: skip
+def test_seconds_have_three_digits_and_a_unit(seconds, shown):
+    assert text.seconds(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [((353_122.0,), "353 k"), ((1_536.0, "B", 1024), "1.50 KiB"), ((108_003_328.0, "B", 1024), "103 MiB"), ((12.0,), "12")],
+)  # fmt: skip
+def test_amounts_have_three_digits_and_a_prefix(amount, shown):
+    assert text.amount(*amount) == shown
+
+
+def results():
+    made = []
+    for phase in ("forward", "training"):
+        for batch in (1, 64):
+            for name, ratio in (("fused", 1.0), ("cells", 12.345), ("hoisted", 0.5)):
+                made.append(result(ratio, name=name, phase=phase, workload=Workload(batch_size=batch)))
+    wrong = Result(
+        workload=Workload(batch_size=1),
+        phase="forward",
+        implementation="mine",
+        threads=2,
+        status="wrong",
+        reason="r",
+    )
+    return [*made, wrong]
+
+
+def printed(width):
+    console = Console(width=width, file=open(os.devnull, "w"), record=True)  # noqa: SIM115
+    for table in speed_tables(frame(results()), width):
+        console.print(table)
+    console.file.close()
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_tables_fit_their_terminal_and_cut_nothing(width):
+    shown = printed(width)
+    assert max(map(len, shown.splitlines())) <= width
+    assert "…" not in shown
+    assert "lstm · forward · cpu float32" in shown
+    assert "lstm · training · cpu float32" in shown
+    for word in ("12.3", "0.500", "slower", "faster", "WRONG", "±5.0%", "tokens/s", "GFLOP/s", "keeps 1000 B"):
+        assert word in shown
+
+
+def test_the_best_is_marked_and_fused_is_best_where_nothing_is_faster():
+    for line in printed(120).splitlines():
+        if "5.25 ms" in line:  # hoisted takes half the time
+            assert "★ 5.25 ms" in line
+    only = frame([result(1.0, name="fused"), result(2.0)])
+    console = Console(width=100, file=open(os.devnull, "w"), record=True)  # noqa: SIM115
+    console.print(*speed_tables(only, 100))
+    console.file.close()
+    assert "★ 10.5 ms" in console.export_text()
+
+
+def test_plots_are_the_same_files_for_the_same_results(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = draw_speed(frame(results()), tmp_path / "a", "a machine")
+    second = draw_speed(frame(results()), tmp_path / "b", "a machine")
+    assert [p.name for p in first] == [
+        "ratio-cpu.png", "ratio-cpu.svg", "time-forward-cpu.png", "time-forward-cpu.svg",
+        "time-training-cpu.png", "time-training-cpu.svg",
+    ]  # fmt: skip
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_every_panel_names_its_axes_with_units_and_uses_log_axes():
+    table = frame(results())
+    timed = table[table["rounds"] > 0]
+    for figure in (ratio_figure(timed, "foot"), time_figure(timed[timed["phase"] == "forward"], "foot")):
+        panels = figure.axes
+        assert panels[0].get_ylabel() in ("time / time of fused", "median time (ms)")
+        assert all(panel.get_yscale() == "log" for panel in panels)
+        assert all(panel.get_title(loc="left") for panel in panels)
+        assert len(figure.legends) == 1
+
+
+def test_plots_leave_the_global_settings_alone(tmp_path):
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    draw_speed(frame(results()), tmp_path, "a machine")
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    write_atomically(path, "old")
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.json"]
+
+
+def test_files_are_readable_as_other_files_are(tmp_path):
+    write_atomically(tmp_path / "a", "x")
+    (tmp_path / "b").write_text("x")
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "b").stat().st_mode)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(
+        InvalidValueError, match="out: expected a folder that can be written, got .*; choose another"
+    ):
+        writable_folder(tmp_path / "file" / "out")
+    assert (tmp_path / "file").read_text() == "mine"

@@ -1,0 +1,129 @@
+"""The check before the clock: right implementations pass, and every planted mistake is found and named."""
+
+import pytest
+import torch
+from torch import nn
+
+from unrolled.implementations import IMPLEMENTATIONS, Implementation, load
+from unrolled.implementations.cells import Cells
+from unrolled.implementations.hoisted import Hoisted
+from unrolled.speed.equivalence import check_equivalence
+from unrolled.workload import CELLS, Workload
+
+
+def workload(cell="lstm", **fields):
+    return Workload(cell=cell, **{"input_size": 4, "hidden_size": 5, "batch_size": 3, "seq_len": 6, **fields})
+
+
+@pytest.mark.parametrize(
+    "shape", [{}, {"num_layers": 2, "bidirectional": True}, {"hidden_size": (5, 3)}], ids=str
+)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", [name for name in IMPLEMENTATIONS if name != "compiled"])
+def test_every_implementation_is_the_same_to_rounding(name, cell, shape):
+    found = check_equivalence(workload(cell, **shape), load(name))
+    assert found.equal
+    assert found.error < 1e-13
+
+
+class SwappedGates(Hoisted):
+    """Takes i for f and f for i."""
+
+    def scan(self, k, x, state):
+        h = self.reference.hidden_size
+        layer = self.layers[k]
+        order = torch.cat([torch.arange(h, 2 * h), torch.arange(h), torch.arange(2 * h, 4 * h)])
+        swapped = [p[order] for p in (layer.weight_ih, layer.weight_hh, layer.bias_ih, layer.bias_hh)]
+        projected = nn.functional.linear(x, swapped[0], swapped[2] + swapped[3])
+        return self.recurrence(projected, state, swapped[1], swapped[3])
+
+
+class LostBias(Hoisted):
+    def scan(self, k, x, state):
+        layer = self.layers[k]
+        projected = nn.functional.linear(x, layer.weight_ih, layer.bias_ih)
+        return self.recurrence(projected, state, layer.weight_hh, layer.bias_hh)
+
+
+class DetachedState(Cells):
+    """Right values, but each step forgets where its state came from."""
+
+    def scan(self, k, x, state):
+        outputs = []
+        for x_t in x:
+            state = self.cells[k](x_t, tuple(part.detach() for part in state))
+            outputs.append(state[0])
+        return torch.stack(outputs), state
+
+
+class IgnoredInitialState(Cells):
+    def forward(self, input, hx=None):
+        return super().forward(input, None)
+
+
+class WrongFinalState(Cells):
+    def forward(self, input, hx=None):
+        output, (h, c) = super().forward(input, hx)
+        return output, (c, h)
+
+
+class FirstDirectionOnly(Cells):
+    def forward(self, input, hx=None):
+        output, state = super().forward(input, hx)
+        return output[..., : self.reference.hidden_size], state
+
+
+class NaN(Cells):
+    def forward(self, input, hx=None):
+        output, state = super().forward(input, hx)
+        return output * float("nan"), state
+
+
+class CopiedParameters(nn.Module):
+    def __init__(self, reference):
+        super().__init__()
+        self.twin = nn.LSTM(
+            reference.input_size, reference.hidden_size, reference.num_layers, dtype=torch.float64
+        )
+        self.twin.load_state_dict(reference.state_dict())
+
+    def forward(self, input, hx=None):
+        return self.twin(input, hx)
+
+
+@pytest.mark.parametrize(
+    ("build", "fields", "where"),
+    [
+        (SwappedGates, {}, "gradient of"),
+        (LostBias, {}, "gradient of"),
+        (DetachedState, {}, "gradient of"),
+        (IgnoredInitialState, {}, "gradient of initial state 0 (nothing came"),
+        (WrongFinalState, {}, "state"),
+        (FirstDirectionOnly, {"bidirectional": True}, "output (shape (6, 3, 5), expected (6, 3, 10))"),
+        (NaN, {}, "output"),
+        (CopiedParameters, {}, "(nothing came; are the reference's own parameters used?)"),
+    ],
+)
+def test_a_planted_mistake_is_found_and_its_place_named(build, fields, where):
+    found = check_equivalence(workload(**fields), Implementation(build.__name__, build))
+    assert not found.equal
+    assert where in str(found)
+
+
+def test_a_detached_state_has_right_outputs_and_is_caught_by_its_gradients_alone():
+    reference = workload().replace(dtype="float64").reference()
+    x = workload().replace(dtype="float64").input()
+    torch.testing.assert_close(DetachedState(reference)(x), reference(x))
+    assert "gradient" in check_equivalence(workload(), Implementation("detached", DetachedState)).where
+
+
+def test_what_compiles_is_checked_over_few_steps(monkeypatch):
+    lengths = []
+
+    def build(reference):
+        built = Cells(reference)
+        built.register_forward_pre_hook(lambda module, args: lengths.append(len(args[0])))
+        return built
+
+    check_equivalence(workload(seq_len=40), Implementation("slow", build, uncompiled=Cells))
+    assert lengths == [6]

@@ -1,0 +1,139 @@
+"""A race from check to record, and a session that goes on when a contender fails."""
+
+import math
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from unrolled.implementations import Implementation, load
+from unrolled.implementations.cells import Cells
+from unrolled.speed.grid import Case
+from unrolled.speed.race import MAX_ROUNDS, race
+from unrolled.speed.run import load_run
+from unrolled.speed.session import Session
+from unrolled.speed.settings import Settings
+from unrolled.speed.statistics import MIN_ROUNDS
+from unrolled.workload import CELLS, Workload
+
+TINY = Workload(cell="gru", input_size=3, hidden_size=4, batch_size=2, seq_len=3)
+
+
+@pytest.mark.parametrize("phase", ["forward", "training"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_race_gives_paired_rounds_and_what_they_cost(cell, phase):
+    result = race(TINY.replace(cell=cell), phase, load("cells"), budget=0.01, noise_floor=1.1)
+    assert result.status == "ok"
+    assert len(result.seconds) == len(result.reference_seconds) == len(result.reference_first)
+    assert MIN_ROUNDS <= len(result.seconds) <= MAX_ROUNDS
+    assert len(result.seconds) % 2 == 1
+    assert result.noise_floor == 1.1
+    assert (result.saved_bytes > 0) == (phase == "training")
+    assert result.equivalence_error < 1e-12
+    assert result.tokens_per_s == pytest.approx(6 / result.median_s)
+
+
+def test_without_a_noise_floor_fused_is_raced_against_itself_first():
+    result = race(TINY, "forward", load("hoisted"), budget=0.01)
+    assert result.noise_floor >= 1.01
+
+
+def test_a_slower_implementation_is_called_slower_by_about_as_much():
+    class Sleepy(nn.Module):
+        def __init__(self, reference):
+            super().__init__()
+            self.reference = reference
+
+        def forward(self, input, hx=None):
+            time.sleep(0.02)
+            return self.reference(input, hx)
+
+    result = race(TINY, "forward", Implementation("sleepy", Sleepy), budget=0.4, noise_floor=1.5)
+    assert result.verdict == "slower"
+    assert result.median_s > 0.02
+
+
+class Wrong(Cells):
+    def forward(self, input, hx=None):
+        output, state = super().forward(input, hx)
+        return output * 1.01, state
+
+
+class WrongInFloat32(Cells):
+    def forward(self, input, hx=None):
+        output, state = super().forward(input, hx)
+        return (output if input.dtype == torch.float64 else output * 1.1), state
+
+
+@pytest.mark.parametrize(("build", "dtype"), [(Wrong, "float64"), (WrongInFloat32, "float32")])
+def test_a_wrong_implementation_gets_no_time(build, dtype):
+    result = race(TINY, "forward", Implementation("wrong", build), noise_floor=1.1)
+    assert (result.status, result.verdict) == ("wrong", "wrong")
+    assert result.reason.startswith(f"in {dtype}: largest error ")
+    assert not result.seconds
+    assert math.isnan(result.median_s)
+
+
+@pytest.mark.filterwarnings("default")  # torch has warnings of its own while it compiles
+def test_compile_time_is_measured_on_its_own_and_is_in_no_round():
+    result = race(TINY, "forward", load("compiled"), budget=0.02, noise_floor=1.1)
+    assert result.status == "ok"
+    assert result.compile_s > 0.2
+    assert max(result.seconds) < 0.2
+    assert result.uncompiled_s > 0
+    assert result.pays_after_calls > 1
+
+
+class Broken(Cells):
+    def forward(self, input, hx=None):
+        raise RuntimeError("it broke\nand went on about it")
+
+
+class Hungry(Cells):
+    def forward(self, input, hx=None):
+        return torch.empty(2**45), None
+
+
+def session(tmp_path, **implementations):
+    builds = {"fused": load("fused")} | {n: Implementation(n, b) for n, b in implementations.items()}
+    return Session(Settings((), builds, 0.01, tmp_path))
+
+
+def test_a_session_goes_on_after_a_failure_and_keeps_each_result_at_once(tmp_path):
+    running = session(tmp_path, broken=Broken, hungry=Hungry, wrong=Wrong, cells=Cells)
+    for k, name in enumerate(("fused", "broken", "hungry", "wrong", "cells"), start=1):
+        running.race(Case(TINY, "forward", name))
+        assert len(load_run(tmp_path).results) == k
+    statuses = [result.status for result in load_run(tmp_path).results]
+    assert statuses == ["ok", "failed", "out of memory", "wrong", "ok"]
+    assert running.results[1].reason == "RuntimeError: it broke"
+    assert load_run(tmp_path).results == tuple(running.results) or math.isnan(running.results[1].noise_floor)
+
+
+def test_the_noise_floor_of_a_session_is_the_one_that_fused_showed(tmp_path):
+    running = session(tmp_path, cells=Cells)
+    fused = running.race(Case(TINY, "forward", "fused"))
+    cells = running.race(Case(TINY, "forward", "cells"))
+    assert cells.noise_floor == fused.noise_floor == fused.interval.noise_floor
+
+
+def test_accounting_adds_up(tmp_path):
+    running = session(tmp_path, cells=Cells)
+    running.race(Case(TINY, "training", "fused"))
+    spent = running.accounting()
+    assert 0 < spent["timed_s"] < spent["total_s"]
+    outside = spent["total_s"] - spent["timed_s"] - spent["warm_up_s"] - spent["imports_s"]
+    assert spent["share_outside"] == pytest.approx(outside / spent["total_s"])
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("phase", ["forward", "training"])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", ["fused", "cells", "hoisted"])
+def test_a_race_on_cuda_records_event_times_and_peak_memory(name, cell, phase):
+    result = race(TINY.replace(cell=cell, device="cuda"), phase, load(name), budget=0.05, noise_floor=1.1)
+    assert result.status == "ok"
+    assert len(result.event_seconds) == len(result.seconds) == len(result.reference_event_seconds)
+    assert result.event_median_s <= result.median_s
+    assert result.peak_bytes > 0

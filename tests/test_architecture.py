@@ -1,0 +1,74 @@
+"""The arrows between the rooms point one way, nothing heavy is imported early, and the public names are exact."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import unrolled
+
+SOURCE = Path(unrolled.__file__).parent
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+# What a room may import of the others. `output` is handed frames and plain records.
+MAY_IMPORT = {
+    "errors": set(),
+    "environment": set(),
+    "stack": set(),
+    "workload": {"errors", "stack"},
+    "implementations": {"errors", "stack", "workload"},
+    "output": {"errors"},
+    "speed": {"errors", "stack", "workload", "environment", "implementations", "output"},
+    "gradients": {"errors", "stack", "workload", "environment", "output"},
+}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unrolled"):
+            names |= {node.module} if node.module != "unrolled" else {f"unrolled.{a.name}" for a in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.startswith("unrolled.")}
+    return {name.split(".")[1] for name in names}
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if room_of(p) != "__init__"], ids=lambda p: str(p.relative_to(SOURCE))
+)
+def test_arrows_between_rooms_point_one_way(path):
+    room = room_of(path)
+    assert imported_rooms(path) - {room} <= MAY_IMPORT[room]
+
+
+def test_a_forbidden_arrow_would_be_seen(tmp_path):
+    path = tmp_path / "spy.py"
+    path.write_text("def f():\n    from unrolled.speed.race import race\n")
+    assert imported_rooms(path) == {"speed"}
+
+
+def test_public_names_are_exactly_the_exported_ones():
+    public = {name for name, value in vars(unrolled).items() if not name.startswith("_")}
+    submodules = {name for name in public if f"unrolled.{name}" in sys.modules}
+    assert public - submodules == set(unrolled.__all__)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "unrolled",
+        "unrolled.speed.settings",
+        "unrolled.speed.run",
+        "unrolled.output.speed_plots",
+        "diagnostics.plots",
+    ],
+)
+def test_light_modules_do_not_import_torch(module):
+    check = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
