@@ -27,6 +27,9 @@ from unrolled.workload import check_size
 STARTED = perf_counter()
 SESSION = pytest.StashKey["Session"]()
 PROGRESS = pytest.StashKey[ProgressLine]()
+# Share of a virtual machine's CPU time, given to others by its host, above which timings suffer visibly.
+STOLEN_TOO_MUCH = 0.01
+LINES = pytest.StashKey[list[str]]()
 
 # Whoever changes one of these wants pytest-benchmark's own table; ours comes in any case.
 OWN_TABLE = {
@@ -73,6 +76,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """A benchmark that was refused used no fixture, which is no news; progress goes past pytest's capture."""
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
+    config.stash[LINES] = []
     config.stash[PROGRESS] = ProgressLine(os.fdopen(os.dup(2), "w"))
 
 
@@ -123,16 +127,37 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("case", cases, ids=[case.label for case in cases])
 
 
+def pytest_ignore_collect(collection_path, config):
+    """`pytest bench/` answers the question of `bench_layers.py`; the others are answered when named."""
+    named = [Path(str(arg).partition("::")[0]).resolve() for arg in config.args]
+    if collection_path.match("bench_*.py") and collection_path.name != "bench_layers.py":
+        return collection_path.resolve() not in named or None
+    return None
+
+
 @pytest.fixture
-def race(benchmark, request):
+def run_pairs(benchmark, request):
+    """`run_pairs(pairs)`: the rounds, through pytest-benchmark; gives seconds, none where it is disabled."""
+
+    def run(pairs):
+        benchmark.pedantic(pairs.contender, setup=pairs.setup, teardown=pairs.teardown, rounds=pairs.rounds)
+        return list(benchmark.stats.stats.data) if benchmark.enabled else []
+
+    return run
+
+
+@pytest.fixture
+def say(request):
+    """`say(line)`: a line for the end of the run."""
+    return request.config.stash[LINES].append
+
+
+@pytest.fixture
+def race(benchmark, run_pairs, request):
     """`race(case)`: check, time in pairs through pytest-benchmark, keep the result, fail where it failed."""
     session = request.config.stash[SESSION]
     progress = request.config.stash[PROGRESS]
     timer = load_timer(request.config.getoption("benchmark_timer")).target
-
-    def run_pairs(pairs):
-        benchmark.pedantic(pairs.contender, setup=pairs.setup, teardown=pairs.teardown, rounds=pairs.rounds)
-        return list(benchmark.stats.stats.data) if benchmark.enabled else []
 
     def run(case):
         progress.show(case.label)
@@ -175,6 +200,8 @@ def pytest_sessionfinish(session):
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config):
     """The tables, two sentences, and where the files are."""
+    for line in config.stash[LINES]:
+        terminalreporter.write_line(line)
     session = config.stash.get(SESSION, None)
     if session is None or not session.results:
         return
@@ -201,12 +228,21 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
         "{total_s:.0f} s: {timed_s:.0f} s timed rounds, {warm_up_s:.0f} s warm-up, {imports_s:.0f} s imports"
     )
     console.print(spent.format(**accounting) + f", {accounting['share_outside']:.0%} outside of these")
+    if accounting["share_stolen"] > STOLEN_TOO_MUCH:
+        console.print(
+            f"the hypervisor gave {accounting['share_stolen']:.0%} of this machine's time to others: "
+            "intervals are wide, and another run may differ",
+            style="yellow",
+        )
     console.print(f"every result: {session.settings.out / JSON_NAME} and {session.settings.out / CSV_NAME}")
 
 
 def pytest_benchmark_group_stats(config):
     """Replace pytest-benchmark's one long table, unless an option of its own asks for it."""
-    asked = any(config.getoption(f"benchmark_{name}") != default for name, default in OWN_TABLE.items())
+    session = config.stash.get(SESSION, None)
+    asked = not (session and session.results) or any(
+        config.getoption(f"benchmark_{name}") != default for name, default in OWN_TABLE.items()
+    )
     return None if asked else []
 
 

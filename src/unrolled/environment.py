@@ -81,6 +81,15 @@ class Environment:
         return asdict(self)
 
 
+def stolen_seconds() -> float | None:
+    """CPU seconds that a hypervisor has given to others since boot; `None` where the system does not tell."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    except OSError:  # not Linux
+        return None
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else None
+
+
 def _cpu_model() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

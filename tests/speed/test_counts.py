@@ -30,7 +30,7 @@ def test_flops_are_those_that_torch_counts(name, cell, phase, shape):
     workload = Workload(
         cell=cell, **{"input_size": 5, "hidden_size": 6, "batch_size": 3, "seq_len": 4, **shape}
     )
-    step = Step(implement(load(name), workload.reference()), workload, phase)
+    step = Step(implement(load(name), workload.reference()), workload.input(), workload.target(), phase)
     counter = FlopCounterMode(display=False)
     with counter:
         step()
@@ -59,7 +59,9 @@ def test_views_of_one_buffer_count_once():
 def test_saved_bytes_are_the_same_at_every_call_and_grow_linearly_with_length(name, cell):
     def saved(seq_len):
         workload = Workload(cell=cell, input_size=8, hidden_size=8, batch_size=4, seq_len=seq_len)
-        step = Step(implement(load(name), workload.reference()), workload, "training")
+        step = Step(
+            implement(load(name), workload.reference()), workload.input(), workload.target(), "training"
+        )
         counts = {
             saved_bytes(step.loss, [step.input, step.target, *step.module.parameters()]) for _ in range(3)
         }
@@ -89,7 +91,7 @@ def test_peak_bytes_count_what_a_call_allocates():
 @pytest.mark.parametrize("phase", ["forward", "training"])
 def test_a_step_on_cuda_is_finished_when_it_returns_and_has_an_event_time(phase):
     workload = Workload(device="cuda")
-    step = Step(workload.reference(), workload, phase)
+    step = Step(workload.reference(), workload.input(), workload.target(), phase)
     for _ in range(3):
         step.reset()
         step()
@@ -109,7 +111,9 @@ def test_a_forward_step_is_inference_and_a_training_step_leaves_every_gradient()
             return super().forward(*args)
 
     spy = Spy(64, 8)
-    forward, training = Step(spy, workload, "forward"), Step(spy, workload, "training")
+    forward, training = (
+        Step(spy, workload.input(), workload.target(), phase) for phase in ("forward", "training")
+    )
     forward()
     assert all(p.grad is None for p in spy.parameters())
     training()

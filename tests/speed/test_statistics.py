@@ -50,11 +50,19 @@ def test_interval_covers_the_true_median_99_times_in_100(n, draw):
     assert covered / 3000 > 0.985  # 0.99 less 2.7 standard errors
 
 
-def test_the_fewest_rounds_are_the_fewest_that_can_bound_a_median_at_99_percent():
-    assert 2 * 0.5**MIN_ROUNDS < 0.01
+def test_the_fewest_rounds_are_the_fewest_that_can_lose_an_outlier_at_each_end():
+    def lost(n):
+        return median_interval(np.arange(n, dtype=float)) != (0, n - 1)
+
+    assert lost(MIN_ROUNDS)
+    assert not lost(MIN_ROUNDS - 2)
     assert MIN_ROUNDS % 2 == 1
-    values = np.arange(MIN_ROUNDS, dtype=float)
-    assert median_interval(values) == (0, MIN_ROUNDS - 1)
+
+
+def test_one_round_gone_wrong_does_not_widen_the_interval():
+    values = np.linspace(-0.01, 0.01, MIN_ROUNDS)
+    values[-1] = 50.0
+    assert median_interval(values)[1] < 0.01
 
 
 times = st.lists(st.tuples(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3)), min_size=MIN_ROUNDS, max_size=60).map(

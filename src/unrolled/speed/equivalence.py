@@ -20,6 +20,8 @@ Quantities = dict[str, Tensor | None]
 
 # Largest error, relative to the largest entry of the true tensor, that rounding in float64 explains.
 FLOAT64_TOLERANCE = 1e-9
+# The sequences of a batch do not know of each other; the whole batch is compared in the dtype that is timed.
+CHECKED_BATCH = 16
 # Steps at which an implementation that compiles is checked in float64; as timed, it is checked at full length.
 COMPILED_STEPS = 6
 
@@ -33,6 +35,11 @@ class Equivalence:
     tolerance: float
     detail: str = ""
 
+    @classmethod
+    def exact(cls) -> Equivalence:
+        """Nothing differs."""
+        return cls(0.0, "nothing", 0.0)
+
     @property
     def equal(self) -> bool:
         """Whether the error is one that rounding explains; NaN is not."""
@@ -44,17 +51,17 @@ class Equivalence:
 
 
 def check_equivalence(workload: Workload, implementation: Implementation) -> Equivalence:
-    """Compare `implementation` with the explicit recurrence in float64, at the workload's own sizes.
+    """Compare `implementation` with the explicit recurrence in float64, for up to `CHECKED_BATCH` sequences.
 
     The initial state is given, and random: outputs, final states and every gradient must agree.
     """
-    workload = workload.replace(dtype="float64")
+    workload = workload.replace(dtype="float64", batch_size=min(workload.batch_size, CHECKED_BATCH))
     if implementation.uncompiled is not None:  # compiling takes time in proportion to the steps
         workload = workload.replace(seq_len=min(workload.seq_len, COMPILED_STEPS))
     return _check(workload, implementation)
 
 
-@lru_cache(maxsize=64)  # all phases of a workload ask the same
+@lru_cache(maxsize=64)  # all phases of a workload ask the same, and all large batches
 def _check(workload: Workload, implementation: Implementation) -> Equivalence:
     reference = workload.reference()
     module = implement(implementation, reference)

@@ -40,7 +40,7 @@ class PairedRounds:
         # Past the last round (a profiler asking for one more call) there is nothing to pair.
         reference_first = next(self._order, None)
         if reference_first:
-            self._time_reference()
+            self.time_reference()
         self._reference_is_next = reference_first is False
         self.contender.reset()
 
@@ -48,9 +48,10 @@ class PairedRounds:
         """After a timed call of the contender."""
         self.contender.note_event()
         if self._reference_is_next:
-            self._time_reference()
+            self.time_reference()
 
-    def _time_reference(self) -> None:
+    def time_reference(self) -> None:
+        """Reset, then time one call of the reference."""
         self.reference.reset()
         start = self.timer()
         self.reference()

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from unrolled.implementations import Implementation, implement, load
-from unrolled.implementations.registry import Build
 from unrolled.speed.equivalence import Equivalence, check_equivalence, compare
 from unrolled.speed.memory import peak_bytes, saved_bytes
 from unrolled.speed.pairs import PairedRounds, time_pairs
@@ -26,8 +25,8 @@ from unrolled.workload import Workload
 
 # Beyond this many rounds an interval hardly narrows, while the files grow.
 MAX_ROUNDS = 501
-# Share of the budget that warm-up may take, after one call of each side.
-WARM_UP_SHARE = 0.1
+# Seconds of calls after which caches, thread pools and memory pools are warm.
+WARM_UP_S = 0.05
 # Calls of the loop that a compiler compiled, to know what compiling has to pay for.
 UNCOMPILED_CALLS = 5
 
@@ -70,12 +69,14 @@ def race(
         return Result(**facts, status="wrong", reason=f"in float64: {found}")
 
     reference = workload.reference()
-    fused = Step(reference, workload, phase)
+    fused = Step(reference, workload.input(), workload.target(), phase)
     with _spending(spent, "warm_up"):
-        contender, found, first_call_s = _first_calls(fused, reference, implementation)
+        contender, found, fused_s, contender_s = _first_calls(fused, reference, implementation)
         if not found.equal:
             return Result(**facts, status="wrong", reason=f"in {workload.dtype}: {found}")
-        pair_s = _warm_up(fused, contender, seconds=WARM_UP_SHARE * budget)
+        pair_s = fused_s + contender_s
+        if pair_s < WARM_UP_S or implementation.uncompiled is not None:
+            pair_s = _warm_up(fused, contender)
 
     rounds = min(max(MIN_ROUNDS, int(budget / pair_s)), MAX_ROUNDS) | 1  # odd, so that the median is a round
     pairs = PairedRounds(fused, contender, rounds, seed=workload.seed, timer=timer)
@@ -86,8 +87,9 @@ def race(
     if implementation.name == "fused":
         noise_floor = paired_ratio(seconds, pairs.reference_seconds).noise_floor
     if implementation.uncompiled is not None:
-        facts["compile_s"] = first_call_s - median(seconds)
-        facts["uncompiled_s"] = _uncompiled_seconds(implementation.uncompiled, reference, workload, phase)
+        facts["compile_s"] = contender_s - median(seconds)
+        loop = implement(Implementation("uncompiled", implementation.uncompiled), reference)
+        facts["uncompiled_s"] = _median_seconds(Step(loop, fused.input, fused.target, phase))
     with _spending(spent, "memory"):
         facts |= _memory(contender, reference)
     return Result(
@@ -103,25 +105,29 @@ def race(
 
 def _first_calls(
     fused: Step, reference: nn.Module, implementation: Implementation
-) -> tuple[Step, Equivalence, float]:
+) -> tuple[Step, Equivalence, float, float]:
     """Build the contender and call both sides once: do they agree, in the dtype that will be timed?
 
-    Gives the contender, what the comparison found, and the seconds of the contender's first call.
+    Gives the contender, what the comparison found, and the seconds of the first call of each side.
     """
+    start = perf_counter()
     expected = fused.quantities(reference)
+    fused_s = perf_counter() - start
+    if implementation.name == "fused":  # the same module: it need not be compared with itself
+        return Step(reference, fused.input, fused.target, fused.phase), Equivalence.exact(), fused_s, fused_s
     with _compiler_starting_cold(implementation):
-        contender = Step(implement(implementation, reference), fused.workload, fused.phase)
+        contender = Step(implement(implementation, reference), fused.input, fused.target, fused.phase)
         start = perf_counter()
         got = contender.quantities(reference)
-        first_call_s = perf_counter() - start
+        contender_s = perf_counter() - start
     # Half the digits of the dtype: a wrong gate is off by far more, rounding over many steps by less.
     tolerance = 4 * torch.finfo(fused.input.dtype).eps ** 0.5
-    return contender, compare(expected, got, tolerance), first_call_s
+    return contender, compare(expected, got, tolerance), fused_s, contender_s
 
 
-def _warm_up(fused: Step, contender: Step, seconds: float) -> float:
-    """Call both in turn for about `seconds`, at least once each; gives the median seconds of a pair."""
-    deadline = perf_counter() + seconds
+def _warm_up(fused: Step, contender: Step) -> float:
+    """Call both in turn for `WARM_UP_S`, at least once each; gives the median seconds of a pair."""
+    deadline = perf_counter() + WARM_UP_S
     pair_seconds: list[float] = []
     while not pair_seconds or perf_counter() < deadline:
         pair_seconds.append(_seconds_of(fused) + _seconds_of(contender))
@@ -135,9 +141,7 @@ def _seconds_of(step: Step) -> float:
     return perf_counter() - start
 
 
-def _uncompiled_seconds(build: Build, reference: nn.Module, workload: Workload, phase: str) -> float:
-    loop = Implementation("the loop without its compiler", build)
-    step = Step(implement(loop, reference), workload, phase)
+def _median_seconds(step: Step) -> float:
     return median(_seconds_of(step) for _ in range(1 + UNCOMPILED_CALLS))
 
 
@@ -164,7 +168,6 @@ def _spending(spent: dict[str, float], what: str) -> Iterator[None]:
 def _without_garbage_collection() -> Iterator[None]:
     """A collection in the middle of a round would be charged to whoever runs then."""
     enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield

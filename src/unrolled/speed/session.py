@@ -11,7 +11,7 @@ from time import perf_counter
 
 import torch
 
-from unrolled.environment import Environment
+from unrolled.environment import Environment, stolen_seconds
 from unrolled.implementations.registry import first_line
 from unrolled.speed.grid import Case
 from unrolled.speed.memory import is_out_of_memory
@@ -34,6 +34,7 @@ class Session:
         self.environment = Environment.capture()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.files = RunFiles(self.settings.out, self.environment, now)
+        self._stolen_before = stolen_seconds()
         gc.collect()
         gc.freeze()  # what is imported by now need not be looked through before every race
 
@@ -91,6 +92,7 @@ class Session:
         warm_up = math.fsum(r.spent_s.get("warm_up", 0.0) for r in self.results)
         checks = math.fsum(r.spent_s.get("check", 0.0) for r in self.results)
         outside = total - timed - warm_up - self.imports_s
+        stolen = (stolen_seconds() or 0.0) - (self._stolen_before or 0.0)
         return {
             "total_s": total,
             "timed_s": timed,
@@ -98,4 +100,5 @@ class Session:
             "imports_s": self.imports_s,
             "checks_s": checks,
             "share_outside": outside / total,
+            "share_stolen": stolen / (total * self.environment.cores),
         }

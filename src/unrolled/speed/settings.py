@@ -20,7 +20,7 @@ from unrolled.speed.grid import PHASES, Case, cases, workloads
 from unrolled.workload import CELLS, DTYPES, Workload
 
 # Seconds of timed rounds per benchmark, unless asked: the default grid then takes about two minutes.
-DEFAULT_BUDGET = 0.4
+DEFAULT_BUDGET = 0.15
 DEFAULT_OUT = Path("results/bench")
 
 

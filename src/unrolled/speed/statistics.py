@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 CONFIDENCE = 0.99
-# Fewer pairs cannot bound a median at 99 %: all of n lie on one side of it with probability 2 * 2^-n.
-MIN_ROUNDS = 9
+# The fewest pairs that bound a median at 99 % and can lose an outlier at each end: 2 * (1 + 13) / 2^13 < 0.01.
+MIN_ROUNDS = 13
 # Differences below 1 % are not called, however many rounds agree on them: code layout alone moves that much.
 RESOLUTION = 1.01
 # An interval that lies within 5 % of 1 on both sides is called `same`.

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unrolled.speed.grid import PHASES
-from unrolled.workload import Workload, check_choice
+from unrolled.workload import check_choice
 
 
 class Step:
@@ -17,16 +17,16 @@ class Step:
 
     `forward`: inference, under `torch.inference_mode`. `training`: forward, mean squared error against a
     fixed random target, backward to all parameters and to the input, as in the middle of a network.
+    Two steps may share `input` `(T, B, I)` and `target` `(T, B, D * H)`.
     `reset()` belongs between two calls and outside the clock: it sets all gradients to None.
     """
 
-    def __init__(self, module: nn.Module, workload: Workload, phase: str) -> None:
+    def __init__(self, module: nn.Module, input: Tensor, target: Tensor, phase: str) -> None:
         check_choice("phase", phase, PHASES)
         self.module = module.train(phase == "training")
-        self.workload = workload
         self.phase = phase
-        self.input = workload.input().requires_grad_(phase == "training")
-        self.target = workload.target()
+        self.input = input.requires_grad_(phase == "training")
+        self.target = target
         self.event_seconds: list[float] = []
         self._events: Any = None
         if self.input.is_cuda:
