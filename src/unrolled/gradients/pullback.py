@@ -220,8 +220,9 @@ class _PullBack:
 
     def _rightly_zero(self, norms: Tensor, first: int, stop: int, last: int) -> Tensor:
         """Where a norm of 0 is no underflow: nothing but zeros has come in, down to that state."""
-        came_in = norms > 0
-        came_in[:-1] = False
+        came_in = torch.zeros_like(norms, dtype=torch.bool)
+        for part in self.carried:
+            came_in[-1] |= part.magnitude() > ZERO_EXPONENT
         for magnitude in self.magnitudes:
             if magnitude is not None:
                 came_in[1:-1] |= magnitude[first + stop : first + last - 1] > ZERO_EXPONENT

@@ -12,6 +12,8 @@ import numpy as np
 STEADY = 0.01
 # The horizon ends where the norm falls below this part of that at lag 0.
 HORIZON_DECADES = -3.0
+# A gradient that grows by this much before it shrinks has done both.
+PEAK_DECADES = 1.0
 # Points that the robust slope is fitted to; its cost grows with their square.
 FIT_POINTS = 256
 
@@ -25,8 +27,9 @@ class Verdict:
     `horizon`: largest lag whose norm is at least 1/1000 of that at lag 0; None where that is 0.
     `horizon_is_censored`: the profile ends before the gradient does, so the horizon is a lower bound.
     `thirds`: the slopes of the near, middle and far third of the lags.
-    `word`: `vanishing`, `steady`, `exploding`, `mixed` (one third falls and another rises), or `none` (no
-    gradient). A norm of exactly 0 at the far lags counts as vanishing.
+    `peak`: decades by which the largest norm is above that at lag 0.
+    `word`: `vanishing`, `steady`, `exploding`, `mixed` (a third falls, and another rises or the peak is a
+    decade or more), or `none` (no gradient). A norm of exactly 0 at the last lag counts as falling.
     """
 
     word: str
@@ -35,6 +38,7 @@ class Verdict:
     horizon: int | None
     horizon_is_censored: bool
     thirds: tuple[float, float, float]
+    peak: float
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values."""
@@ -47,13 +51,15 @@ def judge(log10_norm: np.ndarray) -> Verdict:
     parts = np.array_split(log10_norm, 3)
     near, middle, far = (theil_sen(part) for part in parts)
     reach = horizon(log10_norm)
+    peak = float(log10_norm.max() - log10_norm[0]) if np.isfinite(log10_norm[0]) else math.nan
     return Verdict(
-        word=_word(log10_norm, slope, (near, middle, far)),
+        word=_word(log10_norm, slope, (near, middle, far), peak),
         decades_per_step=slope,
         half_life=math.nan if math.isnan(slope) else -math.log10(2) / slope if slope < 0 else math.inf,
         horizon=reach,
         horizon_is_censored=reach == len(log10_norm) - 1,
         thirds=(near, middle, far),
+        peak=peak,
     )
 
 
@@ -77,13 +83,13 @@ def horizon(log10_norm: np.ndarray) -> int | None:
     return int(np.flatnonzero(log10_norm - log10_norm[0] >= HORIZON_DECADES)[-1])
 
 
-def _word(log10_norm: np.ndarray, slope: float, thirds: tuple[float, ...]) -> str:
+def _word(log10_norm: np.ndarray, slope: float, thirds: tuple[float, ...], peak: float) -> str:
     if not np.isfinite(log10_norm).any():
         return "none"
     if math.isnan(slope):
         return "vanishing" if log10_norm[-1] == -math.inf else "steady"
     falls = any(part < -STEADY for part in thirds) or log10_norm[-1] == -math.inf
-    rises = any(part > STEADY for part in thirds)
+    rises = any(part > STEADY for part in thirds) or peak >= PEAK_DECADES
     if falls and rises:
         return "mixed"
     if slope < -STEADY or log10_norm[-1] == -math.inf:
