@@ -4,8 +4,10 @@ from unrolled.gradients.clipping import Clip, ClipReport
 from unrolled.gradients.flow import GradientFlow, gradient_flow
 from unrolled.gradients.nonfinite import NonFiniteError
 from unrolled.gradients.profile import Profile
+from unrolled.gradients.step_function import step_gradient_flow
 from unrolled.gradients.theory import GradientBound, gradient_bound
 from unrolled.gradients.verdict import Verdict
+from unrolled.gradients.watch import Watch, watch
 
 __all__ = [
     "Clip",
@@ -15,6 +17,9 @@ __all__ = [
     "NonFiniteError",
     "Profile",
     "Verdict",
+    "Watch",
     "gradient_bound",
     "gradient_flow",
+    "step_gradient_flow",
+    "watch",
 ]

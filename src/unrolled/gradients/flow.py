@@ -107,7 +107,7 @@ class GradientFlow:
         values = {"gradient/log10_norm": self.log10_norm}
         for profile in self.joined():
             verdict = profile.verdict
-            label = f"flow/{profile.label}/{'c' if profile.path == 'c' else 'h'}"
+            label = f"flow/{profile.label}"
             values[f"{label}/log10_first"] = float(profile.log10_norm[-1])
             values[f"{label}/log10_last"] = float(profile.log10_norm[0])
             values[f"{label}/decades_per_step"] = verdict.decades_per_step
@@ -264,7 +264,7 @@ def _arguments(inputs: Any, state: Any) -> tuple[Any, ...]:
     arguments = inputs if is_tuple else (inputs,)
     for position, argument in enumerate(arguments):
         tensor = argument.data if isinstance(argument, PackedSequence) else argument
-        if not isinstance(tensor, Tensor):
+        if not isinstance(tensor, Tensor) or tensor.is_meta:
             continue
         if tensor.numel() == 0:
             raise InvalidValueError(

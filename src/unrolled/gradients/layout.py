@@ -94,6 +94,10 @@ def check_state(
             f"{label} of {name!r}: expected shape {expected}, got {tuple(state.shape)}; reshape the state"
         )
     _check_kind(module, f"{label} of {name!r}", state)
+    if not bool(torch.isfinite(state.detach()).all()):
+        raise InvalidValueError(
+            f"{label} of {name!r}: expected finite numbers, got NaN or inf; start from another state"
+        )
 
 
 def _check(module: nn.RNNBase, name: str, sequence: Tensor, dims: tuple[int, ...]) -> None:

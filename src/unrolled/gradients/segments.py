@@ -8,7 +8,7 @@ only a segment that shrinks or grows by more than the dtype's whole range all by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -46,16 +46,8 @@ class Gradients:
         leaves = self._reached(tensors)
         if not leaves:
             return
-        magnitudes = [cotangent.magnitude() for cotangent in cotangents]
-        width = BAND[cotangents[0].mantissa.dtype]
-        while (top := max(int(m.max()) for m in magnitudes)) > ZERO_EXPONENT:
-            parts = []
-            for index, (tensor, cotangent) in enumerate(zip(tensors, cotangents, strict=True)):
-                inside = magnitudes[index] > top - width
-                magnitudes[index] = magnitudes[index].masked_fill(inside, ZERO_EXPONENT)
-                own = cotangent.at(torch.full_like(cotangent.exponent, top))
-                outside = ~inside.reshape(inside.shape + (1,) * (own.dim() - inside.dim()))
-                parts.append(own.masked_fill(outside, 0).to(tensor.dtype))
+        for top, band in bands(cotangents):
+            parts = [part.to(tensor.dtype) for part, tensor in zip(band, tensors, strict=True)]
             found = torch.autograd.grad(tensors, leaves, parts, retain_graph=True, allow_unused=True)
             self._add_all(leaves, found, top)
 
@@ -82,3 +74,21 @@ class Gradients:
                     seen.add(next_node)
                     nodes.append(next_node)
         return list(found)
+
+
+def bands(cotangents: Sequence[Scaled]) -> Iterator[tuple[int, list[Tensor]]]:
+    """Parts of the cotangents that each fit the dtype, from the largest down: `(exponent, mantissas)`.
+
+    The sum of `mantissas * 2**exponent` over the bands is the cotangents; zeros make no band.
+    """
+    magnitudes = [cotangent.magnitude() for cotangent in cotangents]
+    width = BAND[cotangents[0].mantissa.dtype]
+    while (top := max(int(magnitude.max()) for magnitude in magnitudes)) > ZERO_EXPONENT:
+        band = []
+        for index, cotangent in enumerate(cotangents):
+            inside = magnitudes[index] > top - width
+            magnitudes[index] = magnitudes[index].masked_fill(inside, ZERO_EXPONENT)
+            own = cotangent.at(torch.full_like(cotangent.exponent, top))
+            outside = ~inside.reshape(inside.shape + (1,) * (own.dim() - inside.dim()))
+            band.append(own.masked_fill(outside, 0))
+        yield top, band

@@ -164,7 +164,7 @@ def replay(
             one = track.run(
                 module, layer, bool(direction), own_x, h0[row], c0[0][row] if c0 else None, layout.lengths
             )
-            check_states(one.h, name, layer, DIRECTIONS[direction])
+            check_states(one.h[1:], name, layer, DIRECTIONS[direction])
             tracks[-1].append(one)
             outputs.append(reverse_time(one.h[1:], layout.lengths) if direction else one.h[1:])
         x = torch.cat(outputs, dim=-1) if directions > 1 else outputs[0]
