@@ -233,10 +233,12 @@ class _PullBack:
         self, block: Linearised, first: int, exponents: Tensor, norms: list[Tensor]
     ) -> dict[str, Scaled]:
         """One matrix product per weight over the block, at the exponent of its largest cotangent."""
-        here = torch.stack([norm[first : first + len(exponents)] for norm in norms])
-        top = here.nan_to_num(nan=-math.inf).max()
+        here = torch.stack([norm[first : first + len(exponents)] for norm in norms]).amax(0)
+        top = here.max()
         exponent = torch.where(top.isinf(), 0.0, top).ceil().to(torch.int64)
-        power = power_of_two(exponents - exponent, self.dtype).unsqueeze(-1)
+        power = power_of_two(exponents - exponent, self.dtype)
+        # Out of sight beside the largest, and subnormal numbers would make the product ten times slower.
+        power = power.masked_fill(here < exponent - DRIFT[self.dtype], 0).unsqueeze(-1)
         return {name: Scaled(value, exponent) for name, value in block.gradients(power).items()}
 
     def _clip_carried(self) -> None:

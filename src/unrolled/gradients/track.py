@@ -20,6 +20,8 @@ from unrolled.gradients.scaled import working_dtype
 # Numbers per buffer of a block, T * B * H: large enough that a matrix product over a block runs at full
 # speed and that per-block work is nothing, small enough to stay far below the states' own memory.
 BLOCK_NUMBERS = 2**20
+# And no more steps than this: each has a dozen small views of its own, half a kilobyte of Python each.
+BLOCK_STEPS = 4096
 
 
 @dataclass(frozen=True)
@@ -54,23 +56,11 @@ class Track:
         """The blocks from the last to the first, linearised, each with the number of its first step."""
         dtype = working_dtype(self.h.dtype)
         weights = self.weights.to(dtype)
-        dead = None
-        if self.lengths is not None:
-            steps = torch.arange(self.steps, device=self.x.device).unsqueeze(1)
-            dead = (steps >= self.lengths.to(self.x.device)).unsqueeze(-1)
         for first in reversed(range(0, self.steps, self.block)):
             last = min(first + self.block, self.steps)
             c = self.c_starts[first // self.block].to(dtype) if self.c_starts else None
-            yield (
-                first,
-                self.kind(
-                    weights,
-                    self.x[first:last].to(dtype),
-                    self.h[first : last + 1].to(dtype),
-                    c,
-                    None if dead is None else dead[first:last],
-                ),
-            )
+            x, h = self.x[first:last].to(dtype), self.h[first : last + 1].to(dtype)
+            yield first, self.kind(weights, x, h, c)
 
 
 @torch.no_grad()
@@ -86,7 +76,7 @@ def run(
     """Run one layer and direction over `x` `(T, B, I)`, given in the order in which the direction runs."""
     weights = Weights.of(module, layer, reverse)
     steps, batch = x.shape[:2]
-    block = max(1, min(steps, BLOCK_NUMBERS // (batch * module.hidden_size)))
+    block = max(1, min(steps, BLOCK_STEPS, BLOCK_NUMBERS // (batch * module.hidden_size)))
     if lengths is not None and c0 is not None:
         block = steps  # a packed run cannot be stopped where some sequences are over
     block_of_run = steps if c0 is None else block  # only cell states need stops on the way

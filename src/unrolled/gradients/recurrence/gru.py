@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence.linearised import Linearised, bias_gradients, buffer, silence
+from unrolled.gradients.recurrence.linearised import Linearised, bias_gradients, buffer
 from unrolled.gradients.recurrence.weights import Weights, affine, outer
 
 
@@ -22,9 +22,7 @@ class GRU(Linearised):
     `delta` holds the four as `(n̂, r̂, ẑ, q̂)`, so that what goes back through U is its last three quarters.
     """
 
-    def __init__(
-        self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None, dead: Tensor | None = None
-    ) -> None:
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None) -> None:
         self.weights, self.x, self.h = weights, x, h
         steps, batch, size = h.shape[0] - 1, *h.shape[1:]
         before = h[:-1]
@@ -41,7 +39,6 @@ class GRU(Linearised):
         torch.mul(to_q * q, 1 - r, out=to_r)
         torch.mul((before - n) * z, 1 - z, out=to_z)
         keep = z.contiguous()
-        silence([factors, keep], dead)
 
         self.cotangents = (buffer(h, *h.shape),)
         self.delta = buffer(h, steps, batch, 4 * size)

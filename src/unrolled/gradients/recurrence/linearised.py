@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -34,12 +33,11 @@ class Linearised(ABC):
     delta: Tensor
 
     @abstractmethod
-    def __init__(
-        self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None, dead: Tensor | None = None
-    ) -> None:
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None) -> None:
         """About inputs `x` `(T, B, I)`, states `h` `(T + 1, B, P)`, first cell state `c` `(B, H)`.
 
-        `dead` `(T, B, 1)` is true after the end of a shorter sequence, where the Jacobian is 0.
+        Where a shorter sequence is over, x and h are 0 and so is every cotangent that comes in: the steps
+        there are linearised like all others, and nothing flows through them.
         """
 
     @abstractmethod
@@ -62,13 +60,6 @@ class Linearised(ABC):
 def buffer(like: Tensor, *sizes: int) -> Tensor:
     """An uninitialised buffer with the dtype and device of `like`."""
     return torch.empty(sizes, dtype=like.dtype, device=like.device)
-
-
-def silence(factors: Sequence[Tensor], dead: Tensor | None) -> None:
-    """Set derivatives to 0, in place, where a sequence is over (its states there may be anything)."""
-    if dead is not None:
-        for factor in factors:
-            factor.masked_fill_(dead if factor.dim() == dead.dim() else dead.unsqueeze(-1), 0)
 
 
 def bias_gradients(weights: Weights, into_ih: Tensor, into_hh: Tensor, power: Tensor) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence.linearised import Linearised, bias_gradients, buffer, silence
+from unrolled.gradients.recurrence.linearised import Linearised, bias_gradients, buffer
 from unrolled.gradients.recurrence.weights import Weights, affine, outer
 
 
@@ -25,9 +25,7 @@ class LSTM(Linearised):
 
     paths = ("h", "c")
 
-    def __init__(
-        self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None, dead: Tensor | None = None
-    ) -> None:
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None) -> None:
         if c is None:
             raise ValueError("an LSTM needs its first cell state")
         self.weights, self.x, self.h = weights, x, h
@@ -53,7 +51,6 @@ class LSTM(Linearised):
         torch.mul(g * i, 1 - i, out=factors[:, :, 0])
         torch.mul(self.c[:-1] * f, 1 - f, out=factors[:, :, 1])
         torch.mul(i, 1 - g * g, out=factors[:, :, 2])
-        silence([factors, keep, to_o, to_c], dead)
 
         h_bar, c_bar = buffer(h, *h.shape), buffer(h, *self.c.shape)
         self.cotangents = (h_bar, c_bar)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence.linearised import Linearised, bias_gradients, buffer, silence
+from unrolled.gradients.recurrence.linearised import Linearised, bias_gradients, buffer
 from unrolled.gradients.recurrence.weights import Weights, outer
 
 
 class RNN(Linearised):
     """`δ_t = f'(a_t) h̄_t` and `h̄_{t-1} = Uᵀ δ_t`; the known state gives `f'`."""
 
-    def __init__(
-        self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None, dead: Tensor | None = None
-    ) -> None:
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None) -> None:
         self.weights, self.x, self.h = weights, x, h
         slope = self.slope(h[1:])
-        silence([slope], dead)
         self.cotangents = (buffer(h, *h.shape),)
         self.delta = buffer(h, *slope.shape)
         self._steps = [part.unbind() for part in (*self.cotangents, slope, self.delta)]
