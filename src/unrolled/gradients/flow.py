@@ -236,9 +236,15 @@ def gradient_flow(
 
 
 @cache
-def _environment() -> dict[str, Any]:
+def _machine() -> dict[str, Any]:
     """Looked at once per process: asking git costs more than a small network's backward pass."""
     return Environment.capture().to_dict()
+
+
+def _environment() -> dict[str, Any]:
+    """Without the load, which has no say in the numbers and would make every file a different one."""
+    kept = {name: value for name, value in _machine().items() if name != "load_average"}
+    return {**kept, "threads": torch.get_num_threads()}
 
 
 def _step_report(
