@@ -249,3 +249,13 @@ def test_gradients_reach_the_weights_behind_a_parametrisation():
     flow = gradient_flow(model, sequence(), at_the_end)
     at_the_end(model(sequence())).backward()
     check_parameters(flow, model, rtol=1e-9)
+
+
+def test_a_frozen_network_and_a_caller_without_gradients_have_a_flow_too():
+    module = make("lstm")
+    expected = gradient_flow(module, sequence())
+    with torch.no_grad():
+        frozen = gradient_flow(module.requires_grad_(False), sequence())
+    for one, other in zip(expected, frozen, strict=True):
+        assert (one.samples == other.samples).all()
+    assert frozen.parameters == {}

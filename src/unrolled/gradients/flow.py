@@ -182,6 +182,7 @@ class GradientFlow:
         self.frame().to_csv(path, index=False)
 
 
+@torch.enable_grad()
 def gradient_flow(
     model: nn.Module,
     inputs: Any,

@@ -101,8 +101,7 @@ def _fused(
     # With biases or not; then one layer, no dropout, not training, one direction.
     options = (weights.flat(), weights.bias_ih is not None, 1, 0.0, False, False)
     with warnings.catch_warnings():
-        # Notes on speed only: cuDNN would like the weights in one piece, oneDNN leaves projections to
-        # torch.
+        # Notes on speed only: cuDNN wants the weights in one piece, oneDNN leaves projections to torch.
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
         warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
         if lengths is None:
