@@ -1,0 +1,25 @@
+"""How far back a recurrent network can learn: the gradient's norm at every step."""
+
+from unrolled.gradients.clipping import Clip, ClipReport
+from unrolled.gradients.flow import GradientFlow, gradient_flow
+from unrolled.gradients.nonfinite import NonFiniteError
+from unrolled.gradients.profile import Profile
+from unrolled.gradients.step_function import step_gradient_flow
+from unrolled.gradients.theory import GradientBound, gradient_bound
+from unrolled.gradients.verdict import Verdict
+from unrolled.gradients.watch import Watch, watch
+
+__all__ = [
+    "Clip",
+    "ClipReport",
+    "GradientBound",
+    "GradientFlow",
+    "NonFiniteError",
+    "Profile",
+    "Verdict",
+    "Watch",
+    "gradient_bound",
+    "gradient_flow",
+    "step_gradient_flow",
+    "watch",
+]

@@ -1,0 +1,62 @@
+"""NaN and inf, found and named: which module, which layer, which step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import InvalidValueError
+
+
+class NonFiniteError(InvalidValueError):
+    """The network or its loss produced NaN or inf; says in which module and layer, and first at which step.
+
+    `step` counts from 0 in the order the direction runs.
+    """
+
+    def __init__(
+        self, message: str, *, module: str, layer: int | None = None, step: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.module, self.layer, self.step = module, layer, step
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether every entry is finite; one reduction, in float64 so that it cannot overflow by itself."""
+    return bool(torch.isfinite(tensor.sum(dtype=torch.float64)))
+
+
+def first_step(tensor: Tensor) -> tuple[int, str]:
+    """The first index along dimension 0 with an entry that is not finite, and which kind it is."""
+    bad = ~torch.isfinite(tensor.flatten(1)).all(-1)
+    step = int(bad.nonzero()[0])
+    return step, "nan" if bool(tensor[step].isnan().any()) else "inf"
+
+
+def check_states(states: Tensor, module: str, layer: int, direction: str) -> None:
+    """Raise `NonFiniteError` unless the states `(T, B, P)` of a layer are all finite."""
+    if states.numel() == 0 or is_finite(states):
+        return
+    step, kind = first_step(states)
+    raise NonFiniteError(
+        f"expected finite states, got {kind} in {module!r}, layer {layer} ({direction}), first at step "
+        f"{step}; "
+        "lower the recurrent gain, or shorten the sequence to less than that",
+        module=module,
+        layer=layer,
+        step=step,
+    )
+
+
+def check_cotangent(cotangent: Tensor, module: str) -> None:
+    """Raise `NonFiniteError` unless the gradient that reaches a module's output `(T, B, P)` is finite."""
+    if cotangent.numel() == 0 or is_finite(cotangent):
+        return
+    step, kind = first_step(cotangent)
+    raise NonFiniteError(
+        f"expected a finite gradient at the output of {module!r}, got {kind}, first at step {step}; "
+        f"look for "
+        "a division by 0, a log of 0 or an overflow between this output and the loss",
+        module=module,
+        step=step,
+    )

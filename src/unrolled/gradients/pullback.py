@@ -1,0 +1,273 @@
+"""A cotangent carried back through a track, step by step, in range all the way.
+
+The inner loop runs as many steps as the range of the dtype allows before it rescales. That number is not
+guessed from a bound but seen: a chunk of steps is run, the norms it produced are looked at, and only the
+steps that stayed in range are accepted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from unrolled.gradients.nonfinite import NonFiniteError
+from unrolled.gradients.recurrence import Linearised
+from unrolled.gradients.scaled import DRIFT, ZERO_EXPONENT, Scaled, log2, power_of_two, shift, working_dtype
+from unrolled.gradients.track import Track
+
+FIRST_CHUNK = 64  # steps before the first look at the norms
+GROWTH = 2  # of the chunk, while nothing is known against it
+
+
+@dataclass(frozen=True)
+class StepBound:
+    """A bound on the L2 norm of each sample's state cotangent, put on it at every step; counts what it did.
+
+    For an LSTM the norm is that of `(h̄, c̄)` together, c̄ being what arrives through the next cell state.
+    """
+
+    bound: float
+    count: list[int] = field(default_factory=lambda: [0, 0])  # touched, seen
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull-back yields.
+
+    `log2_norms`: per path `(T, B)` float64, total gradients of the states after each step, NaN where a
+    shorter sequence is over. `x_bar` `(T, B, I)`, `start` per path `(B, ·)`, weight `gradients` by short
+    name.
+    """
+
+    log2_norms: tuple[Tensor, ...]
+    x_bar: Scaled | None
+    start: tuple[Scaled, ...]
+    gradients: dict[str, Scaled]
+
+
+@torch.no_grad()
+def pull_back(
+    track: Track,
+    direct: Scaled | None,
+    final: tuple[Scaled | None, ...],
+    *,
+    needs_input: bool = False,
+    needs_weights: bool = True,
+    bound: StepBound | None = None,
+    name: str = "",
+) -> Pulled:
+    """Pull back the direct gradients of a track's outputs and of its last states.
+
+    `direct`: `(T, B, P)` with one exponent per step and sample; `final`: per path `(B, ·)` with one
+    exponent
+    per sample, or None for zero.
+    """
+    return _PullBack(track, direct, final, bound, name).run(needs_input, needs_weights)
+
+
+class _PullBack:
+    def __init__(
+        self,
+        track: Track,
+        direct: Scaled | None,
+        final: tuple[Scaled | None, ...],
+        bound: StepBound | None,
+        name: str,
+    ) -> None:
+        self.track, self.bound, self.name = track, bound, name
+        self.batch = track.x.shape[1]
+        self.dtype, self.device = working_dtype(track.h.dtype), track.h.device
+        self.directs: list[Scaled | None] = [direct] + [None] * (len(track.sizes) - 1)
+        if track.lengths is not None:
+            self.directs = [
+                self._at_own_end(*pair) for pair in zip(self.directs, final, track.sizes, strict=True)
+            ]
+            final = (None,) * len(track.sizes)
+        self.magnitudes = [None if d is None else d.magnitude() for d in self.directs]
+        self.carried = [
+            self._zero(self.batch, size) if last is None else last
+            for last, size in zip(final, track.sizes, strict=True)
+        ]
+        self._add_direct(track.steps - 1)
+        self.chunk = 1 if bound else FIRST_CHUNK
+        self._clip_carried()
+
+    def _add_direct(self, step: int) -> None:
+        """Add the direct gradient of the state after `step` to the carried cotangent."""
+        for path, direct in enumerate(self.directs):
+            if direct is not None:
+                part = Scaled(direct.mantissa[step], direct.exponent[step])
+                self.carried[path] = self.carried[path] + part
+
+    def _zero(self, *shape: int) -> Scaled:
+        return Scaled.of(torch.zeros(shape, dtype=self.dtype, device=self.device), leading=len(shape) - 1)
+
+    def _at_own_end(self, direct: Scaled | None, last: Scaled | None, size: int) -> Scaled | None:
+        """The gradient of the last states, added to the direct one where each sequence ends."""
+        if last is None:
+            return direct
+        ends = self.track.lengths.to(self.device) - 1  # type: ignore[union-attr]
+        placed = self._zero(self.track.steps, self.batch, size)
+        samples = torch.arange(self.batch, device=self.device)
+        placed.mantissa[ends, samples] = last.mantissa
+        placed.exponent[ends, samples] = last.exponent
+        return placed if direct is None else direct + placed
+
+    def run(self, needs_input: bool, needs_weights: bool) -> Pulled:
+        norms = [
+            torch.empty(self.track.steps, self.batch, dtype=torch.float64, device=self.device)
+            for _ in self.track.sizes
+        ]
+        x_bars: list[Scaled] = []
+        gradients: dict[str, Scaled] = {}
+        for first, block in self.track.linearised_blocks():
+            exponents = self._pull_block(block, first, norms)
+            if needs_weights:
+                for name, gradient in self._weight_gradients(block, first, exponents, norms).items():
+                    gradients[name] = gradients[name] + gradient if name in gradients else gradient
+            if needs_input:
+                x_bars.append(Scaled(block.input_cotangent(), exponents))
+        if self.track.lengths is not None:
+            steps = torch.arange(self.track.steps, device=self.device).unsqueeze(1)
+            over = steps >= self.track.lengths.to(self.device)
+            norms = [norm.masked_fill(over, math.nan) for norm in norms]
+        return Pulled(tuple(norms), _concatenate(x_bars), tuple(self.carried), gradients)
+
+    def _pull_block(self, block: Linearised, first: int, norms: list[Tensor]) -> Tensor:
+        """Pull through one block; fill in `norms`; the exponents `(T, B)` its buffers ended up with."""
+        last = len(block.delta)
+        exponents = torch.empty(last, self.batch, dtype=torch.int64, device=self.device)
+        while last > 0:
+            aim = max(0, last - self.chunk)
+            exponent = self._load(block, first, aim, last)
+            block.pull(aim, last)
+            stop = aim if self.bound else self._accepted(block, first, aim, last)
+            if stop == last:
+                continue  # nothing could be accepted: again, with a shorter chunk
+            exponents[stop:last] = exponent
+            for norm, total in zip(norms, block.totals(), strict=True):
+                lengths = torch.linalg.vector_norm(total[stop + 1 : last + 1], dim=-1, dtype=torch.float64)
+                norm[first + stop : first + last] = log2(lengths, exponent)
+            self.carried = [Scaled(part[stop].clone(), exponent) for part in block.cotangents]
+            if stop == aim and first + stop > 0:
+                self._add_direct(first + stop - 1)
+            self._clip_carried()
+            last = stop
+        return exponents
+
+    def _load(self, block: Linearised, first: int, stop: int, last: int) -> Tensor:
+        """Write the carried cotangent and the chunk's direct gradients to buffers; their exponent `(B,)`.
+
+        The direct gradient of state `stop` is left out: it may be of any size beside what arrives there, so
+        it is added afterwards, with exponents. A chunk of one step therefore always starts in range.
+        """
+        largest = [part.magnitude() for part in self.carried]
+        begin, end = first + stop, first + last - 1  # direct gradients of the states strictly inside
+        present = [
+            magnitude is not None and begin < end and bool((magnitude[begin:end] > ZERO_EXPONENT).any())
+            for magnitude in self.magnitudes
+        ]
+        for magnitude, there in zip(self.magnitudes, present, strict=True):
+            if there and magnitude is not None:
+                largest.append(magnitude[begin:end].amax(0))
+        exponent = torch.stack(largest).amax(0)
+        exponent = torch.where(exponent == ZERO_EXPONENT, 0, exponent)
+        for buffer, part, direct, there in zip(
+            block.cotangents, self.carried, self.directs, present, strict=True
+        ):
+            buffer[last] = part.at(exponent)
+            buffer[stop:last].zero_()
+            if there and direct is not None:
+                scaled = shift(direct.mantissa[begin:end], direct.exponent[begin:end] - exponent)
+                buffer[stop + 1 : last] = scaled
+        return exponent
+
+    def _accepted(self, block: Linearised, first: int, stop: int, last: int) -> int:
+        """The lowest state down to which the chunk stayed in range; sets the length of the next chunk."""
+        limit = DRIFT[self.dtype]
+        norms = torch.zeros(last - stop + 1, self.batch, dtype=torch.float64, device=self.device)
+        for part in block.cotangents:
+            norms = torch.hypot(
+                norms, torch.linalg.vector_norm(part[stop : last + 1], dim=-1, dtype=torch.float64)
+            )
+        good = (norms <= 2.0**limit) & (
+            (norms >= 2.0**-limit) | self._rightly_zero(norms, first, stop, last)
+        )
+        every = good.all(1).flip(0)
+        count = int(every.to(torch.int8).cumprod(0).sum()) - 1
+        if count < 0:  # direct gradients in the chunk dwarf what it starts from
+            self.chunk = max(1, (last - stop) // 2)
+            return last
+        if count == last - stop:
+            self.chunk = GROWTH * self.chunk if count == self.chunk else self.chunk
+            travelled = torch.where(norms[0] > 0, norms[0].log2(), 0.0).abs().max().item()
+            if travelled > 0:
+                self.chunk = max(1, min(self.chunk, int(0.9 * limit * count / travelled)))
+            return stop
+        self.chunk = max(1, count)
+        if count == 0 and not bool(torch.isfinite(norms[-2]).all()):
+            raise NonFiniteError(
+                f"expected a finite gradient in {self.name}, got nan or inf, first at step "
+                f"{first + last - 1}; "
+                "a single step of this network overflows, so lower its recurrent weights",
+                module=self.name,
+                step=first + last - 1,
+            )
+        return last - max(1, count)
+
+    def _rightly_zero(self, norms: Tensor, first: int, stop: int, last: int) -> Tensor:
+        """Where a norm of 0 is no underflow: nothing but zeros has come in, down to that state."""
+        came_in = torch.zeros_like(norms, dtype=torch.bool)
+        for part in self.carried:
+            came_in[-1] |= part.magnitude() > ZERO_EXPONENT
+        for magnitude in self.magnitudes:
+            if magnitude is not None:
+                came_in[1:-1] |= magnitude[first + stop : first + last - 1] > ZERO_EXPONENT
+        reached = came_in.flip(0).to(torch.int8).cummax(0).values.flip(0).bool()
+        return (norms == 0) & ~reached
+
+    def _weight_gradients(
+        self, block: Linearised, first: int, exponents: Tensor, norms: list[Tensor]
+    ) -> dict[str, Scaled]:
+        """One matrix product per weight over the block, at the exponent of its largest cotangent."""
+        here = torch.stack([norm[first : first + len(exponents)] for norm in norms]).amax(0)
+        top = here.max()
+        exponent = torch.where(top.isinf(), 0.0, top).ceil().to(torch.int64)
+        power = power_of_two(exponents - exponent, self.dtype)
+        # Out of sight beside the largest, and subnormal numbers would make the product ten times slower.
+        power = power.masked_fill(here < exponent - DRIFT[self.dtype], 0).unsqueeze(-1)
+        return {name: Scaled(value, exponent) for name, value in block.gradients(power).items()}
+
+    def _clip_carried(self) -> None:
+        """Put the bound of `step` clipping on the cotangent that goes into the next step."""
+        if self.bound is None:
+            return
+        log2_norms = torch.stack([part.log2_norm() for part in self.carried])
+        joint = torch.logsumexp(2 * math.log(2) * log2_norms, 0) / (2 * math.log(2))
+        excess = joint - math.log2(self.bound.bound)
+        over = excess > 0
+        self.bound.count[0] += int(over.sum())
+        self.bound.count[1] += int((joint > -math.inf).sum())
+        whole = torch.where(over, excess, 0.0).floor()
+        factor = torch.where(over, torch.exp2(whole - excess), 1.0)
+        self.carried = [
+            Scaled(
+                part.mantissa * factor.unsqueeze(-1).to(self.dtype), part.exponent - whole.to(torch.int64)
+            )
+            for part in self.carried
+        ]
+
+
+def _concatenate(blocks: list[Scaled]) -> Scaled | None:
+    """Blocks that were worked out from the last to the first, in order of time."""
+    if not blocks:
+        return None
+    if len(blocks) == 1:
+        return blocks[0]
+    blocks = blocks[::-1]
+    return Scaled(
+        torch.cat([block.mantissa for block in blocks]), torch.cat([block.exponent for block in blocks])
+    )

@@ -1,0 +1,23 @@
+"""The recurrences of `torch.nn`, linearised: one file per cell, one registry."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from unrolled.gradients.recurrence.gru import GRU
+from unrolled.gradients.recurrence.linearised import Linearised
+from unrolled.gradients.recurrence.lstm import LSTM
+from unrolled.gradients.recurrence.rnn import RNN, ReluRNN
+from unrolled.gradients.recurrence.weights import Weights, names
+
+# The mode of a fused module (`nn.RNNBase.mode`) -> its linearisation. The mode in lower case is also the
+# name of the fused function, such as `torch.rnn_tanh`.
+RECURRENCES: dict[str, type[Linearised]] = {"RNN_TANH": RNN, "RNN_RELU": ReluRNN, "GRU": GRU, "LSTM": LSTM}
+
+
+def recurrence_of(module: nn.RNNBase) -> type[Linearised]:
+    """The linearisation of a recurrent module's cell."""
+    return RECURRENCES[module.mode]
+
+
+__all__ = ["RECURRENCES", "Linearised", "Weights", "names", "recurrence_of"]

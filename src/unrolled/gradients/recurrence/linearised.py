@@ -1,0 +1,69 @@
+"""What every cell offers along a known trajectory: its linearised steps, and the pull-back through them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from unrolled.gradients.recurrence.weights import Weights, outer
+
+
+class Linearised(ABC):
+    """A block of `T` steps of one layer and direction, linearised about the states it went through.
+
+    State j is the state after step j - 1, so a block has the states 0 to T and step t leads from state t to
+    state t + 1. Everything a step's Jacobian is made of is worked out when the object is made, for all
+    steps
+    in one matrix product; `pull` then carries a cotangent back with a few small products a step, and no
+    autograd. The cotangent lives in buffers made here, one slot per state, so a step allocates nothing.
+
+    A push-forward of tangents (`J_t V`) would use the same factors; its place is beside `pull`.
+    """
+
+    paths: ClassVar[tuple[str, ...]] = ("h",)
+
+    # Cotangents of the states as independent variables, one buffer (T + 1, B, P or H) per path. For an
+    # LSTM,
+    # `c` counts what flows through the next cell state only, not through the hidden state beside it.
+    cotangents: tuple[Tensor, ...]
+    # Cotangents of the pre-activations, (T, B, blocks * H).
+    delta: Tensor
+
+    @abstractmethod
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None) -> None:
+        """About inputs `x` `(T, B, I)`, states `h` `(T + 1, B, P)`, first cell state `c` `(B, H)`.
+
+        Where a shorter sequence is over, x and h are 0 and so is every cotangent that comes in: the steps
+        there are linearised like all others, and nothing flows through them.
+        """
+
+    @abstractmethod
+    def pull(self, first: int, last: int) -> None:
+        """Carry the cotangent of state `last` down to `first`, adding to what the buffers hold there."""
+
+    def totals(self) -> tuple[Tensor, ...]:
+        """Per path `(T + 1, B, ·)`: total gradients, as autograd defines them, of states above `first`."""
+        return self.cotangents
+
+    @abstractmethod
+    def gradients(self, power: Tensor) -> dict[str, Tensor]:
+        """Weight gradients of all steps, each step and sample weighted by `power` `(T, B, 1)`."""
+
+    @abstractmethod
+    def input_cotangent(self) -> Tensor:
+        """The cotangent of the inputs, `(T, B, I)`."""
+
+
+def buffer(like: Tensor, *sizes: int) -> Tensor:
+    """An uninitialised buffer with the dtype and device of `like`."""
+    return torch.empty(sizes, dtype=like.dtype, device=like.device)
+
+
+def bias_gradients(weights: Weights, into_ih: Tensor, into_hh: Tensor, power: Tensor) -> dict[str, Tensor]:
+    """`Σ power δ` for both biases; nothing where the module has none."""
+    if weights.bias_ih is None:
+        return {}
+    return {name: outer(power, delta)[0] for name, delta in (("bias_ih", into_ih), ("bias_hh", into_hh))}

@@ -1,0 +1,65 @@
+"""The weights of one layer and direction of a recurrent module, under `torch.nn`'s names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights `(G*H, I)`, `(G*H, P)` for G gates, biases `(G*H,)`, projection `(P, H)`; else None."""
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias_ih: Tensor | None
+    bias_hh: Tensor | None
+    weight_hr: Tensor | None
+
+    @classmethod
+    def of(cls, module: nn.RNNBase, layer: int, reverse: bool) -> Weights:
+        """The weights of a layer, detached: they share the module's memory and record no graph."""
+        found = [getattr(module, full, None) for full in names(layer, reverse).values()]
+        return cls._map(found, lambda weight: weight.detach())
+
+    def flat(self) -> list[Tensor]:
+        """In the order that `torch.lstm` and friends take them."""
+        every = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.weight_hr)
+        return [weight for weight in every if weight is not None]
+
+    def to(self, dtype: torch.dtype) -> Weights:
+        """The same in another dtype."""
+        return self._map([getattr(self, name) for name in NAMES], lambda weight: weight.to(dtype))
+
+    @classmethod
+    def _map(cls, weights: list[Any], change: Callable[[Tensor], Tensor]) -> Weights:
+        return cls(*(None if weight is None else change(weight) for weight in weights))  # type: ignore[arg-type]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The sum of the two biases, `(G*H,)`."""
+        return None if self.bias_ih is None or self.bias_hh is None else self.bias_ih + self.bias_hh
+
+
+def names(layer: int, reverse: bool) -> dict[str, str]:
+    """Short name -> the attribute of the module, such as `weight_ih` -> `weight_ih_l1_reverse`."""
+    suffix = f"_l{layer}" + "_reverse" * reverse
+    return {name: name + suffix for name in NAMES}
+
+
+def affine(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`inputs @ weight.T + bias` over all steps and samples in one matrix product."""
+    rows = inputs.reshape(-1, inputs.shape[-1])
+    product = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
+    return product.view(*inputs.shape[:-1], -1)
+
+
+def outer(left: Tensor, right: Tensor) -> Tensor:
+    """`Σ_{t,b} left_{t,b} right_{t,b}ᵀ` as one matrix product: a weight gradient from all steps at once."""
+    return left.reshape(-1, left.shape[-1]).t() @ right.reshape(-1, right.shape[-1])

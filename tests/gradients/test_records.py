@@ -1,0 +1,101 @@
+"""Profiles as tables, numbers, words and files."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.gradients.test_flow_against_autograd import make, sequence
+from unrolled.errors import ResultFileError
+from unrolled.gradients import GradientFlow, gradient_flow
+from unrolled.gradients.verdict import horizon, judge, theil_sen
+
+COLUMNS = ["module", "call", "layer", "direction", "path", "step", "lag"]
+COLUMNS += ["log10_norm", "log10_min", "log10_median", "log10_max"]
+
+
+def flow():
+    return gradient_flow(make("lstm", num_layers=2, bidirectional=True), sequence(), clip="norm:1")
+
+
+def test_frame_has_one_row_per_step_of_every_profile():
+    frame = flow().frame()
+    assert list(frame.columns) == COLUMNS
+    assert len(frame) == 2 * 2 * 2 * 7
+    forward = frame[(frame.direction == "forward") & (frame.layer == 1) & (frame.path == "h")]
+    assert forward.step.tolist() == list(range(7))
+    assert forward.lag.tolist() == list(range(7))[::-1]
+    reverse = frame[(frame.direction == "reverse") & (frame.layer == 1) & (frame.path == "h")]
+    assert reverse.step.tolist() == reverse.lag.tolist() == list(range(7))
+
+
+def test_statistics_over_samples():
+    profile = gradient_flow(make("gru"), sequence(batch=4)).profile()
+    norms = np.exp2(profile.samples)
+    np.testing.assert_allclose(10**profile.log10_norm, np.sqrt((norms**2).mean(1)), rtol=1e-12)
+    np.testing.assert_allclose(np.exp2(profile.log2_min), norms.min(1), rtol=1e-12)
+    np.testing.assert_allclose(np.exp2(profile.log2_max), norms.max(1), rtol=1e-12)
+    np.testing.assert_allclose(profile.log2_median, np.median(profile.samples, axis=1), rtol=1e-12)
+
+
+def test_a_flow_survives_json(tmp_path):
+    before = flow()
+    before.to_json(tmp_path / "flow.json")
+    after = GradientFlow.from_json(tmp_path / "flow.json")
+    pd.testing.assert_frame_equal(before.frame(), after.frame())
+    pd.testing.assert_frame_equal(before.summary(), after.summary())
+    assert after.parameters == before.parameters
+    assert after.clip == before.clip
+    assert json.loads((tmp_path / "flow.json").read_text())["version"] == 1
+
+
+def test_csv_holds_the_frame(tmp_path):
+    before = flow()
+    before.to_csv(tmp_path / "flow.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "flow.csv"), before.frame(), check_dtype=False)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', '{"version": 1}'])
+def test_a_damaged_file_is_refused(tmp_path, text):
+    (tmp_path / "flow.json").write_text(text)
+    with pytest.raises(ResultFileError, match=r"expected .*, got .*; measure it again"):
+        GradientFlow.from_json(tmp_path / "flow.json")
+    with pytest.raises(ResultFileError):
+        GradientFlow.from_json(tmp_path / "missing.json")
+
+
+def test_the_same_call_gives_the_same_bytes():
+    assert json.dumps(flow().to_dict()) == json.dumps(flow().to_dict())
+
+
+@pytest.mark.parametrize(
+    ("slope", "word"), [(-0.3, "vanishing"), (0.0, "steady"), (-0.005, "steady"), (0.2, "exploding")]
+)
+def test_a_straight_line_is_judged_by_its_slope(slope, word):
+    verdict = judge(slope * np.arange(100.0) - 7)
+    assert verdict.word == word
+    assert verdict.decades_per_step == pytest.approx(slope)
+    assert verdict.half_life == pytest.approx(-math.log10(2) / slope if slope < 0 else math.inf)
+    assert verdict.horizon == (99 if slope > -0.03 else 10)
+    assert verdict.horizon_is_censored == (slope > -0.03)
+
+
+def test_what_falls_and_rises_is_mixed():
+    assert judge(np.abs(np.arange(90.0) - 45)).word == "mixed"
+    assert judge(np.full(9, -np.inf)).word == "none"
+    assert judge(np.array([0.0] + [-np.inf] * 9)).word == "vanishing"
+
+
+def test_a_few_outliers_do_not_move_the_slope():
+    values = -0.1 * np.arange(100.0)
+    values[::10] += 5
+    assert theil_sen(values) == pytest.approx(-0.1, abs=0.01)
+    assert theil_sen(-0.1 * np.arange(5000.0)) == pytest.approx(-0.1)
+
+
+def test_horizon_is_the_largest_lag_within_three_decades():
+    assert horizon(np.array([0, -1, -3.0, -3.1])) == 2
+    assert horizon(np.array([0, -4, -2.0, -5])) == 2
+    assert horizon(np.array([-np.inf, 0.0])) is None
