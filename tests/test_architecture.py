@@ -54,9 +54,16 @@ def test_a_forbidden_arrow_would_be_seen(tmp_path):
 
 
 def test_public_names_are_exactly_the_exported_ones():
-    public = {name for name, value in vars(unrolled).items() if not name.startswith("_")}
-    submodules = {name for name in public if f"unrolled.{name}" in sys.modules}
-    assert public - submodules == set(unrolled.__all__)
+    assert dir(unrolled) == sorted(unrolled.__all__)
+    for name in unrolled.__all__:
+        assert getattr(unrolled, name) is not None
+
+
+def test_a_misspelt_public_name_is_answered_with_the_right_ones():
+    with pytest.raises(
+        AttributeError, match="module 'unrolled' has no attribute 'gradientflow'; it has Environment"
+    ):
+        unrolled.gradientflow  # noqa: B018
 
 
 @pytest.mark.parametrize(

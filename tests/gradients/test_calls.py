@@ -67,9 +67,7 @@ def test_packed_sequences_have_each_its_own_length(kind, both_ways, lengths):
 
 def test_default_loss_reads_each_packed_sequence_at_its_own_end():
     module, lengths = make("gru"), [2, 7, 5]
-    profile = gradient_flow(
-        module, pack_padded_sequence(sequence(), lengths, enforce_sorted=False)
-    ).profile()
+    profile = gradient_flow(module, pack_padded_sequence(sequence(), lengths, enforce_sorted=False)).profile()
     assert profile.log2_norm[0] == pytest.approx(0, abs=1e-12)  # lag 0 is the unit cotangent, for all three
     assert [int((~torch.from_numpy(profile.samples[:, b]).isnan()).sum()) for b in range(3)] == lengths
 

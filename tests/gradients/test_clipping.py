@@ -191,9 +191,7 @@ def test_step_clipping_is_a_pull_back_with_a_bound(kind):
     states = [tuple(torch.zeros(x.shape[1], 5).double() for _ in range(2 if kind == "lstm" else 1))]
     for x_t in x:
         states.append(tuple(part.detach() for part in cell_step(module, weights, x_t, states[-1])))
-    cotangent = tuple(
-        torch.full_like(part, 1.0 if path == 0 else 0.0) for path, part in enumerate(states[-1])
-    )
+    cotangent = tuple(torch.full_like(part, 1.0 if path == 0 else 0.0) for path, part in enumerate(states[-1]))
     expected = []
     for t in reversed(range(len(x))):
         norm = torch.cat(cotangent, dim=1).norm(dim=1, keepdim=True)

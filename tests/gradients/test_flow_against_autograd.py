@@ -42,18 +42,14 @@ def states(module, batch=B, seed=1):
 
 
 def sequence(batch=B, steps=T, seed=2):
-    return torch.randn(
-        steps, batch, INPUT, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+    return torch.randn(steps, batch, INPUT, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def everything(result):
     """A loss that reads every output and every last state, each differently."""
     output, last = result
     last = last if isinstance(last, tuple) else (last,)
-    return sum(
-        (part.cos() * torch.linspace(1, 2, part.shape[-1]).to(part)).sum() for part in (output, *last)
-    )
+    return sum((part.cos() * torch.linspace(1, 2, part.shape[-1]).to(part)).sum() for part in (output, *last))
 
 
 def at_the_end(result):

@@ -76,9 +76,7 @@ def test_a_lower_layer_sees_the_vanished_gradient_of_the_upper_one(dtype):
     lags = np.arange(3000)
     assert (flow.profile(layer=1).log2_norm == -lags).all()
     # a_k = 2^-k + a_(k-1) / 8 = 2^-k (1 + 1/4 + 1/16 + ...) -> 2^-k * 4/3
-    np.testing.assert_allclose(
-        flow.profile(layer=0).log2_norm[50:], -lags[50:] + math.log2(4 / 3), atol=1e-6
-    )
+    np.testing.assert_allclose(flow.profile(layer=0).log2_norm[50:], -lags[50:] + math.log2(4 / 3), atol=1e-6)
 
 
 @pytest.mark.parametrize("make", [nn.RNN, nn.GRU, nn.LSTM])

@@ -105,9 +105,9 @@ def test_plain_float32_autograd_underflows_to_a_silent_zero_there():
 
 @pytest.mark.parametrize("u", [3.0, 30.0])
 def test_chrono_bias_gives_an_e_folding_time_of_u_plus_a_half(u):
-    cell = gradient_flow(
-        zero_lstm(math.log(u), dtype=torch.float64), torch.zeros(100, 1, 2).double()
-    ).profile(path="c")
+    cell = gradient_flow(zero_lstm(math.log(u), dtype=torch.float64), torch.zeros(100, 1, 2).double()).profile(
+        path="c"
+    )
     per_step = cell.verdict.decades_per_step
     assert per_step == pytest.approx(math.log10(u / (1 + u)), rel=1e-9)
     assert -1 / (per_step * math.log(10)) == pytest.approx(u + 0.5, rel=0.02)

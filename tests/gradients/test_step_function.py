@@ -28,9 +28,7 @@ def test_a_pair_of_states_has_two_paths():
         lambda s: s[0].sin().sum(),
     )
     expected = gradient_flow(module, sequence(), lambda r: r[0].sin().sum(), state=(h0, c0))
-    np.testing.assert_allclose(
-        flow.profile(path="h").samples, expected.profile(path="h").samples, rtol=1e-9
-    )
+    np.testing.assert_allclose(flow.profile(path="h").samples, expected.profile(path="h").samples, rtol=1e-9)
     assert flow.profile(path="c").log2_norm[0] == -np.inf  # nothing arrives from a later cell state
 
 

@@ -63,17 +63,14 @@ class Clip:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise InvalidValueError(
-                f"clip: expected one of {', '.join(MODES)}, got {self.mode!r}; try norm:1"
-            )
+            raise InvalidValueError(f"clip: expected one of {', '.join(MODES)}, got {self.mode!r}; try norm:1")
         if self.mode == "none":
             if self.bound is not None:
                 raise InvalidValueError(f"clip: expected no bound for none, got {self.bound}; write none")
             return
         if isinstance(self.bound, bool) or not isinstance(self.bound, int | float):
             raise InvalidTypeError(
-                f"clip: expected a number as the bound of {self.mode}, got {self.bound!r}; write "
-                f"{self.mode}:1"
+                f"clip: expected a number as the bound of {self.mode}, got {self.bound!r}; write {self.mode}:1"
             )
         if not (math.isfinite(self.bound) and self.bound > 0):
             raise InvalidValueError(
@@ -98,9 +95,7 @@ class Clip:
         if spec is None:
             return cls("none")
         if not isinstance(spec, str):
-            raise InvalidTypeError(
-                f"clip: expected text such as norm:1, got {type(spec).__name__}; try norm:1"
-            )
+            raise InvalidTypeError(f"clip: expected text such as norm:1, got {type(spec).__name__}; try norm:1")
         mode, colon, bound = spec.strip().partition(":")
         if not colon:
             return cls(mode)
@@ -167,9 +162,7 @@ class Clip:
 
 def check_finite(gradients: Mapping[str, Scaled]) -> None:
     """Raise `NonFiniteError` with the names of the tensors that hold NaN or inf."""
-    bad = [
-        name for name, gradient in gradients.items() if not bool(torch.isfinite(gradient.mantissa).all())
-    ]
+    bad = [name for name, gradient in gradients.items() if not bool(torch.isfinite(gradient.mantissa).all())]
     if bad:
         raise NonFiniteError(
             f"gradients: expected finite numbers, got NaN or inf in {', '.join(bad)}; nothing was "

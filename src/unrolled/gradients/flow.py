@@ -93,8 +93,7 @@ class GradientFlow:
         rows = [
             {
                 **{
-                    name: getattr(p, name)
-                    for name in ("module", "call", "layer", "direction", "path", "steps")
+                    name: getattr(p, name) for name in ("module", "call", "layer", "direction", "path", "steps")
                 },
                 **{name: value for name, value in p.verdict.to_dict().items() if name != "thirds"},
             }
@@ -139,8 +138,7 @@ class GradientFlow:
         """The inverse of `to_dict`, without samples and tensors. Raises `ResultFileError`."""
         if fields.get("version") != VERSION:
             raise ResultFileError(
-                f"gradient flow: expected version {VERSION}, got {fields.get('version')!r}; measure it "
-                f"again"
+                f"gradient flow: expected version {VERSION}, got {fields.get('version')!r}; measure it again"
             )
         try:
             clip = fields["clip"]
@@ -154,8 +152,7 @@ class GradientFlow:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ResultFileError(
-                f"gradient flow: expected what to_json wrote, got a damaged record ({error}); measure "
-                f"it again"
+                f"gradient flow: expected what to_json wrote, got a damaged record ({error}); measure it again"
             ) from error
 
     def to_json(self, path: str | Path) -> None:
@@ -252,8 +249,7 @@ def _step_report(
     clip: Clip, before: dict[str, Scaled], after: dict[str, Scaled], bound: StepBound
 ) -> ClipReport:
     changed = sum(
-        bool((before[name] + gradient.scale(-1.0)).log2_norm() > -math.inf)
-        for name, gradient in after.items()
+        bool((before[name] + gradient.scale(-1.0)).log2_norm() > -math.inf) for name, gradient in after.items()
     )
     touched, seen = bound.count
     return ClipReport(
@@ -275,8 +271,7 @@ def _arguments(inputs: Any, state: Any) -> tuple[Any, ...]:
             continue
         if tensor.numel() == 0:
             raise InvalidValueError(
-                f"inputs: expected at least one step and one sample, got {tuple(tensor.shape)}; pass a "
-                f"sequence"
+                f"inputs: expected at least one step and one sample, got {tuple(tensor.shape)}; pass a sequence"
             )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise InvalidValueError(

@@ -50,9 +50,7 @@ class Layout:
         """An output `(T, B, D*P)` as the module returns it."""
         if self.packed is not None:
             order = self.packed.sorted_indices
-            lengths = (
-                self.lengths if self.lengths is not None else torch.full((output.shape[1],), len(output))
-            )
+            lengths = self.lengths if self.lengths is not None else torch.full((output.shape[1],), len(output))
             if order is not None:
                 output, lengths = output.index_select(1, order), lengths[order.cpu()]
             data = pack_padded_sequence(output, lengths).data
@@ -80,9 +78,7 @@ def reverse_time(sequence: Tensor, lengths: Tensor | None) -> Tensor:
     return sequence.gather(0, index.reshape(index.shape + (1,) * (sequence.dim() - 2)).expand_as(sequence))
 
 
-def check_state(
-    module: nn.RNNBase, name: str, label: str, state: object, expected: tuple[int, ...]
-) -> None:
+def check_state(module: nn.RNNBase, name: str, label: str, state: object, expected: tuple[int, ...]) -> None:
     """Raise unless a given initial state is a tensor of the expected shape, dtype and device."""
     if not isinstance(state, Tensor):
         raise InvalidTypeError(
@@ -114,9 +110,7 @@ def _check(module: nn.RNNBase, name: str, sequence: Tensor, dims: tuple[int, ...
         )
     _check_kind(module, f"input of {name!r}", sequence)
     if not bool(torch.isfinite(sequence.detach()).all()):
-        raise InvalidValueError(
-            f"input of {name!r}: expected finite numbers, got NaN or inf; clean the input"
-        )
+        raise InvalidValueError(f"input of {name!r}: expected finite numbers, got NaN or inf; clean the input")
 
 
 def _check_kind(module: nn.RNNBase, label: str, tensor: Tensor) -> None:

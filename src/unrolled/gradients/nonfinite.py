@@ -14,9 +14,7 @@ class NonFiniteError(InvalidValueError):
     `step` counts from 0 in the order the direction runs.
     """
 
-    def __init__(
-        self, message: str, *, module: str, layer: int | None = None, step: int | None = None
-    ) -> None:
+    def __init__(self, message: str, *, module: str, layer: int | None = None, step: int | None = None) -> None:
         super().__init__(message)
         self.module, self.layer, self.step = module, layer, step
 

@@ -47,9 +47,7 @@ class Profile:
         by_lag = reverse_time(log2_norms, lengths).cpu().numpy()
         if by_lag.shape[1] == 1:  # one sample is its own minimum, median and maximum
             only = by_lag[:, 0]
-            return cls(
-                **labels, log2_norm=only, log2_min=only, log2_median=only, log2_max=only, samples=by_lag
-            )
+            return cls(**labels, log2_norm=only, log2_min=only, log2_median=only, log2_max=only, samples=by_lag)
         ordered = np.sort(by_lag, axis=1)  # NaN goes last
         count = (~np.isnan(by_lag)).sum(1)
         rows = np.arange(len(ordered))
@@ -120,8 +118,7 @@ class Profile:
         """Plain values for JSON; `samples` stays behind, and `-inf` becomes None."""
         labels = {name: getattr(self, name) for name in ("module", "call", "layer", "direction", "path")}
         arrays = {
-            name: [v if np.isfinite(v) else None for v in getattr(self, name).tolist()]
-            for name in STATISTICS
+            name: [v if np.isfinite(v) else None for v in getattr(self, name).tolist()] for name in STATISTICS
         }
         return {**labels, **arrays}
 

@@ -193,9 +193,7 @@ class _PullBack:
             norms = torch.hypot(
                 norms, torch.linalg.vector_norm(part[stop : last + 1], dim=-1, dtype=torch.float64)
             )
-        good = (norms <= 2.0**limit) & (
-            (norms >= 2.0**-limit) | self._rightly_zero(norms, first, stop, last)
-        )
+        good = (norms <= 2.0**limit) & ((norms >= 2.0**-limit) | self._rightly_zero(norms, first, stop, last))
         every = good.all(1).flip(0)
         count = int(every.to(torch.int8).cumprod(0).sum()) - 1
         if count < 0:  # direct gradients in the chunk dwarf what it starts from
@@ -254,9 +252,7 @@ class _PullBack:
         whole = torch.where(over, excess, 0.0).floor()
         factor = torch.where(over, torch.exp2(whole - excess), 1.0)
         self.carried = [
-            Scaled(
-                part.mantissa * factor.unsqueeze(-1).to(self.dtype), part.exponent - whole.to(torch.int64)
-            )
+            Scaled(part.mantissa * factor.unsqueeze(-1).to(self.dtype), part.exponent - whole.to(torch.int64))
             for part in self.carried
         ]
 

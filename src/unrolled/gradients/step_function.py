@@ -121,9 +121,7 @@ def _direct(
         scalar = loss(leaves[0] if single else leaves)
     if not isinstance(scalar, Tensor) or scalar.numel() != 1:
         got = f"shape {tuple(scalar.shape)}" if isinstance(scalar, Tensor) else type(scalar).__name__
-        raise InvalidValueError(
-            f"loss: expected a scalar tensor, got {got}; reduce it with .mean() or .sum()"
-        )
+        raise InvalidValueError(f"loss: expected a scalar tensor, got {got}; reduce it with .mean() or .sum()")
     if not scalar.requires_grad:
         raise InvalidValueError(
             "loss: expected a loss that depends on the states, got one that does not; compute it from "
@@ -147,8 +145,7 @@ def _pull(
         band = [part.to(like.dtype) for part, like in zip(band, shapes, strict=True)]
         found = pull(band[0] if isinstance(after, Tensor) else type(after)(band))
         total = [
-            sum_ + Scaled.of(gradient, 1).scale(1.0, top)
-            for sum_, gradient in zip(total, found, strict=True)
+            sum_ + Scaled.of(gradient, 1).scale(1.0, top) for sum_, gradient in zip(total, found, strict=True)
         ]
     return total
 

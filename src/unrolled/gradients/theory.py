@@ -52,9 +52,7 @@ class GradientBound:
         return result
 
 
-def gradient_bound(
-    module: nn.RNNBase, layer: int | None = None, direction: str = "forward"
-) -> GradientBound:
+def gradient_bound(module: nn.RNNBase, layer: int | None = None, direction: str = "forward") -> GradientBound:
     """The bound for the last layer of an `nn.RNN`, or for another layer as far as its own recurrence goes.
 
     Raises `InvalidValueError` for gated cells: their Jacobian is no single product of weights and slopes.

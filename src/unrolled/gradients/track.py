@@ -112,9 +112,7 @@ def _fused(
             data, *last = function(
                 packed.data, packed.batch_sizes, states if c is not None else states[0], *options
             )
-            padded = PackedSequence(
-                data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
-            )
+            padded = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
             output = pad_packed_sequence(padded, total_length=x.shape[0])[0]
             last = [state.index_select(1, _given(packed.unsorted_indices)) for state in last]
     return output, last[0][0], last[1][0] if len(last) > 1 else None

@@ -119,9 +119,7 @@ def _check_forward(name: str, module: nn.RNNBase) -> None:
         )
 
 
-def initial_states(
-    module: nn.RNNBase, name: str, layout: Layout, sequence: Any, hx: Any
-) -> tuple[Tensor, ...]:
+def initial_states(module: nn.RNNBase, name: str, layout: Layout, sequence: Any, hx: Any) -> tuple[Tensor, ...]:
     """`(h0,)` or `(h0, c0)` in the `(L*D, B, ·)` layout: the given ones, or zeros."""
     data = sequence.data if layout.packed is not None else sequence
     if layout.packed is not None:

@@ -116,9 +116,7 @@ class Watch:
     def frame(self) -> pd.DataFrame:
         """The history: the columns of `GradientFlow.frame()` after `backward`, the number of the pass."""
         frames = [
-            seen.flow.frame().assign(backward=seen.backward)
-            for seen in self.history
-            if seen.flow is not None
+            seen.flow.frame().assign(backward=seen.backward) for seen in self.history if seen.flow is not None
         ]
         if not frames:
             return pd.DataFrame()

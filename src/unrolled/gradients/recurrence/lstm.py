@@ -68,9 +68,7 @@ class LSTM(Linearised):
 
     def pull(self, first: int, last: int) -> None:
         """Five operations a step, six with a projection."""
-        h_bar, c_bar, m_bar, total, total_column, factors, keep, to_c, to_o, inner, outer_, delta = (
-            self._steps
-        )
+        h_bar, c_bar, m_bar, total, total_column, factors, keep, to_c, to_o, inner, outer_, delta = self._steps
         weight_hh, weight_hr = self.weights.weight_hh, self.weights.weight_hr
         for t in range(last - 1, first - 1, -1):
             after = t + 1
