@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diagnostics.command import Parser, console, run
+from unrolled.workload import CELLS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,15 +22,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="a results folder, or a bench.json",
     )
     parser.add_argument("--out", type=Path, help="folder for the plots (default: that of the results)")
-    parser.add_argument(
-        "--svg", type=Path, help="also save the tables, as they look in a terminal, to this SVG file"
-    )
+    parser.add_argument("--cell", action="append", choices=CELLS, help="only this cell; repeatable")
+    parser.add_argument("--no-plots", action="store_true", help="print the tables and draw nothing")
+    parser.add_argument("--svg", type=Path, help="also save the tables, as they look in a terminal, as SVG")
     parser.add_argument("--width", type=int, help="columns of the tables (default: those of the terminal)")
     return run(draw, parser, argv)
 
 
 def draw(options: argparse.Namespace) -> int:
-    """Print the tables, then write the plots."""
+    """Print the tables, then draw the plots."""
     from rich.console import Console
 
     from unrolled.errors import InvalidValueError
@@ -43,8 +44,10 @@ def draw(options: argparse.Namespace) -> int:
         raise InvalidValueError(f"--width: expected at least 60 columns, got {options.width}")
     loaded = load_run(options.results)
     frame = loaded.frame()
-    folder = options.out or (options.results if options.results.is_dir() else options.results.parent)
-    writable_folder(folder)
+    if options.cell:
+        frame = frame[frame["cell"].isin(options.cell)]
+    if frame.empty:
+        raise InvalidValueError(f"--cell: expected a cell that was raced, got {', '.join(options.cell)}")
     screen = console()
     if options.width or options.svg:
         screen = Console(width=options.width or screen.width, highlight=False, record=options.svg is not None)
@@ -55,8 +58,10 @@ def draw(options: argparse.Namespace) -> int:
     if options.svg:
         writable_folder(options.svg.parent)
         write_atomically(options.svg, screen.export_svg(title=loaded.environment.describe()))
-    for path in draw_speed(frame, folder, loaded.environment.describe()):
-        screen.print(f"  {path}", style="dim")
+    if not options.no_plots:
+        folder = options.out or (options.results if options.results.is_dir() else options.results.parent)
+        for path in draw_speed(frame, writable_folder(folder), loaded.environment.describe()):
+            screen.print(f"  {path}", style="dim")
     return 0
 
 

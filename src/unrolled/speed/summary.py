@@ -16,7 +16,7 @@ def summary(frame: pd.DataFrame) -> str:
     contenders = timed[timed["implementation"] != "fused"]
     if timed.empty:
         return "Nothing was timed."
-    return f"{_first_sentence(contenders)} {_second_sentence(timed)}{_failures(frame)}"
+    return f"{_first_sentence(contenders)} {_second_sentence(timed, contenders)}{_failures(frame)}"
 
 
 def _first_sentence(contenders: pd.DataFrame) -> str:
@@ -34,12 +34,12 @@ def _first_sentence(contenders: pd.DataFrame) -> str:
     return f"Against the fused module, {'; '.join(said)}."
 
 
-def _second_sentence(timed: pd.DataFrame) -> str:
+def _second_sentence(timed: pd.DataFrame, contenders: pd.DataFrame) -> str:
     floor = 100 * (timed["noise_floor"].median() - 1)
-    undecided = int(timed["verdict"].eq("unclear").sum())
+    undecided = int(contenders["verdict"].eq("unclear").sum())
     return (
         f"Fused against itself stayed within ±{floor:.1f} % in the median workload, and {undecided} of "
-        f"{len(timed)} comparisons are unclear at this noise"
+        f"{len(contenders)} comparisons are unclear at this noise"
         + ("; a larger --budget decides more of them." if undecided else ".")
     )
 
