@@ -48,6 +48,11 @@ def draw(options: argparse.Namespace) -> int:
         frame = frame[frame["cell"].isin(options.cell)]
     if frame.empty:
         raise InvalidValueError(f"--cell: expected a cell that was raced, got {', '.join(options.cell)}")
+    folder = options.out or (options.results if options.results.is_dir() else options.results.parent)
+    if not options.no_plots:
+        writable_folder(folder)
+    if options.svg:
+        writable_folder(options.svg.parent)
     screen = console()
     if options.width or options.svg:
         screen = Console(width=options.width or screen.width, highlight=False, record=options.svg is not None)
@@ -56,11 +61,9 @@ def draw(options: argparse.Namespace) -> int:
         screen.print()
     screen.print(summary(frame))
     if options.svg:
-        writable_folder(options.svg.parent)
         write_atomically(options.svg, screen.export_svg(title=loaded.environment.describe()))
     if not options.no_plots:
-        folder = options.out or (options.results if options.results.is_dir() else options.results.parent)
-        for path in draw_speed(frame, writable_folder(folder), loaded.environment.describe()):
+        for path in draw_speed(frame, folder, loaded.environment.describe()):
             screen.print(f"  {path}", style="dim")
     return 0
 
