@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unrolled.implementations import Implementation, implement, load
 from unrolled.speed.equivalence import Equivalence, check_equivalence, compare
@@ -120,9 +120,16 @@ def _first_calls(
         start = perf_counter()
         got = contender.quantities(reference)
         contender_s = perf_counter() - start
-    # Half the digits of the dtype: a wrong gate is off by far more, rounding over many steps by less.
-    tolerance = 4 * torch.finfo(fused.input.dtype).eps ** 0.5
+    # Half the digits: a wrong gate is off by far more, rounding over many steps by less.
+    tolerance = 4 * _epsilon(fused.input) ** 0.5
     return contender, compare(expected, got, tolerance), fused_s, contender_s
+
+
+def _epsilon(input: Tensor) -> float:
+    """The spacing of numbers near 1 that products of this dtype are computed with."""
+    if input.is_cuda and input.dtype == torch.float32 and torch.backends.cudnn.allow_tf32:
+        return 2.0**-10  # TF32, which cuDNN's recurrences use unless told otherwise
+    return torch.finfo(input.dtype).eps
 
 
 def _warm_up(fused: Step, contender: Step) -> float:

@@ -73,6 +73,8 @@ class Session:
                 status="out of memory" if is_out_of_memory(error) else "failed",
                 reason=f"{type(error).__name__}: {first_line(error)}",
             )
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()  # what a failed case had taken is there for the next one
         if keep:
             self.files.add(result)
         return result
