@@ -8,6 +8,7 @@ projection, `(T, B, G * H)`, and are otherwise the equations of the `torch.nn` d
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,22 +20,18 @@ from unrolled.implementations.loop import Loop, State
 Recurrence = Callable[[Tensor, State, Tensor, Tensor | None], tuple[Tensor, State]]
 
 
-def rnn_tanh(projected: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, State]:
-    """`h_t = tanh(p_t + W h_{t-1})`."""
+def rnn(
+    projected: Tensor,
+    state: State,
+    weight: Tensor,
+    bias: Tensor | None,
+    nonlinearity: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, State]:
+    """`h_t = f(p_t + W h_{t-1})` with f the hyperbolic tangent or ReLU."""
     (h,) = state
     outputs = []
     for p_t in projected:
-        h = torch.tanh(torch.addmm(p_t, h, weight.t()))
-        outputs.append(h)
-    return torch.stack(outputs), (h,)
-
-
-def rnn_relu(projected: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, State]:
-    """`h_t = relu(p_t + W h_{t-1})`."""
-    (h,) = state
-    outputs = []
-    for p_t in projected:
-        h = torch.relu(torch.addmm(p_t, h, weight.t()))
+        h = nonlinearity(torch.addmm(p_t, h, weight.t()))
         outputs.append(h)
     return torch.stack(outputs), (h,)
 
@@ -68,8 +65,8 @@ def lstm(projected: Tensor, state: State, weight: Tensor, bias: Tensor | None) -
 
 
 RECURRENCES: dict[str, Recurrence] = {
-    "rnn_tanh": rnn_tanh,
-    "rnn_relu": rnn_relu,
+    "rnn_tanh": partial(rnn, nonlinearity=torch.tanh),
+    "rnn_relu": partial(rnn, nonlinearity=torch.relu),
     "gru": gru,
     "lstm": lstm,
 }
