@@ -288,8 +288,9 @@ def _sizes(options: argparse.Namespace, subjects: Sequence[Subject]) -> str:
     if not isinstance(first, Network):
         return f"{first.name}, {loss}"
     sizes = first.workload
+    name = f"{first.name}, " if len(subjects) == 1 else ""
     return (
-        f"{sizes.layers} layer{'s' * (sizes.layers > 1)}, input {sizes.input_size}, "
+        f"{name}{sizes.layers} layer{'s' * (sizes.layers > 1)}, input {sizes.input_size}, "
         f"hidden {sizes.hidden_size}, batch {sizes.batch_size}, {sizes.dtype}, {sizes.device}, {loss}"
     )
 

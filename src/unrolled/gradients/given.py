@@ -41,14 +41,20 @@ class GivenNetwork:
         """The most steps that the given input has; None where one is made, of any length."""
         if self.inputs is None:
             return None
-        if isinstance(self.inputs, Tensor) and self.inputs.dim() in (2, 3):
+        if isinstance(self.inputs, Tensor) and self.inputs.dim() in (1, 2, 3):
             return self.inputs.shape[self._time]
         return 0
 
     @property
+    def batched(self) -> bool:
+        """Whether the input has a batch dimension: numbers `(T, B, I)`, tokens `(T, B)`, or those `(B, T)`."""
+        if not isinstance(self.inputs, Tensor):
+            return True
+        return self.inputs.dim() > (2 if self.inputs.is_floating_point() else 1)
+
+    @property
     def _time(self) -> int:
-        batched = self.inputs.dim() == 3 or not self.inputs.is_floating_point()  # tokens (T, B) or (B, T)
-        return 1 if self.batch_first and batched else 0
+        return 1 if self.batch_first and self.batched else 0
 
     def module(self) -> nn.Module:
         """The model itself."""

@@ -85,8 +85,15 @@ class Reach:
             "horizon": verdict.horizon,
             "horizon_is_censored": verdict.horizon_is_censored,
             "verdict": verdict.word,
-            "line": (profile.log10_norm - profile.log10_norm[0]).tolist(),
+            "line": _relative(profile.log10_norm).tolist(),
         }
+
+
+def _relative(log10_norm: np.ndarray) -> np.ndarray:
+    """To lag 0; NaN where the norm there is 0."""
+    start = log10_norm[0]
+    line: np.ndarray = log10_norm - start if np.isfinite(start) else np.full(len(log10_norm), math.nan)
+    return line
 
 
 def in_order(flow: GradientFlow) -> list[Profile]:
@@ -144,19 +151,21 @@ def loss_function(loss: str, network: Subject) -> Loss | None:
         raise InvalidValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}; try last")
     if loss == "last":
         return None
-    batch_first = isinstance(network, GivenNetwork) and network.batch_first
-    return lambda output: mean_loss(output, batch_first)
+    if isinstance(network, Network):
+        return mean_loss
+    batch_first, batched = network.batch_first, network.batched
+    return lambda output: mean_loss(output, batch_first, batched)
 
 
-def mean_loss(output: Any, batch_first: bool = False) -> Tensor:
+def mean_loss(output: Any, batch_first: bool = False, batched: bool = True) -> Tensor:
     """The mean over steps of `v_t · output_t`, summed over samples; `v_t` are fixed random unit vectors."""
     if isinstance(output, tuple | list) and output and not isinstance(output, PackedSequence):
-        return mean_loss(output[0], batch_first)
-    if not isinstance(output, Tensor) or output.dim() not in (2, 3):
+        return mean_loss(output[0], batch_first, batched)
+    if not isinstance(output, Tensor) or output.dim() != (3 if batched else 2):
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InvalidTypeError(
             f"loss: expected an output with a step dimension for mean, got {got}; use --loss last"
         )
-    steps = output.shape[1 if batch_first and output.dim() == 3 else 0]
+    steps = output.shape[1 if batch_first and batched else 0]
     every_step = Layout(batch_first=False, batched=True, packed=None, lengths=None)
     return last_step_loss(output.flatten(0, -2), every_step) / steps

@@ -11,7 +11,7 @@ from unrolled.output.text import significant
 
 # log10 below which a norm or a direction counts as unmoved: the 1e-6 in a clip's divisor moves nothing.
 MOVED = 1e-4
-MANY = 5  # profiles of one network with one verdict, above which they are said in one
+MANY = 3  # profiles of one network with one verdict, above which they are said in one
 VERDICTS = {
     "vanishing": "Vanishing",
     "exploding": "Exploding",
@@ -33,10 +33,11 @@ def _verdicts(reach: pd.DataFrame) -> list[str]:
     rows = reach[reach["problem"] == ""]
     for word, phrase in VERDICTS.items():
         some = rows[rows["verdict"] == word] if len(rows) else rows
-        if len(some) > MANY and some["network"].nunique() == 1:
-            said.append(f"{phrase}: {_many(some)}.")
-        elif len(some):
-            said.append(f"{phrase}: {'; '.join(_one(row) for _, row in some.iterrows())}.")
+        named: list[str] = []
+        for _, part in some.groupby(["network", "clip"], sort=False):
+            named += [_many(part)] if len(part) > MANY else [_one(row) for _, row in part.iterrows()]
+        if named:
+            said.append(f"{phrase}: {'; '.join(named)}.")
     failed = reach[reach["problem"] != ""]
     for problem, some in failed.groupby("problem", sort=False):
         labels = " and ".join(_label(row) for _, row in some.iterrows())

@@ -52,6 +52,8 @@ def lines_of(flow: pd.DataFrame) -> dict[str, pd.DataFrame]:
         part = part.sort_values("lag")
         if np.isfinite(part["log10_norm"].iloc[0]):
             lines.setdefault(name, part)
+    if len(lines) > len(LINE_COLOURS):  # of many layers the hidden states; the table and the file have all
+        return {name: part for name, part in lines.items() if part["path"].iloc[0] == "h"}
     return lines
 
 
@@ -62,8 +64,10 @@ def reach_figure(flow: pd.DataFrame, foot: str) -> Figure:
         figure = Figure(figsize=(8.2, 4.3), layout="constrained")
         full, near = figure.subplots(1, 2, width_ratios=(1.15, 1))
         for k, (name, part) in enumerate(lines.items()):
-            _reach_line(full, part, k, name)
-            _reach_line(near, part, k, name)
+            last = len(part) - 1
+            evenly = np.linspace(0, last, 8) + k * last / 64
+            _reach_line(full, part, k, name, evenly)
+            _reach_line(near, part, k, name, np.geomspace(1, max(last, 1), 8) * 2 ** (k / 12))
         drawn = [
             np.asarray(line.get_ydata(), dtype=float)
             for line in full.get_lines()
@@ -77,8 +81,8 @@ def reach_figure(flow: pd.DataFrame, foot: str) -> Figure:
         near.axhline(HORIZON, color="#555555", linewidth=0.8)
         if near.get_ylim()[0] < HORIZON:
             near.annotate(
-                "horizon: 1/1000 of lag 0", (1, HORIZON), xycoords=("axes fraction", "data"),
-                xytext=(0, 2), textcoords="offset points", ha="right", va="bottom", fontsize=7, color="#333333",
+                "horizon: 1/1000 of lag 0", (0, HORIZON), xycoords=("axes fraction", "data"),
+                xytext=(3, -2), textcoords="offset points", ha="left", va="top", fontsize=7, color="#333333",
             )  # fmt: skip
         for panel, title in ((full, "all of it"), (near, "near the horizon")):
             panel.set_title(title, loc="left", fontsize=9)
@@ -93,26 +97,26 @@ def reach_figure(flow: pd.DataFrame, foot: str) -> Figure:
         handles, labels = full.get_legend_handles_labels()
         if flow["log10_bound"].notna().any():
             (bound,) = full.plot([], [], color="#333333", linestyle="--", linewidth=1)
-            handles, labels = [*handles, bound], [*labels, "bound (γ σ_max)^k, same colour"]
+            handles, labels = [*handles, bound], [*labels, r"bound $(\gamma\,\sigma_{\max})^k$, same colour"]
         figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=8)
         _foot(figure, foot)
     return figure
 
 
-def _reach_line(panel: Axes, part: pd.DataFrame, k: int, name: str) -> None:
-    """A line, its bound dashed, and a ring at its horizon, in both panels the same."""
+def _reach_line(panel: Axes, part: pd.DataFrame, k: int, name: str, marked: np.ndarray) -> None:
+    """A line with markers at some lags, its bound dashed, and a ring at its horizon."""
     lag = part["lag"].to_numpy()
     start = part["log10_norm"].iloc[0]
     norm = part["log10_norm"].to_numpy() - start
     norm = np.where(np.isfinite(norm), norm, np.nan)
     colour, marker = LINE_COLOURS[k % len(LINE_COLOURS)], LINE_MARKERS[k % len(LINE_MARKERS)]
-    every = max(1, len(lag) // 8)
     panel.plot(
         lag,
         norm,
         color=colour,
         marker=marker,
-        markevery=(min((k * every) // 8, len(lag) - 1), every),
+        markerfacecolor=colour if k < len(LINE_COLOURS) else "white",
+        markevery=sorted({round(float(k)) for k in marked if round(float(k)) < len(lag)}),
         markersize=4.5,
         linewidth=1.3,
         label=name,
@@ -153,7 +157,10 @@ def lengths_figure(lengths: pd.DataFrame, foot: str) -> Figure:
             for panel in panels.flat
             for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4, fontsize=8)
+        columns = 4 if len(names) > 2 else 2
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside upper center", ncols=columns, fontsize=8
+        )
         _foot(figure, foot)
     return figure
 
@@ -191,7 +198,7 @@ def _float32_marks(panel: Axes, rows: pd.DataFrame, exact: str, plain: str) -> N
     if len(failed):
         panel.plot(
             failed["length"], failed[exact], linestyle="none", marker="x", markersize=9, color="#000000",
-            label="plain float32 fails, and gives what is written",
+            label="plain float32 fails: as written",
         )  # fmt: skip
     low, high = panel.get_ylim()
     room = max(high - low, 1.0)
@@ -211,16 +218,16 @@ def _word(norm: float) -> str:
 def layers_figure(flow: pd.DataFrame, foot: str) -> Figure:
     """Heat maps of log10 norm, layer by step, for networks with more than one layer; one panel per path."""
     shown = [
-        (_layer_title(key), part)
+        (_layer_title(key, several=flow["module"].nunique() > flow["network"].nunique()), part)
         for key, part in flow[flow["clip"] == flow["clip"].iloc[0]].groupby(
             ["network", "module", "call", "path"], sort=False
         )
     ]
-    layers = flow["layer"].max() + 1
+    layers = flow.groupby(["layer", "direction"]).ngroups
     columns = min(2, len(shown))
     rows = math.ceil(len(shown) / columns)
     with house_style():
-        size = (4.2 * columns + 0.4, (0.75 + 0.28 * layers) * rows + 0.7)
+        size = (4.2 * columns + 0.4, (0.9 + 0.16 * layers) * rows + 0.7)
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False)
         for panel, (title, part) in zip(panels.flat, shown, strict=False):
@@ -228,17 +235,14 @@ def layers_figure(flow: pd.DataFrame, foot: str) -> Figure:
             panel.set_title(title, loc="left", fontsize=9)
         for panel in panels.flat[len(shown) :]:
             panel.set_axis_off()
-        for panel in panels[-1]:
-            panel.set_xlabel("step t")
         _foot(figure, foot)
     return figure
 
 
-def _layer_title(key: Any) -> str:
-    network, _, call, path = key
-    return f"{network}, {'hidden state' if path == 'h' else f'path {path}'}" + (
-        f", call {call}" if call else ""
-    )
+def _layer_title(key: Any, several: bool) -> str:
+    network, module, call, path = key
+    place = f"{module}, " * several + f"call {call}, " * bool(call)
+    return f"{network}, {place}{'hidden' if path == 'h' else 'cell'} state"
 
 
 def _heat_map(figure: Figure, panel: Axes, part: pd.DataFrame) -> None:
@@ -251,6 +255,7 @@ def _heat_map(figure: Figure, panel: Axes, part: pd.DataFrame) -> None:
     labels = [f"{layer}{' ←' if direction == 'reverse' else ''}" for layer, direction in table.index]
     panel.set_yticks(range(len(labels)), labels, fontsize=7)
     panel.set_ylabel("layer")
+    panel.set_xlabel("step t")
     figure.colorbar(image, ax=panel, label="log10 of norm", pad=0.02)
 
 
