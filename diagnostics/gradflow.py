@@ -13,7 +13,6 @@ from unrolled.workload import CELLS
 
 if TYPE_CHECKING:
     from unrolled.gradients.given import GivenNetwork
-    from unrolled.gradients.networks import Network
     from unrolled.gradients.reach import Subject
     from unrolled.gradients.study import Study
     from unrolled.workload import Workload
@@ -122,7 +121,7 @@ def show(options: argparse.Namespace) -> int:
         screen.print(LENGTH_NOTE, style="dim")
         screen.print()
     screen.print(summary(reach, over_length))
-    paths = _write(study, options.out, not options.no_plots, _sizes(options, subjects))
+    paths = _write(study, options.out, not options.no_plots, _foot(options, subjects))
     if not options.quiet:
         screen.print()
         for path in paths:
@@ -132,19 +131,18 @@ def show(options: argparse.Namespace) -> int:
 
 def _subjects(options: argparse.Namespace) -> tuple[Sequence[Subject], Sequence[Subject], tuple[int, ...]]:
     """The networks of the reach table, those of the length table, and the lengths."""
-    from unrolled.gradients.given import GivenNetwork, load_checkpoint
-    from unrolled.gradients.lengths import DEFAULT_LENGTHS, check_lengths
-    from unrolled.gradients.networks import length_networks, networks
+    from unrolled.gradients.checkpoint import load_checkpoint
+    from unrolled.gradients.given import GivenNetwork
+    from unrolled.gradients.lengths import check_lengths, lengths_for
+    from unrolled.gradients.networks import described, length_networks, networks
 
-    lengths = _numbers(options.lengths) if options.lengths is not None else DEFAULT_LENGTHS
-    check_lengths(lengths)
+    asked = None if options.lengths is None else check_lengths(_numbers(options.lengths))
     workload = _workload(options)
     subject: Subject
     if options.model is not None:
         subject = _given(options, workload)
-        lengths = _possible(subject, lengths, given=options.lengths is not None)
     elif any(_described(options).values()) or options.checkpoint is not None:
-        subject = _network(options, workload)
+        subject = described(workload, options.cell, options.init, options.gain, options.forget_bias)
         if options.checkpoint is not None:
             module = subject.module()
             load_checkpoint(module, options.checkpoint)
@@ -156,8 +154,9 @@ def _subjects(options: argparse.Namespace) -> tuple[Sequence[Subject], Sequence[
                 seed=workload.seed,
             )
     else:
-        return networks(workload), length_networks(workload), lengths
-    return [subject], [subject], lengths
+        textbook = networks(workload)
+        return textbook, length_networks(workload), lengths_for(textbook[0], asked)
+    return [subject], [subject], lengths_for(subject, asked)
 
 
 def _workload(options: argparse.Namespace) -> Workload:
@@ -196,32 +195,11 @@ def _described(options: argparse.Namespace) -> dict[str, bool]:
     }
 
 
-def _network(options: argparse.Namespace, workload: Workload) -> Network:
-    from unrolled.gradients.networks import Init, Network
-
-    init = Init() if options.init is None else Init.parse(options.init)
-    gated = options.forget_bias is not None or init.kind == "chrono"
-    cell = options.cell or ("lstm" if gated else "rnn_tanh")
-    words = [
-        {"rnn_tanh": "RNN tanh", "rnn_relu": "RNN relu"}.get(cell, cell.upper()),
-        str(init) if options.init else "",
-        f"gain {options.gain:g}" if options.gain is not None else "",
-        f"forget bias {options.forget_bias:g}" if options.forget_bias is not None else "",
-    ]
-    return Network(
-        name=", ".join(word for word in words if word),
-        workload=workload.replace(cell=cell),
-        init=init,
-        gain=1.0 if options.gain is None else options.gain,
-        forget_bias=options.forget_bias,
-    )
-
-
 def _given(options: argparse.Namespace, workload: Workload) -> GivenNetwork:
-    import torch
-
+    """What `--model` names, filled from `--checkpoint`, on `--device` and in `--dtype` where those are given."""
     from unrolled.errors import InvalidValueError
-    from unrolled.gradients.given import GivenNetwork, load_checkpoint, load_given
+    from unrolled.gradients.checkpoint import load_checkpoint
+    from unrolled.gradients.given import GivenNetwork, load_given
     from unrolled.gradients.trajectory import recurrent_modules
 
     sizes = {"--hidden": options.hidden, "--layers": options.layers, "--input": options.input}
@@ -242,22 +220,8 @@ def _given(options: argparse.Namespace, workload: Workload) -> GivenNetwork:
         )
     if options.checkpoint is not None:
         load_checkpoint(model, options.checkpoint)
-    dtype = None if options.dtype is None else getattr(torch, options.dtype)
-    model = model.to(device=options.device, dtype=dtype)
-    if isinstance(inputs, torch.Tensor):
-        inputs = inputs.to(device=options.device, dtype=dtype if inputs.is_floating_point() else None)
-    return GivenNetwork(options.model, model, inputs, workload.batch_size, workload.seq_len, workload.seed)
-
-
-def _possible(network: GivenNetwork, lengths: tuple[int, ...], given: bool) -> tuple[int, ...]:
-    """The lengths that a given input has steps for; asked for by name, too long ones are refused."""
-    from unrolled.gradients.lengths import check_lengths
-
-    if network.longest is None or given:
-        return check_lengths(lengths, network.longest)
-    if network.longest < 2:
-        return ()
-    return tuple(length for length in lengths if length <= network.longest) or (network.longest,)
+    network = GivenNetwork(options.model, model, inputs, workload.batch_size, workload.seq_len, workload.seed)
+    return network.to(options.device, options.dtype)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -279,23 +243,14 @@ def _clips(specs: list[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(Clip.parse(spec)) for spec in specs or DEFAULT_CLIPS))
 
 
-def _sizes(options: argparse.Namespace, subjects: Sequence[Subject]) -> str:
-    """For the foot of the plots."""
-    from unrolled.gradients.networks import Network
-
-    loss = f"loss at {'the last step' if options.loss == 'last' else 'every step'}, seed {options.seed}"
-    first = subjects[0]
-    if not isinstance(first, Network):
-        return f"{first.name}, {loss}"
-    sizes = first.workload
-    name = f"{first.name}, " if len(subjects) == 1 else ""
-    return (
-        f"{name}{sizes.layers} layer{'s' * (sizes.layers > 1)}, input {sizes.input_size}, "
-        f"hidden {sizes.hidden_size}, batch {sizes.batch_size}, {sizes.dtype}, {sizes.device}, {loss}"
-    )
+def _foot(options: argparse.Namespace, subjects: Sequence[Subject]) -> str:
+    """What the plots show, in a line."""
+    name = f"{subjects[0].name}, " if len(subjects) == 1 else ""
+    loss = f"loss at {'the last step' if options.loss == 'last' else 'every step'}"
+    return f"{name}{subjects[0].sizes}, {loss}, seed {options.seed}"
 
 
-def _write(study: Study, folder: Path, plots: bool, sizes: str) -> list[Path]:
+def _write(study: Study, folder: Path, plots: bool, foot: str) -> list[Path]:
     """`flow.csv`, `lengths.csv`, `gradflow.json` and the plots: all of them, or nothing is replaced."""
     from unrolled.output.gradflow_files import frame_to_csv, replace_together
 
@@ -312,7 +267,7 @@ def _write(study: Study, folder: Path, plots: bool, sizes: str) -> list[Path]:
         if plots:
             from unrolled.output.gradflow_plots import draw_gradflow
 
-            paths += draw_gradflow(flow, lengths, beside, f"{sizes}\n{study.environment.describe()}")
+            paths += draw_gradflow(flow, lengths, beside, f"{foot}\n{study.environment.describe()}")
         return paths
 
     return replace_together(folder, write)

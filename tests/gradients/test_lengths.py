@@ -12,9 +12,10 @@ from unrolled import Workload
 from unrolled.errors import UnrolledError
 from unrolled.gradients.clipping import Clip
 from unrolled.gradients.given import GivenNetwork
+from unrolled.gradients.initialisation import Init
 from unrolled.gradients.lengths import check_lengths, measure_lengths
 from unrolled.gradients.loss import last_step_loss
-from unrolled.gradients.networks import Init, Network, orthogonal
+from unrolled.gradients.networks import Network, orthogonal
 from unrolled.gradients.plain import PlainGradient, plain_gradient
 
 WORKLOAD = Workload(cell="rnn_tanh", input_size=4, hidden_size=32, batch_size=3, seq_len=50)

@@ -7,7 +7,8 @@ import torch
 
 from unrolled import Workload
 from unrolled.errors import UnrolledError
-from unrolled.gradients.networks import Init, Network, length_networks, networks
+from unrolled.gradients.initialisation import Init
+from unrolled.gradients.networks import Network, length_networks, networks
 from unrolled.gradients.reach import last_layer, measure_reach
 
 SMALL = Workload(cell="rnn_tanh", input_size=3, hidden_size=16, batch_size=2, seq_len=41, dtype="float64")

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from unrolled import Workload
 from unrolled.errors import InvalidValueError
-from unrolled.gradients.networks import Init, Network, length_networks, networks
+from unrolled.gradients.initialisation import Init
+from unrolled.gradients.networks import Network, length_networks, networks
 from unrolled.gradients.study import measure
 from unrolled.gradients.summary import summary
 from unrolled.output.gradflow_files import replace_together

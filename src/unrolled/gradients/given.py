@@ -1,11 +1,11 @@
-"""A network that somebody else wrote: found by name, filled from a checkpoint, fed with an input."""
+"""A network that somebody else wrote: found by name, fed with its own input or a made one."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,22 @@ class GivenNetwork:
         values = torch.randn(shape, generator=generator, dtype=torch.float64).to(next(first.parameters()))
         return values.transpose(0, 1) if self.batch_first else values
 
+    @property
+    def sizes(self) -> str:
+        """For the foot of a plot."""
+        if self.inputs is None:
+            return f"input made, T = {self.seq_len}, batch {self.batch_size}"
+        shape = tuple(self.inputs.shape) if isinstance(self.inputs, Tensor) else type(self.inputs).__name__
+        return f"input given, {shape}"
+
+    def to(self, device: str | None, dtype: str | None) -> GivenNetwork:
+        """The same on another device or in another dtype; token inputs keep theirs. None changes nothing."""
+        wanted = None if dtype is None else getattr(torch, dtype)
+        inputs = self.inputs
+        if isinstance(inputs, Tensor):
+            inputs = inputs.to(device=device, dtype=wanted if inputs.is_floating_point() else None)
+        return replace(self, model=self.model.to(device=device, dtype=wanted), inputs=inputs)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         sizes = {} if self.inputs is not None else {"batch_size": self.batch_size, "seq_len": self.seq_len}
@@ -124,50 +140,6 @@ def _factory(path: str) -> Callable[[], Any]:
         )
     found: Callable[[], Any] = factory
     return found
-
-
-def load_checkpoint(model: nn.Module, path: Path) -> None:
-    """Fill `model` with the weights in `path`: a state dict, or a dict that holds one as `state_dict`.
-
-    Only tensors are read, never pickled code. Raises `InvalidValueError` when there are none, or they are
-    not this model's.
-    """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InvalidValueError(
-            f"checkpoint: expected a file, got {path} ({error.strerror}); name one that torch.save wrote"
-        ) from error
-    except Exception as error:  # torch, pickle and zipfile have many ways of saying no
-        raise InvalidValueError(
-            f"checkpoint: expected weights that torch.save wrote, got something else in {path} "
-            f"({type(error).__name__}); save model.state_dict() and nothing besides"
-        ) from error
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise InvalidValueError(
-            f"checkpoint: expected a state dict, got {type(found).__name__} with other things than tensors "
-            f"in {path}; save model.state_dict()"
-        )
-    problem = _misfit(model.state_dict(), found)
-    if problem:
-        raise InvalidValueError(
-            f"checkpoint: expected the weights of this {type(model).__name__}, got {problem} in {path}; "
-            "choose the cell and sizes that it was saved from"
-        )
-    model.load_state_dict(found)
-
-
-def _misfit(own: dict[str, Any], found: dict[str, Any]) -> str:
-    """The first thing that does not fit, or nothing."""
-    for name, value in own.items():
-        if name not in found:
-            return f"no {name}"
-        if value.shape != found[name].shape:
-            return f"{name} of shape {tuple(found[name].shape)} for {tuple(value.shape)}"
-    unknown = [name for name in found if name not in own]
-    return f"{unknown[0]}, which it does not have," if unknown else ""
 
 
 def _first_line(error: BaseException) -> str:

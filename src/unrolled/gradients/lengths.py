@@ -73,6 +73,16 @@ def check_lengths(lengths: Sequence[int], longest: int | None = None) -> tuple[i
     return tuple(lengths)
 
 
+def lengths_for(network: Subject, lengths: Sequence[int] | None) -> tuple[int, ...]:
+    """The lengths asked for, or of the default ones those that the network's own input has steps for."""
+    longest = network.longest if isinstance(network, GivenNetwork) else None
+    if lengths is not None or longest is None:
+        return check_lengths(DEFAULT_LENGTHS if lengths is None else lengths, longest)
+    if longest < 2:
+        return ()
+    return tuple(length for length in DEFAULT_LENGTHS if length <= longest) or (longest,)
+
+
 def measure_lengths(
     network: Subject, lengths: Sequence[int], clips: Sequence[str], loss: str = "last"
 ) -> Iterator[list[LengthResult]]:

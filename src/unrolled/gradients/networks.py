@@ -10,66 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
-from unrolled.workload import GATES, Workload
+from unrolled.gradients.initialisation import FORGET_GATE, Init, initialise
+from unrolled.workload import Workload
 
-INITS = "default, orthogonal, identity, normal:STD or chrono:T"
+TORCHS_OWN = Init()
 WEIGHTS_STREAM = 3  # of the workload's random numbers; 1 and 2 are its input and target
-
-# Where a gate that keeps the state stands among the stacked gates: torch's order is i f g o and r z n.
-FORGET_GATE = {"lstm": 1, "gru": 1}
-INPUT_GATE = {"lstm": 0}
-
-
-@dataclass(frozen=True)
-class Init:
-    """How the recurrent weights start out, checked when made.
-
-    default      as torch does it, uniform between ±1/sqrt(H)
-    orthogonal   a random orthogonal matrix for each gate (Saxe, McClelland, Ganguli 2014)
-    identity     the identity matrix for each gate, and no biases (Le, Jaitly, Hinton 2015)
-    normal:STD   each entry drawn from N(0, STD²)
-    chrono:T     gate biases that remember for 1 to T - 1 steps (Tallec, Ollivier 2018); LSTM and GRU only
-    """
-
-    kind: str = "default"
-    number: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("default", "orthogonal", "identity", "normal", "chrono"):
-            raise InvalidValueError(f"init: expected {INITS}, got {self.kind!r}; try orthogonal")
-        takes_number = self.kind in ("normal", "chrono")
-        if takes_number != (self.number is not None):
-            raise InvalidValueError(
-                f"init: expected {INITS}, got {self}; "
-                + (f"write {self.kind}:{_EXAMPLE[self.kind]}" if takes_number else f"write {self.kind}")
-            )
-        if self.number is None:
-            return
-        least = 0 if self.kind == "normal" else 2
-        if not (math.isfinite(self.number) and self.number > least):
-            raise InvalidValueError(
-                f"init: expected a number above {least} after {self.kind}:, got {self.number:g}; "
-                f"try {self.kind}:{_EXAMPLE[self.kind]}"
-            )
-
-    def __str__(self) -> str:
-        return self.kind if self.number is None else f"{self.kind}:{self.number:g}"
-
-    @classmethod
-    def parse(cls, spec: str) -> Init:
-        """From `default`, `orthogonal`, `identity`, `normal:0.1`, `chrono:200`."""
-        kind, colon, number = spec.strip().partition(":")
-        try:
-            return cls(kind, float(number) if colon else None)
-        except InvalidValueError:
-            raise
-        except ValueError:
-            raise InvalidValueError(
-                f"init: expected a number after {kind}:, got {number!r}; expected is {INITS}"
-            ) from None
-
-
-_EXAMPLE = {"normal": "0.1", "chrono": "200"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +27,7 @@ class Network:
 
     name: str
     workload: Workload
-    init: Init = Init()
+    init: Init = TORCHS_OWN
     gain: float = 1.0
     forget_bias: float | None = None
 
@@ -110,47 +55,22 @@ class Network:
         """The fused module, initialised."""
         module = self.workload.reference()
         generator = torch.Generator().manual_seed(self.workload.seed + 1_000_003 * WEIGHTS_STREAM)
-        gates = GATES[self.workload.cell]
-        with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                if name.startswith("weight_hh"):
-                    for block in parameter.chunk(gates):
-                        self._start(block, generator)
-                elif name.startswith("bias") and self.init.kind == "identity":
-                    parameter.zero_()
-            self._set_gates(module, generator)
+        initialise(module, self.workload.cell, self.init, self.gain, self.forget_bias, generator)
         return module
-
-    def _start(self, block: Tensor, generator: torch.Generator) -> None:
-        """The recurrent weights of one gate, drawn in float64 on the CPU as all weights are."""
-        drawn = torch.empty(block.shape, dtype=torch.float64)
-        if self.init.kind == "orthogonal":
-            block.copy_(nn.init.orthogonal_(drawn, generator=generator))
-        elif self.init.kind == "identity":
-            block.copy_(nn.init.eye_(drawn))
-        elif self.init.kind == "normal" and self.init.number is not None:
-            block.copy_(nn.init.normal_(drawn, std=self.init.number, generator=generator))
-        block.mul_(self.gain)
-
-    def _set_gates(self, module: nn.Module, generator: torch.Generator) -> None:
-        cell, gates = self.workload.cell, GATES[self.workload.cell]
-        parameters = dict(module.named_parameters())
-        for name in (name for name in parameters if name.startswith("bias_ih")):
-            ours = parameters[name].chunk(gates)
-            theirs = parameters[name.replace("bias_ih", "bias_hh")].chunk(gates)  # torch adds the two
-            if self.init.kind == "chrono" and self.init.number is not None:
-                u = torch.empty(len(ours[0]), dtype=torch.float64)
-                u.uniform_(1, self.init.number - 1, generator=generator)
-                _set_bias(ours, theirs, FORGET_GATE[cell], u.log())
-                if cell in INPUT_GATE:
-                    _set_bias(ours, theirs, INPUT_GATE[cell], -u.log())
-            if self.forget_bias is not None:
-                _set_bias(ours, theirs, FORGET_GATE[cell], torch.tensor(self.forget_bias))
 
     def input(self, length: int | None = None) -> Tensor:
         """The workload's input `(T, B, I)`, or as many steps of it, or more, as asked for."""
         workload = self.workload if length is None else self.workload.replace(seq_len=length)
         return workload.input()
+
+    @property
+    def sizes(self) -> str:
+        """For the foot of a plot."""
+        w = self.workload
+        return (
+            f"{w.layers} layer{'s' * (w.layers > 1)}{', both ways' * w.bidirectional}, input {w.input_size}, "
+            f"hidden {w.hidden_size}, batch {w.batch_size}, {w.dtype}, {w.device}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -163,9 +83,33 @@ class Network:
         }
 
 
-def _set_bias(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...], gate: int, value: Tensor) -> None:
-    ours[gate].copy_(value)
-    theirs[gate].zero_()
+def described(
+    workload: Workload,
+    cell: str | None = None,
+    init: str | None = None,
+    gain: float | None = None,
+    forget_bias: float | None = None,
+) -> Network:
+    """One network by what was said about it, and named after that.
+
+    With no cell, what only gates have asks for an `lstm`, and anything else for an `rnn_tanh`.
+    """
+    start = TORCHS_OWN if init is None else Init.parse(init)
+    gated = forget_bias is not None or start.kind == "chrono"
+    cell = cell or ("lstm" if gated else "rnn_tanh")
+    words = [
+        {"rnn_tanh": "RNN tanh", "rnn_relu": "RNN relu"}.get(cell, cell.upper()),
+        "" if init is None else str(start),
+        "" if gain is None else f"gain {gain:g}",
+        "" if forget_bias is None else f"forget bias {forget_bias:g}",
+    ]
+    return Network(
+        name=", ".join(word for word in words if word),
+        workload=workload.replace(cell=cell),
+        init=start,
+        gain=1.0 if gain is None else gain,
+        forget_bias=forget_bias,
+    )
 
 
 def networks(workload: Workload) -> tuple[Network, ...]:
