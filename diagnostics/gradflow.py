@@ -196,7 +196,7 @@ def _described(options: argparse.Namespace) -> dict[str, bool]:
 
 
 def _given(options: argparse.Namespace, workload: Workload) -> GivenNetwork:
-    """What `--model` names, filled from `--checkpoint`, on `--device` and in `--dtype` where those are given."""
+    """What `--model` names, filled from `--checkpoint`, on `--device` and in `--dtype` where given."""
     from unrolled.errors import InvalidValueError
     from unrolled.gradients.checkpoint import load_checkpoint
     from unrolled.gradients.given import GivenNetwork, load_given

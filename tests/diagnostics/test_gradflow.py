@@ -310,6 +310,11 @@ def bad_head():
     return model
 def one_step():
     return Model(), torch.randn(2, 1, 3)
+def two_inputs():
+    class Two(Model):
+        def forward(self, x, scale):
+            return super().forward(scale * x)
+    return Two(), (torch.randn(2, 9, 3), 0.5)
 def nan():
     return Model(), torch.full((2, 9, 3), float("nan"))
 def empty():
@@ -384,6 +389,41 @@ def test_a_checkpoint_fills_a_given_model_also_from_inside_a_dict(gf, plugin, tm
     )
     flow = pd.read_csv(out / "flow.csv")
     assert (flow["log10_norm"] == -math.inf).all()  # a head of zeros lets nothing through
+
+
+def test_an_input_that_cannot_be_cut_gives_the_reach_and_no_length_table(gf, plugin):
+    name = plugin(MODEL)
+    status, printed, _, out = gf("--model", f"{name}:two_inputs", small=False, plots=True)
+    assert status == 0
+    assert "encoder.l0" in printed
+    assert "Length:" not in printed
+    assert pd.read_csv(out / "flow.csv")["lag"].max() == 8
+    assert rows(out / "lengths.csv") == []
+    assert {path.name for path in out.iterdir()} == FILES - {"lengths.png", "lengths.svg"}
+
+
+def test_a_checkpoint_with_nan_in_it_is_a_row_that_says_where(gf, tmp_path):
+    state = nn.GRU(3, 16).state_dict()
+    state["weight_hh_l0"][0, 0] = math.nan
+    torch.save(state, tmp_path / "nan.pt")
+    status, printed, _, _ = gf("--cell", "gru", "--checkpoint", str(tmp_path / "nan.pt"))
+    assert status == 0
+    assert "expected finite states, got nan in 'GRU', layer 0 (forward), first at step 0" in " ".join(
+        printed.split()
+    )
+
+
+def test_a_given_model_is_moved_to_the_dtype_asked_for(gf, plugin):
+    name = plugin(MODEL)
+    for factory in ("with_input", "alone"):
+        status, _, _, out = gf(
+            "--model", f"{name}:{factory}", "--dtype", "float64", "--lengths", "9", small=False
+        )
+        assert status == 0
+        (row, *_) = rows(out / "lengths.csv")
+        plain, ours = math.log10(float(row["float32_parameters"])), float(row["log10_parameters"])
+        assert plain == pytest.approx(ours, abs=1e-5)
+        assert plain != ours  # float32 beside float64
 
 
 # What it refuses
