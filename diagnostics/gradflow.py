@@ -91,10 +91,10 @@ def show(options: argparse.Namespace) -> int:
     from unrolled.workload import check_size
 
     check_size("--threads", options.threads)
+    torch.set_num_threads(options.threads)
     subjects, length_subjects, lengths = _subjects(options)
     clips = _clips(options.clip)
     writable_folder(options.out)
-    torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)  # for a given model that draws numbers in its forward
     progress = None if options.quiet else ProgressLine(sys.stderr)
     try:

@@ -315,6 +315,11 @@ def two_inputs():
         def forward(self, x, scale):
             return super().forward(scale * x)
     return Two(), (torch.randn(2, 9, 3), 0.5)
+def one_length():
+    class Fixed(Model):
+        def forward(self, x):
+            return super().forward(x.reshape(2, 25, 3))
+    return Fixed(), torch.randn(2, 25, 3)
 def nan():
     return Model(), torch.full((2, 9, 3), float("nan"))
 def empty():
@@ -400,6 +405,16 @@ def test_an_input_that_cannot_be_cut_gives_the_reach_and_no_length_table(gf, plu
     assert pd.read_csv(out / "flow.csv")["lag"].max() == 8
     assert rows(out / "lengths.csv") == []
     assert {path.name for path in out.iterdir()} == FILES - {"lengths.png", "lengths.svg"}
+
+
+def test_a_model_that_runs_at_one_length_alone_keeps_its_reach(gf, plugin):
+    name = plugin(MODEL)
+    status, printed, _, out = gf("--model", f"{name}:one_length", "--lengths", "10,25", small=False)
+    assert status == 0
+    assert "failed" in printed
+    assert "at T = 10: model" in printed
+    assert pd.read_csv(out / "flow.csv")["lag"].max() == 24
+    assert [row["problem"] == "" for row in rows(out / "lengths.csv")] == [False, False, True, True]
 
 
 def test_a_checkpoint_with_nan_in_it_is_a_row_that_says_where(gf, tmp_path):

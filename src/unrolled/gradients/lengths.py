@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
 from unrolled.gradients.clipping import Clip, ClipReport
 from unrolled.gradients.flow import GradientFlow
 from unrolled.gradients.given import GivenNetwork
@@ -29,7 +29,7 @@ class LengthResult:
     over samples), T - 1 steps from the loss. `float32_...`: the norms themselves as plain float32 autograd
     and torch.nn.utils report them, None where they have no such thing. `cosine` is to the unclipped
     gradient; `touched` the share of entries, or for `step` of steps, that were changed. `problem` says where
-    the network produced NaN or inf; the figures are NaN then.
+    the network produced NaN or inf, or how its forward failed at this length; the figures are NaN then.
     """
 
     network: str
@@ -110,7 +110,7 @@ class _Study:
         inputs = self.network.input(length)
         try:
             unclipped = run_flow(self.network, self.module, inputs, self.loss, None)
-        except NonFiniteError as error:
+        except (NonFiniteError, ImplementationError) as error:  # some models run at one length alone
             return [
                 LengthResult(self.network.name, length, str(clip), problem=str(error)) for clip in self.clips
             ]

@@ -86,11 +86,16 @@ def _lengths(frame: pd.DataFrame) -> list[str]:
                 f"{network} {_change(first['log10_first'], last['log10_first'])} / "
                 f"{_change(first['log10_unclipped'], last['log10_unclipped'])}"
             )
+    failed = frame[frame["problem"] != ""].drop_duplicates("network")
+    problems = [
+        f"No norm of {row['network']} at T = {row['length']}: {row['problem']}." for _, row in failed.iterrows()
+    ]
     if not said:
-        return []
+        return problems
     return [
         f"From T = {rows['length'].min()} to {rows['length'].max()} the gradients at the first step / of the "
-        f"parameters change by, in decades: {'; '.join(said)}."
+        f"parameters change by, in decades: {'; '.join(said)}.",
+        *problems,
     ]
 
 

@@ -138,7 +138,7 @@ def _lines(part: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str, str]]:
 
 def _exact_cell(row: dict[str, Any], name: str) -> Text:
     if row["problem"]:
-        return Text("NaN/inf", style="bold red")
+        return Text("NaN/inf" if "finite" in row["problem"] else "failed", style="bold red")
     value = row[name]
     return Text(decades(0.0 if abs(value) < TINY else value))
 
