@@ -1,0 +1,147 @@
+"""The gradient over sequence length, clipped and unclipped, and what plain float32 reports in its place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
+from unrolled.gradients.clipping import Clip, ClipReport
+from unrolled.gradients.flow import GradientFlow
+from unrolled.gradients.given import GivenNetwork
+from unrolled.gradients.nonfinite import NonFiniteError
+from unrolled.gradients.plain import PlainGradient, plain_gradient
+from unrolled.gradients.reach import Subject, last_layer, loss_function, run_flow
+
+DEFAULT_LENGTHS = (10, 20, 50, 100, 200, 400)
+DEFAULT_CLIPS = ("none", "norm:1")
+
+
+@dataclass(frozen=True)
+class LengthResult:
+    """One network at one length under one way of clipping.
+
+    `log10_parameters`: of the global norm of the parameters' gradient, after clipping, and
+    `log10_unclipped` before. `log10_first`: of the gradient at the first hidden state of the last layer (RMS
+    over samples), T - 1 steps from the loss. `float32_...`: the norms themselves as plain float32 autograd
+    and torch.nn.utils report them, None where they have no such thing. `cosine` is to the unclipped
+    gradient; `touched` the share of entries, or for `step` of steps, that were changed. `problem` says where
+    the network produced NaN or inf, or how its forward failed at this length; the figures are NaN then.
+    """
+
+    network: str
+    length: int
+    clip: str
+    log10_parameters: float = math.nan
+    log10_unclipped: float = math.nan
+    log10_first: float = math.nan
+    float32_parameters: float | None = None
+    float32_first: float | None = None
+    cosine: float = math.nan
+    touched: float = math.nan
+    problem: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+def check_lengths(lengths: Sequence[int], longest: int | None = None) -> tuple[int, ...]:
+    """The lengths, increasing and of at least 2 steps. Raises `InvalidValueError` or `InvalidTypeError`."""
+    if not lengths:
+        raise InvalidValueError("lengths: expected at least one, got none; try 10,20,50")
+    for length in lengths:
+        if isinstance(length, bool) or not isinstance(length, int):
+            raise InvalidTypeError(f"lengths: expected integers, got {length!r}; try 10,20,50")
+        if length < 2:
+            raise InvalidValueError(
+                f"lengths: expected at least 2 steps, got T = {length}, which leaves nothing to flow back to; "
+                "try 10,20,50"
+            )
+    if any(after <= before for before, after in pairwise(lengths)):
+        raise InvalidValueError(
+            f"lengths: expected increasing numbers, got {','.join(map(str, lengths))}; sort them, each once"
+        )
+    if longest is not None and lengths[-1] > longest:
+        raise InvalidValueError(
+            f"lengths: expected at most {longest}, the steps of the input that the factory gave, got "
+            f"{lengths[-1]}; choose shorter ones"
+        )
+    return tuple(lengths)
+
+
+def lengths_for(network: Subject, lengths: Sequence[int] | None) -> tuple[int, ...]:
+    """The lengths asked for, or of the default ones those that the network's own input has steps for."""
+    longest = network.longest if isinstance(network, GivenNetwork) else None
+    if lengths is not None or longest is None:
+        return check_lengths(DEFAULT_LENGTHS if lengths is None else lengths, longest)
+    if longest < 2:
+        return ()
+    return tuple(length for length in DEFAULT_LENGTHS if length <= longest) or (longest,)
+
+
+def measure_lengths(
+    network: Subject, lengths: Sequence[int], clips: Sequence[str], loss: str = "last"
+) -> Iterator[list[LengthResult]]:
+    """For each length in turn, one result per way of clipping.
+
+    `auto` knows the norms of the lengths before. Raises `InvalidValueError` for clips or lengths that are
+    not some.
+    """
+    longest = network.longest if isinstance(network, GivenNetwork) else None
+    lengths = check_lengths(lengths, longest)
+    study = _Study(network, [Clip.parse(clip) for clip in clips], loss)
+    for length in lengths:
+        yield study.at(length)
+
+
+class _Study:
+    """A network and the clips that go along with it from one length to the next."""
+
+    def __init__(self, network: Subject, clips: list[Clip], loss: str) -> None:
+        self.network, self.clips, self.loss = network, clips, loss
+        self.module = network.module()
+        self.plain_norms: list[float] = []
+
+    def at(self, length: int) -> list[LengthResult]:
+        inputs = self.network.input(length)
+        try:
+            unclipped = run_flow(self.network, self.module, inputs, self.loss, None)
+        except (NonFiniteError, ImplementationError) as error:  # some models run at one length alone
+            return [
+                LengthResult(self.network.name, length, str(clip), problem=str(error)) for clip in self.clips
+            ]
+        plain = plain_gradient(self.module, inputs, loss_function(self.loss, self.network))
+        without = plain.norm(Clip("none"), [])
+        self.plain_norms.append(math.nan if without is None else without)
+        return [self._result(length, clip, inputs, unclipped, plain) for clip in self.clips]
+
+    def _result(
+        self, length: int, clip: Clip, inputs: Any, unclipped: GradientFlow, plain: PlainGradient
+    ) -> LengthResult:
+        flow, report = unclipped, _untouched(unclipped)
+        if clip.mode == "step":
+            flow = run_flow(self.network, self.module, inputs, self.loss, clip)
+            report = flow.clip or report
+        elif clip.mode != "none":
+            _, report = clip.clip(unclipped.gradients)
+        return LengthResult(
+            network=self.network.name,
+            length=length,
+            clip=str(clip),
+            log10_parameters=report.log10_after,
+            log10_unclipped=report.log10_before,
+            log10_first=float(last_layer(flow).log10_norm[-1]),
+            float32_parameters=plain.norm(clip, self.plain_norms),
+            float32_first=None if clip.mode == "step" else plain.first_step,
+            cosine=report.cosine,
+            touched=report.entries,
+        )
+
+
+def _untouched(flow: GradientFlow) -> ClipReport:
+    norm = flow.log10_norm
+    return ClipReport("none", None, norm, norm, entries=0.0, tensors=0.0, cosine=1.0)

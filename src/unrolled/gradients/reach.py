@@ -1,0 +1,171 @@
+"""How far back one network reaches: its gradient flow, the bound that theory gives, or why there is none."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError, UnrolledError
+from unrolled.gradients.flow import GradientFlow, gradient_flow
+from unrolled.gradients.given import GivenNetwork
+from unrolled.gradients.layout import Layout
+from unrolled.gradients.loss import Loss, last_step_loss
+from unrolled.gradients.networks import Network
+from unrolled.gradients.nonfinite import NonFiniteError
+from unrolled.gradients.profile import Profile
+from unrolled.gradients.theory import SLOPES, GradientBound, gradient_bound
+
+Subject = Network | GivenNetwork
+
+LAGS = (1, 10, 50, 200)  # that a table shows, where the profile has them
+LOSSES = ("last", "mean")
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """The flow of one network, unclipped or clipped at every step; `problem` where it met NaN or inf."""
+
+    network: str
+    clip: str
+    flow: GradientFlow | None
+    bound: GradientBound | None = None
+    problem: str | None = None
+
+    def frame(self) -> pd.DataFrame:
+        """`GradientFlow.frame()` after `network` and `clip`, with `log10_bound` at the end.
+
+        The bound (Pascanu, Mikolov, Bengio 2013, §2.1) is that on `log10_norm`, given the norm at lag 0;
+        NaN where there is none.
+        """
+        if self.flow is None:
+            return pd.DataFrame()
+        parts = []
+        for profile in self.flow:
+            part = profile.frame()
+            part["log10_bound"] = self._bound_of(profile, part["lag"].to_numpy())
+            parts.append(part)
+        frame = pd.concat(parts, ignore_index=True)
+        frame.insert(0, "network", self.network)
+        frame.insert(1, "clip", self.clip)
+        return frame
+
+    def _bound_of(self, profile: Profile, lags: np.ndarray) -> np.ndarray:
+        top = max(other.layer for other in self.flow or ())
+        if self.bound is None or profile.layer != top or not np.isfinite(profile.log10_norm[0]):
+            return np.full(len(lags), math.nan)
+        bound: np.ndarray = profile.log10_norm[0] + self.bound.log10(lags)
+        return bound
+
+    def rows(self, every_profile: bool) -> list[dict[str, Any]]:
+        """One row for the last layer's `h`, or one for every profile."""
+        if self.flow is None:
+            return [{"network": self.network, "clip": self.clip, "profile": "", "problem": self.problem or ""}]
+        profiles = in_order(self.flow) if every_profile else [last_layer(self.flow)]
+        return [self._row(profile, every_profile) for profile in profiles]
+
+    def _row(self, profile: Profile, named: bool) -> dict[str, Any]:
+        verdict = profile.verdict
+        last = profile.steps - 1
+        lags = sorted({lag for lag in LAGS if lag <= last} | {last})
+        return {
+            "network": self.network,
+            "clip": self.clip,
+            "profile": profile.label if named else "",
+            "problem": "",
+            "steps": profile.steps,
+            **{f"lag {lag}": profile.relative(lag) for lag in lags},
+            "decades_per_step": verdict.decades_per_step,
+            "half_life": verdict.half_life,
+            "horizon": verdict.horizon,
+            "horizon_is_censored": verdict.horizon_is_censored,
+            "verdict": verdict.word,
+            "line": _relative(profile.log10_norm).tolist(),
+        }
+
+
+def _relative(log10_norm: np.ndarray) -> np.ndarray:
+    """To lag 0; NaN where the norm there is 0."""
+    start = log10_norm[0]
+    line: np.ndarray = log10_norm - start if np.isfinite(start) else np.full(len(log10_norm), math.nan)
+    return line
+
+
+def in_order(flow: GradientFlow) -> list[Profile]:
+    """The joined profiles, module by module as they are called, from layer 0 up, `h` before `c`."""
+    modules = list(dict.fromkeys(profile.module for profile in flow))
+    paths = list(dict.fromkeys(profile.path for profile in flow))
+    return sorted(
+        flow.joined(),
+        key=lambda p: (modules.index(p.module), p.call, p.layer, p.direction, paths.index(p.path)),
+    )
+
+
+def last_layer(flow: GradientFlow) -> Profile:
+    """The profile of the hidden state of the last layer of the module that is called last."""
+    return [p for p in in_order(flow) if p.path == "h" and p.direction == "forward"][-1]
+
+
+def measure_reach(network: Subject, loss: str = "last", clip: str = "none") -> Reach:
+    """Run `network` once at its own length. NaN and inf that it produces are a result, not an error."""
+    module = network.module()
+    try:
+        flow = run_flow(network, module, network.input(), loss, clip)
+    except NonFiniteError as error:
+        return Reach(network.name, clip, None, problem=str(error))
+    return Reach(network.name, clip, flow, _bound(module, loss))
+
+
+def _bound(module: nn.Module, loss: str) -> GradientBound | None:
+    """The bound holds for a loss at the last step of a plain RNN, and for its last layer."""
+    if loss != "last" or not isinstance(module, nn.RNNBase) or module.mode not in SLOPES:
+        return None
+    return None if module.bidirectional else gradient_bound(module)
+
+
+def run_flow(network: Subject, module: nn.Module, inputs: Any, loss: str, clip: Any) -> GradientFlow:
+    """`gradient_flow`; what somebody else's forward raises becomes an `ImplementationError`."""
+    try:
+        return gradient_flow(module, inputs, loss_function(loss, network), clip=clip)
+    except UnrolledError:
+        raise
+    except Exception as error:  # a given model may raise anything
+        if isinstance(network, Network):
+            raise
+        shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+        line = next(iter(str(error).splitlines()), "no message")
+        raise ImplementationError(
+            f"model {network.name}: expected a forward that takes an input {shape}, got "
+            f"{type(error).__name__}: {line}; let the factory return (model, input)"
+        ) from error
+
+
+def loss_function(loss: str, network: Subject) -> Loss | None:
+    """`last` is the library's own (None); `mean` is the mean of such losses over all steps."""
+    if loss not in LOSSES:
+        raise InvalidValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}; try last")
+    if loss == "last":
+        return None
+    if isinstance(network, Network):
+        return mean_loss
+    batch_first, batched = network.batch_first, network.batched
+    return lambda output: mean_loss(output, batch_first, batched)
+
+
+def mean_loss(output: Any, batch_first: bool = False, batched: bool = True) -> Tensor:
+    """The mean over steps of `v_t · output_t`, summed over samples; `v_t` are fixed random unit vectors."""
+    if isinstance(output, tuple | list) and output and not isinstance(output, PackedSequence):
+        return mean_loss(output[0], batch_first, batched)
+    if not isinstance(output, Tensor) or output.dim() != (3 if batched else 2):
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise InvalidTypeError(
+            f"loss: expected an output with a step dimension for mean, got {got}; use --loss last"
+        )
+    steps = output.shape[1 if batch_first and batched else 0]
+    every_step = Layout(batch_first=False, batched=True, packed=None, lengths=None)
+    return last_step_loss(output.flatten(0, -2), every_step) / steps

@@ -1,0 +1,151 @@
+"""The two tables of a gradient-flow study, from its tidy frames: how far back, and over which lengths."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from unrolled.output import text
+from unrolled.output.speed_tables import compact_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STYLES = {"vanishing": "blue", "steady": "green", "exploding": "red", "mixed": "yellow", "none": "dim"}
+BLOCKS = "▁▂▃▄▅▆▇"  # an odd number, so that lag 0 stands in the middle
+SPAN = 9  # decades above and below lag 0 that a sparkline can show
+WIDE = 100  # columns from which there is room for longer sparklines
+TINY = 1e-5  # decades: a norm clipped to 1 is 1e-6 below it
+
+REACH_NOTE = (
+    f"Slope in decades per step; half-life and horizon in steps. Horizon: the largest lag with at least 1/1000 "
+    f"of the norm at lag 0, + where the sequence ends first. Profile: lag 0 at the left, {BLOCKS[0]} 1e-{SPAN} "
+    f"or less, {BLOCKS[-1]} 1e+{SPAN} or more."
+)
+LENGTH_NOTE = (
+    "float32: what autograd and torch.nn.utils report there, also as log10, or zero, inf, NaN where they fail. "
+    "First step: the gradient at the first hidden state, RMS over samples. Parameters: the global norm."
+)
+
+
+def reach_table(frame: pd.DataFrame, width: int) -> Table:
+    """One row per network: log10 norm by lag, slope, half-life, horizon, verdict and the profile in small."""
+    lags = sorted(int(name.removeprefix("lag ")) for name in frame if name.startswith("lag "))
+    lags = _fitting(lags, width)
+    table = compact_table("Reach: log10 of the gradient norm at a lag, relative to lag 0")
+    table.add_column("network")
+    for lag in lags:
+        table.add_column(f"{lag}", justify="right")
+    for name in ("dec/step", "half-life", "horizon") if width >= WIDE else ("slope", "½-life", "horizon"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    table.add_column("")
+    for row in frame.to_dict("records"):
+        table.add_row(*_reach_cells(row, lags, columns=20 if width >= WIDE else 6))
+    return table
+
+
+def _fitting(lags: list[int], width: int) -> list[int]:
+    """At most four lags where the terminal is narrow, the last always among them."""
+    return lags if width >= WIDE else [*lags[: min(3, len(lags) - 1)], lags[-1]] if lags else []
+
+
+def _reach_cells(row: dict[str, Any], lags: list[int], columns: int) -> list[Text]:
+    name = Text(row_label(row))
+    if row["problem"]:
+        blanks = [Text("–")] * (len(lags) + 3)
+        return [name, *blanks, Text("NaN or inf", style="bold red"), Text("")]
+    horizon = "–" if math.isnan(row["horizon"]) else f"{row['horizon']:.0f}{'+' * row['horizon_is_censored']}"
+    return [
+        name,
+        *(Text(decades(row.get(f"lag {lag}", math.nan))) for lag in lags),
+        Text(decades(row["decades_per_step"], digits=3)),
+        Text("∞" if row["half_life"] == math.inf else text.significant(row["half_life"])),
+        Text(horizon),
+        Text(row["verdict"], style=STYLES[row["verdict"]]),
+        Text(sparkline(row["line"], columns)),
+    ]
+
+
+def row_label(row: dict[str, Any]) -> str:
+    """The network, or the profile where there is one network, and the clip where there is one."""
+    name: str = row["profile"] or row["network"]
+    return name if row["clip"] == "none" else f"{name}, {row['clip']}"
+
+
+def decades(value: float, digits: int = 1) -> str:
+    """A log10: `-12.3`, `+0.5`; a norm of exactly 0 is `-∞`."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "-∞" if value < 0 else "∞"
+    shown = f"{value:+.{digits}f}"
+    return f"{0:.{digits}f}" if float(shown) == 0 else shown
+
+
+def sparkline(line: list[float], columns: int) -> str:
+    """Decades relative to lag 0, by lag, on one scale for all rows; a norm of exactly 0 is a gap."""
+    last = len(line) - 1
+    columns = min(columns, len(line))
+    picked = [line[round(k * last / max(columns - 1, 1))] for k in range(columns)]
+    return "".join(_block(value) for value in picked)
+
+
+def _block(value: float) -> str:
+    if math.isnan(value) or value == -math.inf:
+        return " "
+    share = (min(max(value, -SPAN), SPAN) + SPAN) / (2 * SPAN)
+    return BLOCKS[round(share * (len(BLOCKS) - 1))]
+
+
+def length_table(frame: pd.DataFrame) -> Table:
+    """log10 norms over T, each line above what plain float32 reports in the same place."""
+    lengths = sorted(frame["length"].unique())
+    table = compact_table("Length: log10 of the gradient norm over T")
+    table.add_column("gradient of")
+    for length in lengths:
+        table.add_column(f"T={length}", justify="right")
+    for network, part in frame.groupby("network", sort=False):
+        table.add_row(Text(str(network), style="bold"))
+        for label, rows, exact, plain in _lines(part):
+            by_length = {row["length"]: row for row in rows.to_dict("records")}
+            table.add_row(Text(f" {label}"), *(_exact_cell(by_length[length], exact) for length in lengths))
+            if rows[f"has_{plain}"].any():
+                table.add_row(
+                    Text("   float32", style="dim"),
+                    *(_plain_cell(by_length[length][plain], exact) for length in lengths),
+                )
+    return table
+
+
+def _lines(part: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str, str]]:
+    """Label, rows, column of the log10, column of the plain float32 norm."""
+    clips = list(part["clip"].unique())
+    lines = []
+    if not clips[0].startswith("step"):
+        lines.append(("first step", part[part["clip"] == clips[0]], "log10_first", "float32_first"))
+    for clip in clips:
+        rows = part[part["clip"] == clip]
+        label = "parameters" if clip == "none" else f"parameters, {clip}"
+        lines.append((label, rows, "log10_parameters", "float32_parameters"))
+        if clip.startswith("step"):
+            lines.append((f"first step, {clip}", rows, "log10_first", "float32_first"))
+    return lines
+
+
+def _exact_cell(row: dict[str, Any], name: str) -> Text:
+    if row["problem"]:
+        return Text("NaN/inf" if "finite" in row["problem"] else "failed", style="bold red")
+    value = row[name]
+    return Text(decades(0.0 if abs(value) < TINY else value))
+
+
+def _plain_cell(norm: float, exact: str) -> Text:
+    """A norm as its log10; what float32 could not hold as the word for it."""
+    if norm == 0 or not math.isfinite(norm):
+        return Text({0.0: "zero", math.inf: "inf"}.get(norm, "NaN"), style="bold red")
+    value = math.log10(norm)
+    return Text(decades(0.0 if abs(value) < TINY else value), style="dim")

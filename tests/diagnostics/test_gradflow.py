@@ -1,0 +1,570 @@
+"""`python -m diagnostics.gradflow` as it is used: what it prints, what it writes, what it refuses."""
+
+import csv
+import itertools
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from diagnostics import gradflow
+from unrolled import Workload, gradient_flow
+from unrolled.gradients.networks import networks
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--hidden", "16", "--input", "3", "--batch", "2", "--length", "61", "--lengths", "5,60"]
+FILES = {"flow.csv", "lengths.csv", "gradflow.json", "reach.png", "reach.svg", "lengths.png", "lengths.svg"}
+
+
+@pytest.fixture(autouse=True)
+def _own_threads():
+    """The command sets torch's threads for its process; here that is everybody's."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def gf(tmp_path, capsys):
+    """Run the command with small sizes; gives status, standard output and error, and the folder."""
+
+    def run(*arguments, small=True, plots=False, out=tmp_path / "out"):
+        options = [*(SMALL if small else []), *arguments, "--out", str(out), *([] if plots else ["--no-plots"])]
+        status = gradflow.main(options)
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err, out
+
+    return run
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """`plugin(source)`: a module in the current folder; gives its name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    count = itertools.count()
+
+    def write(source):
+        name = f"their_model_{tmp_path.name.replace('-', '_')}_{next(count)}"
+        (tmp_path / f"{name}.py").write_text(f"import torch\nfrom torch import nn\n{source}\n")
+        return name
+
+    return write
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# What it shows and writes
+
+
+def test_default_shows_a_row_for_each_textbook_network(gf):
+    status, printed, errors, _ = gf()
+    assert status == 0
+    assert errors == ""
+    for name in (
+        "RNN tanh ",
+        "gain 0.5",
+        "gain 1 ",
+        "gain 2",
+        "relu, identity",
+        "GRU",
+        "LSTM ",
+        "forget bias 3",
+    ):
+        assert name in printed
+    for word in ("vanishing", "Vanishing:", "Exploding:", "Steady:", "dec/step", "half-life", "horizon"):
+        assert word in printed
+    assert "T=5" in printed
+    assert "T=60" in printed
+    assert max(map(len, printed.splitlines())) <= 120
+
+
+def test_numbers_in_the_table_and_files_are_the_librarys(gf):
+    _, printed, _, out = gf()
+    workload = Workload(cell="rnn_tanh", input_size=3, hidden_size=16, batch_size=2, seq_len=61)
+    flow = pd.read_csv(out / "flow.csv")
+    for network in networks(workload):
+        profile = gradient_flow(network.module(), network.input()).profile(path="h")
+        part = flow[(flow["network"] == network.name) & (flow["path"] == "h")].sort_values("lag")
+        assert part["log10_norm"].to_numpy() == pytest.approx(profile.log10_norm, abs=1e-9)
+        line = next(x for x in printed.splitlines() if re.match(rf"{re.escape(network.name)}\s+[-+0]", x))
+        shown = line[20:].split()
+        for text, lag in zip(shown, (1, 10, 50, 60), strict=False):
+            assert float(text) == pytest.approx(profile.relative(lag), abs=0.0501)
+        assert float(shown[4]) == pytest.approx(profile.verdict.decades_per_step, abs=5.1e-4)
+        assert shown[6].rstrip("+") == str(profile.verdict.horizon)
+        assert shown[7] == profile.verdict.word
+
+
+def test_float32_column_says_zero_where_ours_has_the_norm(gf):
+    _, printed, _, out = gf("--lengths", "10,300")
+    for row in rows(out / "lengths.csv"):
+        if row["network"] == "RNN tanh, gain 0.5" and row["length"] == "300":
+            assert float(row["float32_first"]) == 0
+            assert -150 < float(row["log10_first"]) < -80
+    lines = printed.splitlines()
+    start = next(k for k, line in enumerate(lines) if line.strip() == "RNN tanh, gain 0.5")
+    assert lines[start + 1].split()[:2] == ["first", "step"]
+    assert float(lines[start + 1].split()[-1]) < -80
+    assert lines[start + 2].split()[0] == "float32"
+    assert lines[start + 2].split()[-1] == "zero"
+    assert "RNN tanh, gain 0.5 (first step zero from T = 300" in " ".join(printed.split())
+
+
+def test_the_same_seed_gives_the_same_files_byte_for_byte(gf, tmp_path):
+    small = ("--cell", "gru", "--layers", "2", "--clip", "none", "--clip", "step:0.5")
+    _, _, _, one = gf(*small, plots=True, out=tmp_path / "one")
+    _, _, _, other = gf(*small, plots=True, out=tmp_path / "other")
+    assert {path.name for path in one.iterdir()} == FILES | {"layers.png", "layers.svg"}
+    for path in one.iterdir():
+        assert path.read_bytes() == (other / path.name).read_bytes(), path.name
+    _, _, _, third = gf(*small, "--seed", "1", out=tmp_path / "third")
+    assert (third / "flow.csv").read_bytes() != (one / "flow.csv").read_bytes()
+
+
+def test_plots_and_data_are_replaced_and_nothing_else_is_touched(gf, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    (out / "flow.csv").write_text("old")
+    gf("--cell", "rnn_tanh", plots=True)
+    assert {path.name for path in out.iterdir()} == FILES | {"notes.txt"}
+    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "flow.csv").read_text().startswith("network,clip,module,")
+
+
+def test_a_failure_while_drawing_leaves_what_was_there(gf, tmp_path, monkeypatch):
+    from unrolled.output import gradflow_plots
+
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "flow.csv").write_text("old")
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gradflow_plots, "draw_gradflow", full_disk)
+    status, _, errors, _ = gf("--cell", "rnn_tanh", plots=True)
+    assert status == 2
+    assert "out: expected a folder with room for new files" in errors
+    assert "No space left on device" in errors
+    assert len(errors.splitlines()) == 1
+    assert [path.name for path in out.iterdir()] == ["flow.csv"]
+    assert (out / "flow.csv").read_text() == "old"
+
+
+def test_json_is_versioned_with_the_environment_and_without_the_time(gf):
+    _, _, _, out = gf("--cell", "lstm", "--forget-bias", "2", "--clip", "norm:1")
+    content = json.loads((out / "gradflow.json").read_text())
+    assert (content["format"], content["version"]) == ("unrolled.gradflow", 1)
+    assert content["environment"]["torch"] == torch.__version__
+    assert "load_average" not in content["environment"]
+    (network,) = content["networks"]
+    assert network["forget_bias"] == 2
+    assert network["workload"]["hidden_size"] == 16
+    assert {verdict["profile"] for verdict in content["reach"][0]["verdicts"]} == {"LSTM.l0", "LSTM.l0.c"}
+    assert len(content["lengths"]) == 2
+    assert content["lengths"][0]["clip"] == "norm:1"
+
+
+def test_quiet_and_no_plots_leave_results_and_data(gf):
+    _, printed, errors, out = gf("--cell", "gru", "--quiet")
+    assert "flow.csv" not in printed
+    assert "GRU" in printed
+    assert errors == ""
+    assert {path.name for path in out.iterdir()} == {"flow.csv", "lengths.csv", "gradflow.json"}
+
+
+# Options
+
+
+def described(gf, *arguments):
+    _, _, _, out = gf(*arguments, "--lengths", "5")
+    content = json.loads((out / "gradflow.json").read_text())
+    return content, pd.read_csv(out / "flow.csv")
+
+
+def test_sizes_apply_to_the_textbook_and_to_one_network(gf):
+    for one in ([], ["--cell", "gru"]):
+        content, flow = described(gf, *one, "--layers", "2", "--batch", "5", "--length", "9")
+        assert len(content["networks"]) == (1 if one else 9)
+        for network in content["networks"]:
+            sizes = network["workload"]
+            assert (sizes["hidden_size"], sizes["input_size"], sizes["batch_size"]) == (16, 3, 5)
+            assert (sizes["num_layers"], sizes["seq_len"]) == (2, 9)
+        assert set(flow["layer"]) == {0, 1}
+        assert flow["lag"].max() == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cell", "init"),
+    [
+        (["--gain", "1.5"], "rnn_tanh", "default"),
+        (["--init", "normal:0.1"], "rnn_tanh", "normal:0.1"),
+        (["--init", "chrono:30"], "lstm", "chrono:30"),
+        (["--init", "chrono:30", "--cell", "gru"], "gru", "chrono:30"),
+        (["--forget-bias", "1"], "lstm", "default"),
+        (["--cell", "rnn_relu", "--init", "identity"], "rnn_relu", "identity"),
+    ],
+)
+def test_what_describes_a_network_replaces_the_textbook(gf, arguments, cell, init):
+    content, _ = described(gf, *arguments)
+    (network,) = content["networks"]
+    assert (network["workload"]["cell"], network["init"]) == (cell, init)
+
+
+def test_gain_half_of_an_orthogonal_relu_network_is_bounded_by_half_a_step(gf):
+    _, flow = described(gf, "--cell", "rnn_relu", "--init", "orthogonal", "--gain", "0.5", "--dtype", "float64")
+    flow = flow.sort_values("lag")
+    start = flow["log10_norm"].iloc[0]
+    assert flow["log10_bound"].to_numpy() == pytest.approx(start + flow["lag"].to_numpy() * math.log10(0.5))
+
+
+def test_bidirectional_runs_both_ways_and_loss_mean_reaches_both(gf):
+    _, flow = described(gf, "--cell", "gru", "--bidirectional", "--loss", "mean")
+    assert set(flow["direction"]) == {"forward", "reverse"}
+    assert flow["log10_norm"].map(math.isfinite).all()
+    _, last = described(gf, "--cell", "gru", "--bidirectional")
+    reverse = last[(last["direction"] == "reverse") & (last["step"] < 60)]
+    assert (reverse["log10_norm"] == -math.inf).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_dtype_is_that_of_the_network(gf, dtype):
+    content, flow = described(gf, "--cell", "lstm", "--dtype", dtype)
+    assert content["networks"][0]["workload"]["dtype"] == dtype
+    assert flow["log10_norm"].map(math.isfinite).all()
+
+
+def test_threads_are_torchs(gf):
+    gf("--cell", "gru", "--threads", "2")
+    assert torch.get_num_threads() == 2
+
+
+def test_every_clip_asked_for_has_its_rows_in_order(gf):
+    clips = ["none", "norm:0.5", "value:0.01", "tensor:0.1", "step:0.5", "auto:50"]
+    _, printed, _, out = gf("--cell", "rnn_tanh", *itertools.chain(*(("--clip", clip) for clip in clips)))
+    found = rows(out / "lengths.csv")
+    assert [row["clip"] for row in found[:6]] == clips
+    by_clip = {row["clip"]: row for row in found[6:]}
+    assert 10 ** float(by_clip["norm:0.5"]["log10_parameters"]) == pytest.approx(0.5, rel=1e-4)
+    assert float(by_clip["value:0.01"]["cosine"]) < 0.99
+    assert by_clip["step:0.5"]["float32_parameters"] == ""
+    flow = pd.read_csv(out / "flow.csv")
+    assert set(flow["clip"]) == {"none", "step:0.5"}
+    assert flow[flow["clip"] == "step:0.5"]["log10_norm"].max() <= math.log10(0.5) + 1e-6
+    words = " ".join(printed.split())
+    assert "norm:0.5 acted in 2 of 2 cases" in words
+    assert "As norm:0.5 and value:0.01 and tensor:0.1 and auto:50 act on finished gradients" in words
+    assert "step:0.5 bounds every step of the backward pass" in words
+
+
+def test_a_network_that_overflows_is_a_row_and_a_reason(gf):
+    status, printed, _, out = gf("--cell", "rnn_relu", "--init", "identity", "--gain", "4", "--length", "201",
+                                 "--lengths", "10,150", plots=True)  # fmt: skip
+    words = " ".join(printed.split())
+    assert status == 0
+    assert "NaN or inf" in printed
+    assert "NaN/inf" in printed
+    assert (
+        "No profile of RNN relu, identity, gain 4: expected finite states, got inf in 'RNN', layer 0" in words
+    )
+    assert {path.name for path in out.iterdir()} >= {"gradflow.json", "lengths.png", "flow.csv"}
+
+
+# Other people's models
+
+
+MODEL = """
+class Model(nn.Module):
+    def __init__(self, hidden=6):
+        super().__init__()
+        self.encoder = nn.LSTM(3, hidden, batch_first=True)
+        self.head = nn.Linear(hidden, 1)
+    def forward(self, x):
+        return self.head(self.encoder(x)[0][:, -1])
+def alone():
+    return Model()
+def with_input():
+    return Model(), torch.randn(2, 25, 3)
+def feed_forward():
+    return nn.Linear(3, 3)
+def text():
+    return "model"
+def broken():
+    raise RuntimeError("no weights here\\nsecond line")
+def bad_head():
+    model = Model()
+    model.head = nn.Linear(4, 1)
+    return model
+def one_step():
+    return Model(), torch.randn(2, 1, 3)
+def two_inputs():
+    class Two(Model):
+        def forward(self, x, scale):
+            return super().forward(scale * x)
+    return Two(), (torch.randn(2, 9, 3), 0.5)
+def one_length():
+    class Fixed(Model):
+        def forward(self, x):
+            return super().forward(x.reshape(2, 25, 3))
+    return Fixed(), torch.randn(2, 25, 3)
+def nan():
+    return Model(), torch.full((2, 9, 3), float("nan"))
+def empty():
+    return Model(), torch.zeros(0, 9, 3)
+def wide():
+    return Model(), torch.randn(2, 9, 4)
+def double():
+    return Model(), torch.randn(2, 9, 3).double()
+def detached():
+    model = Model()
+    model.register_forward_hook(lambda m, i, o: o.detach())
+    return model
+number = 3
+"""
+
+
+def test_a_model_is_run_with_an_input_made_for_its_recurrent_module(gf, plugin):
+    name = plugin(MODEL)
+    status, printed, _, out = gf("--model", f"{name}:alone", "--batch", "4", "--length", "31",
+                                 "--lengths", "5,20", small=False)  # fmt: skip
+    assert status == 0
+    flow = pd.read_csv(out / "flow.csv")
+    assert set(flow["module"]) == {"encoder"}
+    assert set(flow["path"]) == {"h", "c"}
+    assert flow["lag"].max() == 30
+    assert f"{name}:alone" in printed
+
+
+def test_a_given_input_is_used_and_cut_for_the_lengths_it_has(gf, plugin):
+    name = plugin(MODEL)
+    status, _, _, out = gf("--model", f"{name}:with_input", small=False)
+    assert status == 0
+    assert pd.read_csv(out / "flow.csv")["lag"].max() == 24
+    assert {row["length"] for row in rows(out / "lengths.csv")} == {"10", "20"}
+    found = {row["clip"]: float(row["float32_parameters"]) for row in rows(out / "lengths.csv")[-2:]}
+    ours = {row["clip"]: 10 ** float(row["log10_parameters"]) for row in rows(out / "lengths.csv")[-2:]}
+    assert found == pytest.approx(ours, rel=1e-3)
+
+
+def test_a_factory_draws_its_weights_from_the_seed(gf, plugin, tmp_path):
+    name = plugin(MODEL)
+    files = [
+        gf("--model", f"{name}:alone", "--lengths", "5", "--seed", seed, small=False, out=tmp_path / f"{k}")[3]
+        for k, seed in enumerate(("0", "0", "1"))
+    ]
+    zero, again, one = ((folder / "flow.csv").read_bytes() for folder in files)
+    assert zero == again != one
+
+
+def test_a_checkpoint_fills_the_network_that_is_described(gf, tmp_path):
+    torch.manual_seed(3)
+    module = nn.GRU(3, 16)
+    torch.save(module.state_dict(), tmp_path / "gru.pt")
+    _, _, _, out = gf("--cell", "gru", "--checkpoint", str(tmp_path / "gru.pt"))
+    workload = Workload(cell="gru", input_size=3, hidden_size=16, batch_size=2, seq_len=61)
+    expected = gradient_flow(module, workload.input()).profile().log10_norm
+    found = pd.read_csv(out / "flow.csv").sort_values("lag")["log10_norm"]
+    assert found.to_numpy() == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_checkpoint_fills_a_given_model_also_from_inside_a_dict(gf, plugin, tmp_path):
+    name = plugin(MODEL)
+    import importlib
+
+    gf("--model", f"{name}:alone", "--lengths", "5", small=False)
+    state = importlib.import_module(name).Model().state_dict()
+    for state_value in state.values():
+        state_value.zero_()
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "zero.pt")
+    _, _, _, out = gf(
+        "--model", f"{name}:alone", "--checkpoint", str(tmp_path / "zero.pt"), "--lengths", "5", small=False
+    )
+    flow = pd.read_csv(out / "flow.csv")
+    assert (flow["log10_norm"] == -math.inf).all()  # a head of zeros lets nothing through
+
+
+def test_an_input_that_cannot_be_cut_gives_the_reach_and_no_length_table(gf, plugin):
+    name = plugin(MODEL)
+    status, printed, _, out = gf("--model", f"{name}:two_inputs", small=False, plots=True)
+    assert status == 0
+    assert "encoder.l0" in printed
+    assert "Length:" not in printed
+    assert pd.read_csv(out / "flow.csv")["lag"].max() == 8
+    assert rows(out / "lengths.csv") == []
+    assert {path.name for path in out.iterdir()} == FILES - {"lengths.png", "lengths.svg"}
+
+
+def test_a_model_that_runs_at_one_length_alone_keeps_its_reach(gf, plugin):
+    name = plugin(MODEL)
+    status, printed, _, out = gf("--model", f"{name}:one_length", "--lengths", "10,25", small=False)
+    assert status == 0
+    assert "failed" in printed
+    assert "at T = 10: model" in printed
+    assert pd.read_csv(out / "flow.csv")["lag"].max() == 24
+    assert [row["problem"] == "" for row in rows(out / "lengths.csv")] == [False, False, True, True]
+
+
+def test_a_checkpoint_with_nan_in_it_is_a_row_that_says_where(gf, tmp_path):
+    state = nn.GRU(3, 16).state_dict()
+    state["weight_hh_l0"][0, 0] = math.nan
+    torch.save(state, tmp_path / "nan.pt")
+    status, printed, _, _ = gf("--cell", "gru", "--checkpoint", str(tmp_path / "nan.pt"))
+    assert status == 0
+    assert "expected finite states, got nan in 'GRU', layer 0 (forward), first at step 0" in " ".join(
+        printed.split()
+    )
+
+
+def test_a_given_model_is_moved_to_the_dtype_asked_for(gf, plugin):
+    name = plugin(MODEL)
+    for factory in ("with_input", "alone"):
+        status, _, _, out = gf(
+            "--model", f"{name}:{factory}", "--dtype", "float64", "--lengths", "9", small=False
+        )
+        assert status == 0
+        (row, *_) = rows(out / "lengths.csv")
+        plain, ours = math.log10(float(row["float32_parameters"])), float(row["log10_parameters"])
+        assert plain == pytest.approx(ours, abs=1e-5)
+        assert plain != ours  # float32 beside float64
+
+
+# What it refuses
+
+
+class Evil:
+    def __reduce__(self):
+        return (os.mkdir, ("evil",))
+
+
+def write_checkpoints(folder):
+    torch.save(nn.GRU(3, 16).state_dict(), folder / "gru.pt")
+    torch.save(nn.GRU(3, 5).state_dict(), folder / "narrow.pt")
+    torch.save([1, 2], folder / "list.pt")
+    torch.save({"weight": Evil()}, folder / "evil.pt")
+    (folder / "text.pt").write_text("hello")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--clip nrom:1", "clip: expected one of none, norm, value, tensor, step, auto, got 'nrom'"),
+        ("--clip norm:0", "clip: expected a bound above 0 for norm, got 0.0"),
+        ("--clip value:-1", "clip: expected a bound above 0 for value, got -1.0"),
+        ("--clip norm:one", "clip: expected a number after norm:, got 'one'; write norm:1"),
+        ("--clip norm", "clip: expected a number as the bound of norm"),
+        ("--length 1", "--length: expected at least 2 steps, got T = 1"),
+        ("--length 0", "seq_len: expected an integer of at least 1, got 0"),
+        ("--lengths 20,10", "lengths: expected increasing numbers, got 20,10"),
+        ("--lengths 1,10", "lengths: expected at least 2 steps, got T = 1"),
+        ("--lengths ten", "--lengths: expected numbers with commas in between, got 'ten'"),
+        ("--hidden 0", "hidden_size: expected an integer of at least 1, got 0"),
+        ("--layers 0", "num_layers: expected an integer of at least 1, got 0"),
+        ("--batch -1", "batch_size: expected an integer of at least 1, got -1"),
+        ("--threads 0", "--threads: expected an integer of at least 1, got 0"),
+        ("--seed -1", "--seed: expected a number from 0 to 2147483647, got -1"),
+        ("--gain 0", "gain: expected a number above 0, got 0.0"),
+        ("--gain nan", "gain: expected a number above 0, got nan"),
+        ("--init glorot", "init: expected default, orthogonal, identity, normal:STD or chrono:T, got 'glorot'"),
+        ("--init chrono:200 --cell rnn_tanh", "init: expected cell lstm or gru for chrono:200, got rnn_tanh"),
+        ("--forget-bias 1 --cell gru", "forget bias: expected cell lstm, got gru"),
+        ("--device tpu", "device: expected cpu, cuda or cuda:N, got 'tpu'"),
+        ("--device cuda:99", "device: cuda:99 was asked for"),
+        ("--model mine", "model: expected package.module:factory, got 'mine'; name both"),
+        ("--model no_such_module:make", "expected a module that can be imported, got ModuleNotFoundError"),
+        ("--model {plugin}:missing", "got nothing of that name; it has Model, alone"),
+        ("--model {plugin}:number", "expected a function in"),
+        ("--model {plugin}:broken", "to return a model, got RuntimeError: no weights here;"),
+        ("--model {plugin}:text", "expected a factory that returns an nn.Module, or (nn.Module, input), got str"),
+        ("--model {plugin}:feed_forward", "expected an nn.RNN, nn.GRU or nn.LSTM inside, got Linear"),
+        ("--model {plugin}:bad_head", "expected a forward that takes an input (8, 201, 3), got RuntimeError"),
+        ("--model {plugin}:one_step", "inputs: expected at least 2 steps, got T = 1"),
+        ("--model {plugin}:nan", "inputs: expected finite numbers, got NaN or inf"),
+        ("--model {plugin}:empty", "inputs: expected at least one step and one sample, got (0, 9, 3)"),
+        ("--model {plugin}:wide", "expected (B, T, 3), or without the batch (T, 3), got (2, 9, 4)"),
+        ("--model {plugin}:double", "expected torch.float32 as the weights are, got torch.float64"),
+        ("--model {plugin}:detached", "loss: expected a loss that depends on the recurrent output"),
+        ("--model {plugin}:alone --loss mean", "expected an output with a step dimension for mean"),
+        ("--model {plugin}:alone --cell gru", "decides about its network alone, got --cell beside it"),
+        ("--model {plugin}:alone --hidden 3", "decides about its network alone, got --hidden beside it"),
+        ("--model {plugin}:with_input --length 9", "expected no --batch or --length"),
+        ("--model {plugin}:with_input --lengths 9,90", "lengths: expected at most 25, the steps of the input"),
+        ("--checkpoint missing.pt", "checkpoint: expected a file, got missing.pt (No such file or directory)"),
+        ("--cell gru --input 3 --hidden 16 --checkpoint narrow.pt", "got weight_ih_l0 of shape (15, 3) for (48, 3)"),
+        ("--cell gru --checkpoint list.pt", "checkpoint: expected a state dict, got list"),
+        ("--cell gru --checkpoint text.pt", "checkpoint: expected weights that torch.save wrote"),
+        ("--cell gru --checkpoint evil.pt", "checkpoint: expected weights that torch.save wrote"),
+        ("--cell gru --layers 2 --input 3 --hidden 16 --checkpoint gru.pt", "got no weight_ih_l1 in gru.pt"),
+        ("--model {plugin}:alone --checkpoint gru.pt", "got no encoder.weight_ih_l0 in gru.pt"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_status_2_and_costs_nothing(gf, plugin, tmp_path, arguments, message):
+    write_checkpoints(tmp_path)
+    name = plugin(MODEL)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "flow.csv").write_text("old")
+    status, printed, errors, _ = gf(*arguments.format(plugin=name).split(), small=False)
+    assert message in errors
+    assert errors.startswith("python -m diagnostics.gradflow: ")
+    assert len(errors.splitlines()) == 1
+    assert (status, printed) == (2, "")
+    assert [path.name for path in out.iterdir()] == ["flow.csv"]
+    assert (out / "flow.csv").read_text() == "old"
+    assert not Path("evil").exists()
+
+
+def test_an_out_that_cannot_be_written_is_refused_before_anything_is_computed(gf, tmp_path, monkeypatch):
+    from unrolled.gradients import study
+
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(study, "measure", lambda *_, **__: pytest.fail("computed first"))
+    status, _, errors, _ = gf(out=tmp_path / "file" / "out")
+    assert status == 2
+    assert "out: expected a folder that can be written" in errors
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--cell", "rnn"], ["--clop", "1"], ["--hidden", "many"], ["--loss", "first"], ["--gain"]]
+)
+def test_a_mistyped_option_is_one_line_and_status_2(capsys, arguments):
+    with pytest.raises(SystemExit) as raised:
+        gradflow.main(arguments)
+    assert raised.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_help_lists_every_option_of_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "diagnostics.gradflow", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    options = (
+        "cell hidden layers input batch length lengths gain init forget-bias loss clip bidirectional dtype"
+    )
+    options += " device seed threads model checkpoint out quiet no-plots"
+    for option in options.split():
+        assert f"--{option}" in done.stdout
+
+
+@pytest.mark.cuda
+def test_the_command_runs_on_cuda(gf):
+    status, printed, _, _ = gf("--device", "cuda")
+    assert status == 0
+    assert "vanishing" in printed
