@@ -18,9 +18,9 @@ LOG10_2 = math.log10(2)
 # The exponent of a zero. Far below any real one, and far enough from the ends of int64 to be added to.
 ZERO_EXPONENT = -(2**40)
 
-# How far, in powers of two, a norm may drift from 1 before it is rescaled: near the ends of the dtype's
-# range, yet with room below for entries 30 bits smaller than the norm.
-DRIFT = {torch.float32: 90, torch.float64: 900}
+# How far, in powers of two, a norm may drift from 1 before it is rescaled. Its square is in range too, and so
+# are the squares of the entries that it is the norm of: norms are taken in the dtype itself.
+DRIFT = {torch.float32: 48, torch.float64: 450}
 
 # Sign-free layout of IEEE 754: (integer type of the same width, bits of mantissa, bias of the exponent).
 _LAYOUT = {torch.float32: (torch.int32, 23, 127), torch.float64: (torch.int64, 52, 1023)}

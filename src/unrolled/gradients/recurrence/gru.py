@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence.linearised import Linearised, bias_gradients, buffer
-from unrolled.gradients.recurrence.weights import Weights, affine, outer
+from unrolled.gradients.recurrence.linearised import Linearised, buffer, summed
+from unrolled.gradients.recurrence.weights import Weights, add_outer, affine
 
 
 class GRU(Linearised):
@@ -55,14 +55,14 @@ class GRU(Linearised):
             torch.mul(h_bar_column[t + 1], factors[t], out=blocks[t])
             h_bar[t].addcmul_(h_bar[t + 1], keep[t]).addmm_(recurrent[t], weight_hh)
 
-    def gradients(self, power: Tensor) -> dict[str, Tensor]:
+    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
         """The new gate sees x through n̂ and h through q̂."""
         into_x, into_h = self._into_x(), self.delta[..., self.h.shape[-1] :]
-        return {
-            "weight_ih": outer(into_x, self.x * power),
-            "weight_hh": outer(into_h, self.h[:-1] * power),
-            **bias_gradients(self.weights, into_x, into_h, power),
-        }
+        add_outer(sums["weight_ih"], into_x, self.x * power)
+        add_outer(sums["weight_hh"], into_h, self.h[:-1] * power)
+        if "bias_ih" in sums:
+            sums["bias_ih"] += summed(into_x, power)
+            sums["bias_hh"] += summed(into_h, power)
 
     def input_cotangent(self) -> Tensor:
         """`x̄_t = Wᵀ (r̂, ẑ, n̂)`."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence.weights import Weights, outer
+from unrolled.gradients.recurrence.weights import Weights
 
 
 class Linearised(ABC):
@@ -49,8 +49,8 @@ class Linearised(ABC):
         return self.cotangents
 
     @abstractmethod
-    def gradients(self, power: Tensor) -> dict[str, Tensor]:
-        """Weight gradients of all steps, each step and sample weighted by `power` `(T, B, 1)`."""
+    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
+        """Add the weight gradients of all steps, each step and sample weighted by `power` `(T, B, 1)`."""
 
     @abstractmethod
     def input_cotangent(self) -> Tensor:
@@ -62,8 +62,6 @@ def buffer(like: Tensor, *sizes: int) -> Tensor:
     return torch.empty(sizes, dtype=like.dtype, device=like.device)
 
 
-def bias_gradients(weights: Weights, into_ih: Tensor, into_hh: Tensor, power: Tensor) -> dict[str, Tensor]:
-    """`Σ power δ` for both biases; nothing where the module has none."""
-    if weights.bias_ih is None:
-        return {}
-    return {name: outer(power, delta)[0] for name, delta in (("bias_ih", into_ih), ("bias_hh", into_hh))}
+def summed(delta: Tensor, power: Tensor) -> Tensor:
+    """`Σ power δ` over all steps and samples: the gradient of a bias."""
+    return power.reshape(-1) @ delta.reshape(-1, delta.shape[-1])

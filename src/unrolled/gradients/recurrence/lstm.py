@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence.linearised import Linearised, bias_gradients, buffer
-from unrolled.gradients.recurrence.weights import Weights, affine, outer
+from unrolled.gradients.recurrence.linearised import Linearised, buffer, summed
+from unrolled.gradients.recurrence.weights import Weights, add_outer, affine
 
 
 class LSTM(Linearised):
@@ -84,16 +84,16 @@ class LSTM(Linearised):
         """`h̄`, and C̄ in place of `c̄`."""
         return self.cotangents[0], self._c_total
 
-    def gradients(self, power: Tensor) -> dict[str, Tensor]:
+    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
         """`Σ δ_t x_tᵀ`, `Σ δ_t h_{t-1}ᵀ`, and `Σ h̄_t (o tanh c_t)ᵀ` for the projection."""
-        gradients = {
-            "weight_ih": outer(self.delta, self.x * power),
-            "weight_hh": outer(self.delta, self.h[:-1] * power),
-            **bias_gradients(self.weights, self.delta, self.delta, power),
-        }
-        if self.weights.weight_hr is not None:
-            gradients["weight_hr"] = outer(self.cotangents[0][1:], self._output * power)
-        return gradients
+        add_outer(sums["weight_ih"], self.delta, self.x * power)
+        add_outer(sums["weight_hh"], self.delta, self.h[:-1] * power)
+        if "bias_ih" in sums:
+            bias = summed(self.delta, power)
+            sums["bias_ih"] += bias
+            sums["bias_hh"] += bias
+        if "weight_hr" in sums:
+            add_outer(sums["weight_hr"], self.cotangents[0][1:], self._output * power)
 
     def input_cotangent(self) -> Tensor:
         """`x̄_t = Wᵀ δ_t`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence.linearised import Linearised, bias_gradients, buffer
-from unrolled.gradients.recurrence.weights import Weights, outer
+from unrolled.gradients.recurrence.linearised import Linearised, buffer, summed
+from unrolled.gradients.recurrence.weights import Weights, add_outer
 
 
 class RNN(Linearised):
@@ -21,7 +21,7 @@ class RNN(Linearised):
 
     def slope(self, h: Tensor) -> Tensor:
         """`f'` by way of the state: `1 - tanh²`."""
-        return 1 - h * h
+        return torch.addcmul(h.new_ones(()), h, h, value=-1)
 
     def pull(self, first: int, last: int) -> None:
         """Two operations a step."""
@@ -31,13 +31,14 @@ class RNN(Linearised):
             torch.mul(h_bar[t + 1], slope[t], out=delta[t])
             h_bar[t].addmm_(delta[t], weight_hh)
 
-    def gradients(self, power: Tensor) -> dict[str, Tensor]:
+    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
         """`Σ δ_t x_tᵀ` and `Σ δ_t h_{t-1}ᵀ`."""
-        return {
-            "weight_ih": outer(self.delta, self.x * power),
-            "weight_hh": outer(self.delta, self.h[:-1] * power),
-            **bias_gradients(self.weights, self.delta, self.delta, power),
-        }
+        add_outer(sums["weight_ih"], self.delta, self.x * power)
+        add_outer(sums["weight_hh"], self.delta, self.h[:-1] * power)
+        if "bias_ih" in sums:
+            bias = summed(self.delta, power)
+            sums["bias_ih"] += bias
+            sums["bias_hh"] += bias
 
     def input_cotangent(self) -> Tensor:
         """`x̄_t = Wᵀ δ_t`."""

@@ -41,6 +41,10 @@ class Weights:
     def _map(cls, weights: list[Any], change: Callable[[Tensor], Tensor]) -> Weights:
         return cls(*(None if weight is None else change(weight) for weight in weights))  # type: ignore[arg-type]
 
+    def named(self) -> dict[str, Tensor]:
+        """Those that there are, by short name."""
+        return {name: weight for name in NAMES if (weight := getattr(self, name)) is not None}
+
     @property
     def bias(self) -> Tensor | None:
         """The sum of the two biases, `(G*H,)`."""
@@ -60,6 +64,6 @@ def affine(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return product.view(*inputs.shape[:-1], -1)
 
 
-def outer(left: Tensor, right: Tensor) -> Tensor:
-    """`Σ_{t,b} left_{t,b} right_{t,b}ᵀ` as one matrix product: a weight gradient from all steps at once."""
-    return left.reshape(-1, left.shape[-1]).t() @ right.reshape(-1, right.shape[-1])
+def add_outer(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add `Σ_{t,b} left_{t,b} right_{t,b}ᵀ` in one matrix product: a weight gradient from all steps at once."""
+    total.addmm_(left.reshape(-1, left.shape[-1]).t(), right.reshape(-1, right.shape[-1]))
