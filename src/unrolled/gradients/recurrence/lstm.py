@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence.linearised import Linearised, buffer, summed
+from unrolled.gradients.recurrence.linearised import Buffers, Linearised, summed
 from unrolled.gradients.recurrence.weights import Weights, add_outer, affine
 
 
@@ -25,44 +25,56 @@ class LSTM(Linearised):
 
     paths = ("h", "c")
 
-    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None) -> None:
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None, buffers: Buffers) -> None:
         if c is None:
             raise ValueError("an LSTM needs its first cell state")
-        self.weights, self.x, self.h = weights, x, h
+        self.weights = weights
         steps, (batch, size) = x.shape[0], c.shape
-        gates = affine(torch.cat((x, h[:-1]), dim=-1), _joint(weights), weights.bias)
+        inputs = buffers("inputs", steps, batch, x.shape[-1] + h.shape[-1])
+        self._inputs = torch.cat((x, h[:-1]), dim=-1, out=inputs)
+        gates = affine(inputs, _joint(weights), weights.bias, buffers("gates", steps, batch, 4 * size))
         gates[..., : 2 * size].sigmoid_()
         gates[..., 2 * size : 3 * size].tanh_()
         gates[..., 3 * size :].sigmoid_()
         i, f, g, o = gates.chunk(4, dim=-1)
-        self.c = buffer(h, steps + 1, batch, size)
-        self.c[0] = c
-        torch.mul(i, g, out=self.c[1:])
-        states = self.c.unbind()
-        for t, forget in enumerate(f.unbind()):
-            states[t + 1].addcmul_(forget, states[t])
+        written, keep = (buffers(name, steps, batch, size) for name in ("written", "keep"))
+        torch.mul(i, g, out=written)
+        keep.copy_(f)
+        states = buffers("c", steps + 1, batch, size)
+        states[0] = c
+        every = states.unbind()
+        for before, after, new, forget in zip(every, every[1:], written.unbind(), keep.unbind(), strict=False):
+            torch.addcmul(new, forget, before, out=after)
 
-        tanh_c = self.c[1:].tanh()
-        self._output = o * tanh_c
-        to_o = self._output * (1 - o)
-        to_c = torch.addcmul(o, self._output, tanh_c, value=-1)
-        keep = f.contiguous()
-        factors = buffer(h, steps, batch, 3, size)
-        torch.mul(g * i, 1 - i, out=factors[:, :, 0])
-        torch.mul(self.c[:-1] * f, 1 - f, out=factors[:, :, 1])
-        torch.mul(i, 1 - g * g, out=factors[:, :, 2])
+        tanh_c = torch.tanh(states[1:], out=buffers("tanh_c", steps, batch, size))
+        self._output = torch.mul(o, tanh_c, out=buffers("output", steps, batch, size))
+        to_c = torch.addcmul(o, self._output, tanh_c, value=-1, out=tanh_c)
+        # Gate by gate, what its cotangent is made with takes its place; s(1 - s) is written as s - s².
+        torch.addcmul(self._output, self._output, o, value=-1, out=o)
+        torch.addcmul(f, f, f, value=-1, out=f).mul_(states[:-1])
+        torch.addcmul(i, written, g, value=-1, out=g)
+        torch.addcmul(written, written, i, value=-1, out=i)
+        factors = gates.view(steps, batch, 4, size)
 
-        h_bar, c_bar = buffer(h, *h.shape), buffer(h, *self.c.shape)
+        h_bar, c_bar = buffers("h_bar", *h.shape), buffers("c_bar", *states.shape)
         self.cotangents = (h_bar, c_bar)
-        self._c_total = buffer(h, *self.c.shape)
-        self._m_bar = h_bar if weights.weight_hr is None else buffer(h, *self.c.shape)
-        self.delta = buffer(h, steps, batch, 4 * size)
+        self._c_total = buffers("c_total", *states.shape)
+        self._m_bar = h_bar if weights.weight_hr is None else buffers("m_bar", *states.shape)
+        self.delta = buffers("delta", steps, batch, 4 * size)
         blocks = self.delta.view(steps, batch, 4, size)
         self._steps = [
             part.unbind()
             for part in (
                 *(h_bar, c_bar, self._m_bar, self._c_total, self._c_total.unsqueeze(2)),
-                *(factors, keep, to_c, to_o, blocks[:, :, :3], blocks[:, :, 3], self.delta),
+                *(
+                    factors[:, :, :3],
+                    keep,
+                    to_c,
+                    factors[:, :, 3],
+                    blocks[:, :, :3],
+                    blocks[:, :, 3],
+                    self.delta,
+                ),
             )
         ]
 
@@ -86,14 +98,16 @@ class LSTM(Linearised):
 
     def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
         """`Σ δ_t x_tᵀ`, `Σ δ_t h_{t-1}ᵀ`, and `Σ h̄_t (o tanh c_t)ᵀ` for the projection."""
-        add_outer(sums["weight_ih"], self.delta, self.x * power)
-        add_outer(sums["weight_hh"], self.delta, self.h[:-1] * power)
+        width = self.weights.weight_ih.shape[-1]
+        weighted = self._inputs.mul_(power)
+        add_outer(sums["weight_ih"], self.delta, weighted[..., :width])
+        add_outer(sums["weight_hh"], self.delta, weighted[..., width:])
         if "bias_ih" in sums:
             bias = summed(self.delta, power)
             sums["bias_ih"] += bias
             sums["bias_hh"] += bias
         if "weight_hr" in sums:
-            add_outer(sums["weight_hr"], self.cotangents[0][1:], self._output * power)
+            add_outer(sums["weight_hr"], self.cotangents[0][1:], self._output.mul_(power))
 
     def input_cotangent(self) -> Tensor:
         """`x̄_t = Wᵀ δ_t`."""

@@ -57,11 +57,14 @@ def names(layer: int, reverse: bool) -> dict[str, str]:
     return {name: name + suffix for name in NAMES}
 
 
-def affine(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`inputs @ weight.T + bias` over all steps and samples in one matrix product."""
-    rows = inputs.reshape(-1, inputs.shape[-1])
-    product = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
-    return product.view(*inputs.shape[:-1], -1)
+def affine(inputs: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
+    """`inputs @ weight.T + bias` over all steps and samples in one matrix product, into `out`."""
+    rows, product = inputs.reshape(-1, inputs.shape[-1]), out.view(-1, out.shape[-1])
+    if bias is None:
+        torch.mm(rows, weight.t(), out=product)
+    else:
+        torch.addmm(bias, rows, weight.t(), out=product)
+    return out
 
 
 def add_outer(total: Tensor, left: Tensor, right: Tensor) -> None:
