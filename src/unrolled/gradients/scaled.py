@@ -74,8 +74,11 @@ class Scaled:
 
     def magnitude(self) -> Tensor:
         """The binary exponent of the largest entry under each exponent; `ZERO_EXPONENT` where all are 0."""
-        entries = self.mantissa.abs()
-        largest = entries.flatten(self.leading).amax(-1) if entries.dim() > self.leading else entries
+        if self.mantissa.dim() > self.leading:
+            entries = self.mantissa.flatten(self.leading)
+            largest = torch.maximum(entries.amax(-1), -entries.amin(-1))  # no copy of all, as abs() makes
+        else:
+            largest = self.mantissa.abs()
         own = torch.frexp(largest)[1].to(torch.int64)
         return torch.where(largest == 0, ZERO_EXPONENT, self.exponent + own)
 
@@ -96,7 +99,8 @@ class Scaled:
 
     def scale(self, factor: float, exponent: int = 0) -> Scaled:
         """These numbers times `factor * 2**exponent`."""
-        return Scaled(self.mantissa * factor, self.exponent + exponent)
+        mantissa = self.mantissa if factor == 1 else self.mantissa * factor
+        return Scaled(mantissa, self.exponent + exponent)
 
     def value(self) -> Tensor:
         """As an ordinary tensor: 0 or inf where that is out of range."""

@@ -18,7 +18,7 @@ from unrolled.gradients.recurrence import Buffers, Linearised, Weights, recurren
 from unrolled.gradients.scaled import working_dtype
 
 # Numbers per buffer of a block, T * B * H: large enough that a matrix product over a block runs at full
-# speed and that per-block work is nothing, small enough to stay far below the states' own memory.
+# speed and that per-block work is nothing, small enough for most buffers to stay in the cache.
 BLOCK_NUMBERS = 2**18
 # And no more steps than this: each has a dozen small views of its own, half a kilobyte of Python each.
 BLOCK_STEPS = 4096

@@ -74,6 +74,12 @@ class Buffers:
             self.named[name] = self.like.new_empty(self.steps + 1, *sizes)
         return self.named[name][:steps]
 
+    def planes(self, name: str, count: int, steps: int, *sizes: int) -> Tensor:
+        """Several buffers in one tensor `(count, steps, ...)`, each contiguous."""
+        if name not in self.named:
+            self.named[name] = self.like.new_empty(count, self.steps + 1, *sizes)
+        return self.named[name][:, :steps]
+
 
 def summed(delta: Tensor, power: Tensor) -> Tensor:
     """`Σ power δ` over all steps and samples: the gradient of a bias."""
