@@ -253,7 +253,8 @@ class _PullBack:
 
 def _norms(rows: Tensor) -> Tensor:
     """L2 norms over the last dimension as float64; worked out in the rows' own dtype, which is faster."""
-    return torch.linalg.vector_norm(rows, dim=-1).double()
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=-1)
+    return lengths.double()
 
 
 class WeightSums:
@@ -273,11 +274,11 @@ class WeightSums:
             return
         if self.exponent is None or top > self.exponent:
             self._rescale(math.ceil(top))
-        dtype = block.delta.dtype
+        dtype, shared = block.delta.dtype, self.exponent or 0
         # Out of sight beside the largest, and subnormal numbers would make the product ten times slower.
-        lowest = self.exponent - OUT_OF_SIGHT[dtype]  # type: ignore[operator]
+        lowest = shared - OUT_OF_SIGHT[dtype]
         if top >= lowest:
-            power = power_of_two(exponents - self.exponent, dtype).masked_fill(log2_norms < lowest, 0)
+            power = power_of_two(exponents - shared, dtype).masked_fill(log2_norms < lowest, 0)
             block.add_gradients(power.unsqueeze(-1), self.sums)
 
     def _rescale(self, exponent: int) -> None:
