@@ -21,6 +21,7 @@ from unrolled.errors import InvalidTypeError, InvalidValueError, ResultFileError
 from unrolled.gradients.backward import backward
 from unrolled.gradients.clipping import Clip, ClipReport, compare
 from unrolled.gradients.loss import Loss, scalar_loss
+from unrolled.gradients.nonfinite import is_finite
 from unrolled.gradients.profile import Profile
 from unrolled.gradients.pullback import StepBound
 from unrolled.gradients.scaled import LOG10_2, Scaled, log2_total
@@ -273,7 +274,7 @@ def _arguments(inputs: Any, state: Any) -> tuple[Any, ...]:
             raise InvalidValueError(
                 f"inputs: expected at least one step and one sample, got {tuple(tensor.shape)}; pass a sequence"
             )
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if tensor.is_floating_point() and not is_finite(tensor.detach()):
             raise InvalidValueError(
                 f"inputs: expected finite numbers, got NaN or inf in argument {position}; clean the input"
             )

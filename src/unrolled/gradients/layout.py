@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.gradients.nonfinite import is_finite
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def check_state(module: nn.RNNBase, name: str, label: str, state: object, expect
             f"{label} of {name!r}: expected shape {expected}, got {tuple(state.shape)}; reshape the state"
         )
     _check_kind(module, f"{label} of {name!r}", state)
-    if not bool(torch.isfinite(state.detach()).all()):
+    if not is_finite(state.detach()):
         raise InvalidValueError(
             f"{label} of {name!r}: expected finite numbers, got NaN or inf; start from another state"
         )
@@ -109,7 +110,7 @@ def _check(module: nn.RNNBase, name: str, sequence: Tensor, dims: tuple[int, ...
             "pass a sequence that is not empty"
         )
     _check_kind(module, f"input of {name!r}", sequence)
-    if not bool(torch.isfinite(sequence.detach()).all()):
+    if not is_finite(sequence.detach()):
         raise InvalidValueError(f"input of {name!r}: expected finite numbers, got NaN or inf; clean the input")
 
 

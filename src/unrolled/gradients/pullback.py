@@ -14,10 +14,13 @@ import torch
 from torch import Tensor
 
 from unrolled.gradients.nonfinite import NonFiniteError
-from unrolled.gradients.recurrence import Linearised
+from unrolled.gradients.recurrence import Linearised, Weights
 from unrolled.gradients.scaled import DRIFT, ZERO_EXPONENT, Scaled, log2, power_of_two, shift, working_dtype
 from unrolled.gradients.track import Track
 
+# How far below the largest cotangent, in powers of two, one still counts in a weight gradient. Together with
+# DRIFT less than half of the dtype's range, so that bringing both to one exponent takes one factor.
+OUT_OF_SIGHT = {torch.float32: 60, torch.float64: 500}
 FIRST_CHUNK = 64  # steps before the first look at the norms
 GROWTH = 2  # of the chunk, while nothing is known against it
 
@@ -122,19 +125,21 @@ class _PullBack:
             for _ in self.track.sizes
         ]
         x_bars: list[Scaled] = []
-        gradients: dict[str, Scaled] = {}
+        sums = WeightSums(self.track.weights.to(self.dtype))
         for first, block in self.track.linearised_blocks():
             exponents = self._pull_block(block, first, norms)
             if needs_weights:
-                for name, gradient in self._weight_gradients(block, first, exponents, norms).items():
-                    gradients[name] = gradients[name] + gradient if name in gradients else gradient
+                here = torch.stack([norm[first : first + len(exponents)] for norm in norms]).amax(0)
+                sums.add(block, exponents, here)
             if needs_input:
                 x_bars.append(Scaled(block.input_cotangent(), exponents))
         if self.track.lengths is not None:
             steps = torch.arange(self.track.steps, device=self.device).unsqueeze(1)
             over = steps >= self.track.lengths.to(self.device)
             norms = [norm.masked_fill(over, math.nan) for norm in norms]
-        return Pulled(tuple(norms), _concatenate(x_bars), tuple(self.carried), gradients)
+        return Pulled(
+            tuple(norms), _concatenate(x_bars), tuple(self.carried), sums.gradients() if needs_weights else {}
+        )
 
     def _pull_block(self, block: Linearised, first: int, norms: list[Tensor]) -> Tensor:
         """Pull through one block; fill in `norms`; the exponents `(T, B)` its buffers ended up with."""
@@ -144,13 +149,13 @@ class _PullBack:
             aim = max(0, last - self.chunk)
             exponent = self._load(block, first, aim, last)
             block.pull(aim, last)
-            stop = aim if self.bound else self._accepted(block, first, aim, last)
+            lengths = [_norms(total[aim + 1 : last + 1]) for total in block.totals()]
+            stop = aim if self.bound else self._accepted(block, lengths, first, aim, last)
             if stop == last:
                 continue  # nothing could be accepted: again, with a shorter chunk
             exponents[stop:last] = exponent
-            for norm, total in zip(norms, block.totals(), strict=True):
-                lengths = torch.linalg.vector_norm(total[stop + 1 : last + 1], dim=-1, dtype=torch.float64)
-                norm[first + stop : first + last] = log2(lengths, exponent)
+            for norm, length in zip(norms, lengths, strict=True):
+                norm[first + stop : first + last] = log2(length[stop - aim :], exponent)
             self.carried = [Scaled(part[stop].clone(), exponent) for part in block.cotangents]
             if stop == aim and first + stop > 0:
                 self._add_direct(first + stop - 1)
@@ -185,14 +190,15 @@ class _PullBack:
                 buffer[stop + 1 : last] = scaled
         return exponent
 
-    def _accepted(self, block: Linearised, first: int, stop: int, last: int) -> int:
-        """The lowest state down to which the chunk stayed in range; sets the length of the next chunk."""
+    def _accepted(self, block: Linearised, lengths: list[Tensor], first: int, stop: int, last: int) -> int:
+        """The lowest state down to which the chunk stayed in range; sets the length of the next chunk.
+
+        `lengths`: per path, the norms of the total gradients of the states above `stop`.
+        """
         limit = DRIFT[self.dtype]
         norms = torch.zeros(last - stop + 1, self.batch, dtype=torch.float64, device=self.device)
-        for part in block.cotangents:
-            norms = torch.hypot(
-                norms, torch.linalg.vector_norm(part[stop : last + 1], dim=-1, dtype=torch.float64)
-            )
+        for part, length in zip(block.cotangents, lengths, strict=True):
+            norms = torch.hypot(norms, torch.cat((_norms(part[stop : stop + 1]), length)))
         good = (norms <= 2.0**limit) & ((norms >= 2.0**-limit) | self._rightly_zero(norms, first, stop, last))
         every = good.all(1).flip(0)
         count = int(every.to(torch.int8).cumprod(0).sum()) - 1
@@ -227,18 +233,6 @@ class _PullBack:
         reached = came_in.flip(0).to(torch.int8).cummax(0).values.flip(0).bool()
         return (norms == 0) & ~reached
 
-    def _weight_gradients(
-        self, block: Linearised, first: int, exponents: Tensor, norms: list[Tensor]
-    ) -> dict[str, Scaled]:
-        """One matrix product per weight over the block, at the exponent of its largest cotangent."""
-        here = torch.stack([norm[first : first + len(exponents)] for norm in norms]).amax(0)
-        top = here.max()
-        exponent = torch.where(top.isinf(), 0.0, top).ceil().to(torch.int64)
-        power = power_of_two(exponents - exponent, self.dtype)
-        # Out of sight beside the largest, and subnormal numbers would make the product ten times slower.
-        power = power.masked_fill(here < exponent - DRIFT[self.dtype], 0).unsqueeze(-1)
-        return {name: Scaled(value, exponent) for name, value in block.gradients(power).items()}
-
     def _clip_carried(self) -> None:
         """Put the bound of `step` clipping on the cotangent that goes into the next step."""
         if self.bound is None:
@@ -255,6 +249,47 @@ class _PullBack:
             Scaled(part.mantissa * factor.unsqueeze(-1).to(self.dtype), part.exponent - whole.to(torch.int64))
             for part in self.carried
         ]
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """L2 norms over the last dimension as float64; worked out in the rows' own dtype, which is faster."""
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=-1)
+    return lengths.double()
+
+
+class WeightSums:
+    """Weight gradients, summed block by block at the exponent of the largest cotangent so far."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.sums = {name: torch.zeros_like(weight) for name, weight in weights.named().items()}
+        self.exponent: int | None = None  # none while nothing has been added
+
+    def add(self, block: Linearised, exponents: Tensor, log2_norms: Tensor) -> None:
+        """Add a block's gradients: one matrix product per weight.
+
+        `exponents` `(T, B)` are those of its buffers, `log2_norms` `(T, B)` the norms of its cotangents.
+        """
+        top = float(log2_norms.max())
+        if top == -math.inf:
+            return
+        if self.exponent is None or top > self.exponent:
+            self._rescale(math.ceil(top))
+        dtype, shared = block.delta.dtype, self.exponent or 0
+        # Out of sight beside the largest, and subnormal numbers would make the product ten times slower.
+        lowest = shared - OUT_OF_SIGHT[dtype]
+        if top >= lowest:
+            power = power_of_two(exponents - shared, dtype).masked_fill(log2_norms < lowest, 0)
+            block.add_gradients(power.unsqueeze(-1), self.sums)
+
+    def _rescale(self, exponent: int) -> None:
+        if self.exponent is not None:
+            by = torch.tensor(self.exponent - exponent)
+            self.sums = {name: shift(value, by.to(value.device)) for name, value in self.sums.items()}
+        self.exponent = exponent
+
+    def gradients(self) -> dict[str, Scaled]:
+        """The sums, by short name."""
+        return {name: Scaled.of(value).scale(1.0, self.exponent or 0) for name, value in self.sums.items()}
 
 
 def _concatenate(blocks: list[Scaled]) -> Scaled | None:

@@ -18,9 +18,9 @@ LOG10_2 = math.log10(2)
 # The exponent of a zero. Far below any real one, and far enough from the ends of int64 to be added to.
 ZERO_EXPONENT = -(2**40)
 
-# How far, in powers of two, a norm may drift from 1 before it is rescaled: near the ends of the dtype's
-# range, yet with room below for entries 30 bits smaller than the norm.
-DRIFT = {torch.float32: 90, torch.float64: 900}
+# How far, in powers of two, a norm may drift from 1 before it is rescaled. Its square is in range too, and so
+# are the squares of the entries that it is the norm of: norms are taken in the dtype itself.
+DRIFT = {torch.float32: 48, torch.float64: 450}
 
 # Sign-free layout of IEEE 754: (integer type of the same width, bits of mantissa, bias of the exponent).
 _LAYOUT = {torch.float32: (torch.int32, 23, 127), torch.float64: (torch.int64, 52, 1023)}
@@ -74,8 +74,11 @@ class Scaled:
 
     def magnitude(self) -> Tensor:
         """The binary exponent of the largest entry under each exponent; `ZERO_EXPONENT` where all are 0."""
-        entries = self.mantissa.abs()
-        largest = entries.flatten(self.leading).amax(-1) if entries.dim() > self.leading else entries
+        if self.mantissa.dim() > self.leading:
+            entries = self.mantissa.flatten(self.leading)
+            largest = torch.maximum(entries.amax(-1), -entries.amin(-1))  # no copy of all, as abs() makes
+        else:
+            largest = self.mantissa.abs()
         own = torch.frexp(largest)[1].to(torch.int64)
         return torch.where(largest == 0, ZERO_EXPONENT, self.exponent + own)
 
@@ -96,7 +99,8 @@ class Scaled:
 
     def scale(self, factor: float, exponent: int = 0) -> Scaled:
         """These numbers times `factor * 2**exponent`."""
-        return Scaled(self.mantissa * factor, self.exponent + exponent)
+        mantissa = self.mantissa if factor == 1 else self.mantissa * factor
+        return Scaled(mantissa, self.exponent + exponent)
 
     def value(self) -> Tensor:
         """As an ordinary tensor: 0 or inf where that is out of range."""

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from unrolled.gradients.recurrence import Linearised, Weights, recurrence_of
+from unrolled.gradients.recurrence import Buffers, Linearised, Weights, recurrence_of
 from unrolled.gradients.scaled import working_dtype
 
 # Numbers per buffer of a block, T * B * H: large enough that a matrix product over a block runs at full
-# speed and that per-block work is nothing, small enough to stay far below the states' own memory.
-BLOCK_NUMBERS = 2**20
+# speed and that per-block work is nothing, small enough for most buffers to stay in the cache.
+BLOCK_NUMBERS = 2**18
 # And no more steps than this: each has a dozen small views of its own, half a kilobyte of Python each.
 BLOCK_STEPS = 4096
 
@@ -53,14 +53,18 @@ class Track:
         return (self.h.shape[-1],) if self.c_n is None else (self.h.shape[-1], self.c_n.shape[-1])
 
     def linearised_blocks(self) -> Iterator[tuple[int, Linearised]]:
-        """The blocks from the last to the first, linearised, each with the number of its first step."""
+        """The blocks from the last to the first, linearised, each with the number of its first step.
+
+        A block lives until the next one is asked for: all share their memory.
+        """
         dtype = working_dtype(self.h.dtype)
         weights = self.weights.to(dtype)
+        buffers = Buffers(self.block, self.h.new_empty(0, dtype=dtype))
         for first in reversed(range(0, self.steps, self.block)):
             last = min(first + self.block, self.steps)
             c = self.c_starts[first // self.block].to(dtype) if self.c_starts else None
             x, h = self.x[first:last].to(dtype), self.h[first : last + 1].to(dtype)
-            yield first, self.kind(weights, x, h, c)
+            yield first, self.kind(weights, x, h, c, buffers)
 
 
 @torch.no_grad()

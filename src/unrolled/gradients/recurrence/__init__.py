@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from unrolled.gradients.recurrence.gru import GRU
-from unrolled.gradients.recurrence.linearised import Linearised
+from unrolled.gradients.recurrence.linearised import Buffers, Linearised
 from unrolled.gradients.recurrence.lstm import LSTM
 from unrolled.gradients.recurrence.rnn import RNN, ReluRNN
 from unrolled.gradients.recurrence.weights import Weights, names
@@ -20,4 +20,4 @@ def recurrence_of(module: nn.RNNBase) -> type[Linearised]:
     return RECURRENCES[module.mode]
 
 
-__all__ = ["RECURRENCES", "Linearised", "Weights", "names", "recurrence_of"]
+__all__ = ["RECURRENCES", "Buffers", "Linearised", "Weights", "names", "recurrence_of"]

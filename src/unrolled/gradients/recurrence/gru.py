@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence.linearised import Linearised, bias_gradients, buffer
-from unrolled.gradients.recurrence.weights import Weights, affine, outer
+from unrolled.gradients.recurrence.linearised import Buffers, Linearised, summed
+from unrolled.gradients.recurrence.weights import Weights, add_outer, affine
 
 
 class GRU(Linearised):
@@ -22,26 +22,27 @@ class GRU(Linearised):
     `delta` holds the four as `(n̂, r̂, ẑ, q̂)`, so that what goes back through U is its last three quarters.
     """
 
-    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None) -> None:
-        self.weights, self.x, self.h = weights, x, h
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None, buffers: Buffers) -> None:
+        self.weights, self.x, self.h, self._buffers = weights, x, h, buffers
         steps, batch, size = h.shape[0] - 1, *h.shape[1:]
-        before = h[:-1]
-        from_x = affine(x, weights.weight_ih, weights.bias_ih)
-        from_h = affine(before, weights.weight_hh, weights.bias_hh)
+        before, one = h[:-1], h.new_ones(())
+        from_x = affine(x, weights.weight_ih, weights.bias_ih, buffers("from_x", steps, batch, 3 * size))
+        from_h = affine(before, weights.weight_hh, weights.bias_hh, buffers("from_h", steps, batch, 3 * size))
         q = from_h[..., 2 * size :]
         r, z = from_x[..., : 2 * size].add_(from_h[..., : 2 * size]).sigmoid_().chunk(2, dim=-1)
-        n = torch.addcmul(from_x[..., 2 * size :], r, q).tanh_()
+        n = from_x[..., 2 * size :].addcmul_(r, q).tanh_()
 
-        factors = buffer(h, steps, batch, 4, size)
+        keep = buffers("keep", steps, batch, size).copy_(z)
+        update = torch.sub(one, keep, out=buffers("update", steps, batch, size))
+        factors = buffers("factors", steps, batch, 4, size)
         to_n, to_r, to_z, to_q = factors.unbind(-2)
-        torch.mul(1 - z, 1 - n * n, out=to_n)
+        torch.addcmul(one, n, n, value=-1, out=to_n).mul_(update)
         torch.mul(to_n, r, out=to_q)
-        torch.mul(to_q * q, 1 - r, out=to_r)
-        torch.mul((before - n) * z, 1 - z, out=to_z)
-        keep = z.contiguous()
+        torch.sub(before, n, out=to_z).mul_(keep).mul_(update)
+        torch.sub(one, r, out=to_r).mul_(q).mul_(to_q)
 
-        self.cotangents = (buffer(h, *h.shape),)
-        self.delta = buffer(h, steps, batch, 4 * size)
+        self.cotangents = (buffers("h_bar", *h.shape),)
+        self.delta = buffers("delta", steps, batch, 4 * size)
         h_bar = self.cotangents[0]
         blocks = self.delta.view(steps, batch, 4, size)
         recurrent = self.delta[..., size:]
@@ -55,14 +56,16 @@ class GRU(Linearised):
             torch.mul(h_bar_column[t + 1], factors[t], out=blocks[t])
             h_bar[t].addcmul_(h_bar[t + 1], keep[t]).addmm_(recurrent[t], weight_hh)
 
-    def gradients(self, power: Tensor) -> dict[str, Tensor]:
+    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
         """The new gate sees x through n̂ and h through q̂."""
         into_x, into_h = self._into_x(), self.delta[..., self.h.shape[-1] :]
-        return {
-            "weight_ih": outer(into_x, self.x * power),
-            "weight_hh": outer(into_h, self.h[:-1] * power),
-            **bias_gradients(self.weights, into_x, into_h, power),
-        }
+        x = torch.mul(self.x, power, out=self._buffers("x", *self.x.shape))
+        h = torch.mul(self.h[:-1], power, out=self._buffers("h", *self.h[:-1].shape))
+        add_outer(sums["weight_ih"], into_x, x)
+        add_outer(sums["weight_hh"], into_h, h)
+        if "bias_ih" in sums:
+            sums["bias_ih"] += summed(into_x, power)
+            sums["bias_hh"] += summed(into_h, power)
 
     def input_cotangent(self) -> Tensor:
         """`x̄_t = Wᵀ (r̂, ẑ, n̂)`."""
@@ -71,4 +74,6 @@ class GRU(Linearised):
     def _into_x(self) -> Tensor:
         """`(r̂, ẑ, n̂)`, in the order of the rows of `weight_ih`."""
         n_hat, r_hat, z_hat, _ = self.delta.chunk(4, dim=-1)
-        return torch.cat((r_hat, z_hat, n_hat), dim=-1)
+        return torch.cat(
+            (r_hat, z_hat, n_hat), dim=-1, out=self._buffers("from_x", *n_hat.shape[:2], 3 * n_hat.shape[2])
+        )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence.weights import Weights, outer
+from unrolled.gradients.recurrence.weights import Weights
 
 
 class Linearised(ABC):
@@ -33,8 +32,10 @@ class Linearised(ABC):
     delta: Tensor
 
     @abstractmethod
-    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None) -> None:
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None, buffers: Buffers) -> None:
         """About inputs `x` `(T, B, I)`, states `h` `(T + 1, B, P)`, first cell state `c` `(B, H)`.
+
+        It lives in `buffers` until the next block is made in them.
 
         Where a shorter sequence is over, x and h are 0 and so is every cotangent that comes in: the steps
         there are linearised like all others, and nothing flows through them.
@@ -49,21 +50,37 @@ class Linearised(ABC):
         return self.cotangents
 
     @abstractmethod
-    def gradients(self, power: Tensor) -> dict[str, Tensor]:
-        """Weight gradients of all steps, each step and sample weighted by `power` `(T, B, 1)`."""
+    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
+        """Add the weight gradients of all steps, each step and sample weighted by `power` `(T, B, 1)`; once."""
 
     @abstractmethod
     def input_cotangent(self) -> Tensor:
         """The cotangent of the inputs, `(T, B, I)`."""
 
 
-def buffer(like: Tensor, *sizes: int) -> Tensor:
-    """An uninitialised buffer with the dtype and device of `like`."""
-    return torch.empty(sizes, dtype=like.dtype, device=like.device)
+class Buffers:
+    """Memory that one block after the other is worked out in.
+
+    The first touch of fresh memory costs several times what the arithmetic on it does, so none is let go.
+    """
+
+    def __init__(self, steps: int, like: Tensor) -> None:
+        self.steps, self.like = steps, like
+        self.named: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, steps: int, *sizes: int) -> Tensor:
+        """The buffer of that name, uninitialised, cut to `steps`."""
+        if name not in self.named:
+            self.named[name] = self.like.new_empty(self.steps + 1, *sizes)
+        return self.named[name][:steps]
+
+    def planes(self, name: str, count: int, steps: int, *sizes: int) -> Tensor:
+        """Several buffers in one tensor `(count, steps, ...)`, each contiguous."""
+        if name not in self.named:
+            self.named[name] = self.like.new_empty(count, self.steps + 1, *sizes)
+        return self.named[name][:, :steps]
 
 
-def bias_gradients(weights: Weights, into_ih: Tensor, into_hh: Tensor, power: Tensor) -> dict[str, Tensor]:
-    """`Σ power δ` for both biases; nothing where the module has none."""
-    if weights.bias_ih is None:
-        return {}
-    return {name: outer(power, delta)[0] for name, delta in (("bias_ih", into_ih), ("bias_hh", into_hh))}
+def summed(delta: Tensor, power: Tensor) -> Tensor:
+    """`Σ power δ` over all steps and samples: the gradient of a bias."""
+    return power.reshape(-1) @ delta.reshape(-1, delta.shape[-1])

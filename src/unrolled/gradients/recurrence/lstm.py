@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence.linearised import Linearised, bias_gradients, buffer
-from unrolled.gradients.recurrence.weights import Weights, affine, outer
+from unrolled.gradients.recurrence.linearised import Buffers, Linearised, summed
+from unrolled.gradients.recurrence.weights import Weights, add_outer, affine
 
 
 class LSTM(Linearised):
@@ -25,44 +25,47 @@ class LSTM(Linearised):
 
     paths = ("h", "c")
 
-    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None = None) -> None:
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None, buffers: Buffers) -> None:
         if c is None:
             raise ValueError("an LSTM needs its first cell state")
-        self.weights, self.x, self.h = weights, x, h
+        self.weights = weights
         steps, (batch, size) = x.shape[0], c.shape
-        gates = affine(torch.cat((x, h[:-1]), dim=-1), _joint(weights), weights.bias)
-        gates[..., : 2 * size].sigmoid_()
-        gates[..., 2 * size : 3 * size].tanh_()
-        gates[..., 3 * size :].sigmoid_()
-        i, f, g, o = gates.chunk(4, dim=-1)
-        self.c = buffer(h, steps + 1, batch, size)
-        self.c[0] = c
-        torch.mul(i, g, out=self.c[1:])
-        states = self.c.unbind()
-        for t, forget in enumerate(f.unbind()):
-            states[t + 1].addcmul_(forget, states[t])
+        inputs = buffers("inputs", steps, batch, x.shape[-1] + h.shape[-1])
+        self._inputs = torch.cat((x, h[:-1]), dim=-1, out=inputs)
+        # One plane for each gate: torch is several times faster where what it works on is contiguous.
+        planes = buffers.planes("gates", 5, steps, batch, size)
+        i, to_f, g, o, f = planes
+        biases = [None] * 4 if weights.bias is None else weights.bias.chunk(4)
+        for gate, weight, bias in zip((i, f, g, o), _joint(weights).chunk(4), biases, strict=True):
+            affine(inputs, weight, bias, out=gate)
+            gate.tanh_() if gate is g else gate.sigmoid_()
+        written = torch.mul(i, g, out=buffers("written", steps, batch, size))
+        states = buffers("c", steps + 1, batch, size)
+        states[0] = c
+        every = states.unbind()
+        for before, after, new, forget in zip(every, every[1:], written.unbind(), f.unbind(), strict=False):
+            torch.addcmul(new, forget, before, out=after)
 
-        tanh_c = self.c[1:].tanh()
-        self._output = o * tanh_c
-        to_o = self._output * (1 - o)
-        to_c = torch.addcmul(o, self._output, tanh_c, value=-1)
-        keep = f.contiguous()
-        factors = buffer(h, steps, batch, 3, size)
-        torch.mul(g * i, 1 - i, out=factors[:, :, 0])
-        torch.mul(self.c[:-1] * f, 1 - f, out=factors[:, :, 1])
-        torch.mul(i, 1 - g * g, out=factors[:, :, 2])
+        tanh_c = torch.tanh(states[1:], out=buffers("tanh_c", steps, batch, size))
+        self._output = torch.mul(o, tanh_c, out=buffers("output", steps, batch, size))
+        to_c = torch.addcmul(o, self._output, tanh_c, value=-1, out=tanh_c)
+        # Gate by gate, what its cotangent is made with takes its place; s(1 - s) is written as s - s².
+        torch.addcmul(self._output, self._output, o, value=-1, out=o)
+        torch.addcmul(f, f, f, value=-1, out=to_f).mul_(states[:-1])
+        torch.addcmul(i, written, g, value=-1, out=g)
+        torch.addcmul(written, written, i, value=-1, out=i)
 
-        h_bar, c_bar = buffer(h, *h.shape), buffer(h, *self.c.shape)
+        h_bar, c_bar = buffers("h_bar", *h.shape), buffers("c_bar", *states.shape)
         self.cotangents = (h_bar, c_bar)
-        self._c_total = buffer(h, *self.c.shape)
-        self._m_bar = h_bar if weights.weight_hr is None else buffer(h, *self.c.shape)
-        self.delta = buffer(h, steps, batch, 4 * size)
-        blocks = self.delta.view(steps, batch, 4, size)
+        self._c_total = buffers("c_total", *states.shape)
+        self._m_bar = h_bar if weights.weight_hr is None else buffers("m_bar", *states.shape)
+        self.delta = buffers("delta", steps, batch, 4 * size)
+        blocks = self.delta.view(steps, batch, 4, size).transpose(1, 2)
         self._steps = [
             part.unbind()
             for part in (
-                *(h_bar, c_bar, self._m_bar, self._c_total, self._c_total.unsqueeze(2)),
-                *(factors, keep, to_c, to_o, blocks[:, :, :3], blocks[:, :, 3], self.delta),
+                *(h_bar, c_bar, self._m_bar, self._c_total, self._c_total.unsqueeze(1)),
+                *(planes[:3].transpose(0, 1), f, to_c, o, blocks[:, :3], blocks[:, 3], self.delta),
             )
         ]
 
@@ -84,16 +87,18 @@ class LSTM(Linearised):
         """`h̄`, and C̄ in place of `c̄`."""
         return self.cotangents[0], self._c_total
 
-    def gradients(self, power: Tensor) -> dict[str, Tensor]:
+    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
         """`Σ δ_t x_tᵀ`, `Σ δ_t h_{t-1}ᵀ`, and `Σ h̄_t (o tanh c_t)ᵀ` for the projection."""
-        gradients = {
-            "weight_ih": outer(self.delta, self.x * power),
-            "weight_hh": outer(self.delta, self.h[:-1] * power),
-            **bias_gradients(self.weights, self.delta, self.delta, power),
-        }
-        if self.weights.weight_hr is not None:
-            gradients["weight_hr"] = outer(self.cotangents[0][1:], self._output * power)
-        return gradients
+        width = self.weights.weight_ih.shape[-1]
+        weighted = self._inputs.mul_(power)
+        add_outer(sums["weight_ih"], self.delta, weighted[..., :width])
+        add_outer(sums["weight_hh"], self.delta, weighted[..., width:])
+        if "bias_ih" in sums:
+            bias = summed(self.delta, power)
+            sums["bias_ih"] += bias
+            sums["bias_hh"] += bias
+        if "weight_hr" in sums:
+            add_outer(sums["weight_hr"], self.cotangents[0][1:], self._output.mul_(power))
 
     def input_cotangent(self) -> Tensor:
         """`x̄_t = Wᵀ δ_t`."""

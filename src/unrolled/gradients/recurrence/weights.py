@@ -41,6 +41,10 @@ class Weights:
     def _map(cls, weights: list[Any], change: Callable[[Tensor], Tensor]) -> Weights:
         return cls(*(None if weight is None else change(weight) for weight in weights))  # type: ignore[arg-type]
 
+    def named(self) -> dict[str, Tensor]:
+        """Those that there are, by short name."""
+        return {name: weight for name in NAMES if (weight := getattr(self, name)) is not None}
+
     @property
     def bias(self) -> Tensor | None:
         """The sum of the two biases, `(G*H,)`."""
@@ -53,13 +57,16 @@ def names(layer: int, reverse: bool) -> dict[str, str]:
     return {name: name + suffix for name in NAMES}
 
 
-def affine(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`inputs @ weight.T + bias` over all steps and samples in one matrix product."""
-    rows = inputs.reshape(-1, inputs.shape[-1])
-    product = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
-    return product.view(*inputs.shape[:-1], -1)
+def affine(inputs: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
+    """`inputs @ weight.T + bias` over all steps and samples in one matrix product, into `out`."""
+    rows, product = inputs.reshape(-1, inputs.shape[-1]), out.view(-1, out.shape[-1])
+    if bias is None:
+        torch.mm(rows, weight.t(), out=product)
+    else:
+        torch.addmm(bias, rows, weight.t(), out=product)
+    return out
 
 
-def outer(left: Tensor, right: Tensor) -> Tensor:
-    """`Σ_{t,b} left_{t,b} right_{t,b}ᵀ` as one matrix product: a weight gradient from all steps at once."""
-    return left.reshape(-1, left.shape[-1]).t() @ right.reshape(-1, right.shape[-1])
+def add_outer(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add `Σ_{t,b} left_{t,b} right_{t,b}ᵀ` in one matrix product: a weight gradient from all steps at once."""
+    total.addmm_(left.reshape(-1, left.shape[-1]).t(), right.reshape(-1, right.shape[-1]))
