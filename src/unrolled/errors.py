@@ -2,6 +2,7 @@
 
     UnrolledError
     ├── InvalidValueError (ValueError)           a size, name, option or tensor that is out of range
+    │   └── NonFiniteError                       a network or its loss produced NaN or inf
     ├── InvalidTypeError (TypeError)             a value of a kind that cannot be used here
     ├── DeviceUnavailableError (RuntimeError)    a device was asked for that this machine does not have
     ├── ImplementationError (TypeError)          a plug-in that cannot be imported, called or compared
@@ -18,6 +19,17 @@ class UnrolledError(Exception):
 
 class InvalidValueError(UnrolledError, ValueError):
     """A size, name, option or tensor that is out of range."""
+
+
+class NonFiniteError(InvalidValueError):
+    """The network or its loss produced NaN or inf; says in which module and layer, and first at which step.
+
+    `step` counts from 0 in the order the direction runs.
+    """
+
+    def __init__(self, message: str, *, module: str, layer: int | None = None, step: int | None = None) -> None:
+        super().__init__(message)
+        self.module, self.layer, self.step = module, layer, step
 
 
 class InvalidTypeError(UnrolledError, TypeError):

@@ -1,8 +1,8 @@
 """How far back a recurrent network can learn: the gradient's norm at every step."""
 
+from unrolled.errors import NonFiniteError
 from unrolled.gradients.clipping import Clip, ClipReport
 from unrolled.gradients.flow import GradientFlow, gradient_flow
-from unrolled.gradients.nonfinite import NonFiniteError
 from unrolled.gradients.profile import Profile
 from unrolled.gradients.step_function import step_gradient_flow
 from unrolled.gradients.theory import GradientBound, gradient_bound

@@ -22,8 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.errors import InvalidTypeError, InvalidValueError
-from unrolled.gradients.nonfinite import NonFiniteError
+from unrolled.errors import InvalidTypeError, InvalidValueError, NonFiniteError
 from unrolled.gradients.scaled import LOG10_2, Scaled, log2_total
 
 MODES = ("none", "norm", "value", "tensor", "step", "auto")

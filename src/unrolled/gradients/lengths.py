@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
+from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError, NonFiniteError
 from unrolled.gradients.clipping import Clip, ClipReport
 from unrolled.gradients.flow import GradientFlow
 from unrolled.gradients.given import GivenNetwork
-from unrolled.gradients.nonfinite import NonFiniteError
 from unrolled.gradients.plain import PlainGradient, plain_gradient
 from unrolled.gradients.reach import Subject, last_layer, loss_function, run_flow
 

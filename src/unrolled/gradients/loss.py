@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.errors import InvalidTypeError, InvalidValueError, NonFiniteError
 from unrolled.gradients.layout import Layout
-from unrolled.gradients.nonfinite import NonFiniteError
 
 Loss = Callable[[Any], Tensor]
 

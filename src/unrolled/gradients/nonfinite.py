@@ -5,18 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolled.errors import InvalidValueError
-
-
-class NonFiniteError(InvalidValueError):
-    """The network or its loss produced NaN or inf; says in which module and layer, and first at which step.
-
-    `step` counts from 0 in the order the direction runs.
-    """
-
-    def __init__(self, message: str, *, module: str, layer: int | None = None, step: int | None = None) -> None:
-        super().__init__(message)
-        self.module, self.layer, self.step = module, layer, step
+from unrolled.errors import NonFiniteError
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unrolled.gradients.nonfinite import NonFiniteError
+from unrolled.errors import NonFiniteError
 from unrolled.gradients.recurrence import Linearised, Weights
 from unrolled.gradients.scaled import DRIFT, ZERO_EXPONENT, Scaled, log2, power_of_two, shift, working_dtype
 from unrolled.gradients.track import Track

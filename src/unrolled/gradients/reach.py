@@ -11,13 +11,18 @@ import pandas as pd
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError, UnrolledError
+from unrolled.errors import (
+    ImplementationError,
+    InvalidTypeError,
+    InvalidValueError,
+    NonFiniteError,
+    UnrolledError,
+)
 from unrolled.gradients.flow import GradientFlow, gradient_flow
 from unrolled.gradients.given import GivenNetwork
 from unrolled.gradients.layout import Layout
 from unrolled.gradients.loss import Loss, last_step_loss
 from unrolled.gradients.networks import Network
-from unrolled.gradients.nonfinite import NonFiniteError
 from unrolled.gradients.profile import Profile
 from unrolled.gradients.theory import SLOPES, GradientBound, gradient_bound
 
