@@ -91,8 +91,10 @@ class LSTM(Linearised):
         """`Σ δ_t x_tᵀ`, `Σ δ_t h_{t-1}ᵀ`, and `Σ h̄_t (o tanh c_t)ᵀ` for the projection."""
         width = self.weights.weight_ih.shape[-1]
         weighted = self._inputs.mul_(power)
-        add_outer(sums["weight_ih"], self.delta, weighted[..., :width])
-        add_outer(sums["weight_hh"], self.delta, weighted[..., width:])
+        # One product for both: the deltas are read once.
+        joint = self.delta.flatten(0, 1).t() @ weighted.flatten(0, 1)
+        sums["weight_ih"] += joint[:, :width]
+        sums["weight_hh"] += joint[:, width:]
         if "bias_ih" in sums:
             bias = summed(self.delta, power)
             sums["bias_ih"] += bias
