@@ -15,9 +15,8 @@ class Linearised(ABC):
 
     State j is the state after step j - 1, so a block has the states 0 to T and step t leads from state t to
     state t + 1. Everything a step's Jacobian is made of is worked out when the object is made, for all
-    steps
-    in one matrix product; `pull` then carries a cotangent back with a few small products a step, and no
-    autograd. The cotangent lives in buffers made here, one slot per state, so a step allocates nothing.
+    steps in one matrix product; `pull` then carries a cotangent back with a few small products a step, and
+    no autograd. The cotangent lives in buffers made here, one slot per state, so a step allocates nothing.
 
     A push-forward of tangents (`J_t V`) would use the same factors; its place is beside `pull`.
     """
@@ -25,8 +24,7 @@ class Linearised(ABC):
     paths: ClassVar[tuple[str, ...]] = ("h",)
 
     # Cotangents of the states as independent variables, one buffer (T + 1, B, P or H) per path. For an
-    # LSTM,
-    # `c` counts what flows through the next cell state only, not through the hidden state beside it.
+    # LSTM, `c` counts what flows through the next cell state only, not through the hidden state beside it.
     cotangents: tuple[Tensor, ...]
     # Cotangents of the pre-activations, (T, B, blocks * H).
     delta: Tensor
