@@ -106,6 +106,7 @@ class _Study:
         self.plain_norms: list[float] = []
 
     def at(self, length: int) -> list[LengthResult]:
+        """Unclipped, and clipped in every way asked for, over sequences of one length."""
         inputs = self.network.input(length)
         try:
             unclipped = run_flow(self.network, self.module, inputs, self.loss, None)

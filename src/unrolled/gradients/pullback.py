@@ -14,14 +14,12 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import NonFiniteError
-from unrolled.gradients.recurrence import Linearised, Weights
-from unrolled.gradients.scaled import DRIFT, ZERO_EXPONENT, Scaled, log2, power_of_two, shift, working_dtype
+from unrolled.gradients.recurrence import Linearised
+from unrolled.gradients.scaled import DRIFT, ZERO_EXPONENT, Scaled, log2, shift, working_dtype
 from unrolled.gradients.track import Track
+from unrolled.gradients.weight_sums import WeightSums
 
-# How far below the largest cotangent, in powers of two, one still counts in a weight gradient. Together with
-# DRIFT less than half of the dtype's range, so that bringing both to one exponent takes one factor.
-OUT_OF_SIGHT = {torch.float32: 60, torch.float64: 500}
-FIRST_CHUNK = 64  # steps before the first look at the norms
+FIRST_CHUNK = 128  # steps before the first look at the norms
 GROWTH = 2  # of the chunk, while nothing is known against it
 
 
@@ -65,8 +63,7 @@ def pull_back(
     """Pull back the direct gradients of a track's outputs and of its last states.
 
     `direct`: `(T, B, P)` with one exponent per step and sample; `final`: per path `(B, ·)` with one
-    exponent
-    per sample, or None for zero.
+    exponent per sample, or None for zero.
     """
     return _PullBack(track, direct, final, bound, name).run(needs_input, needs_weights)
 
@@ -90,6 +87,9 @@ class _PullBack:
             ]
             final = (None,) * len(track.sizes)
         self.magnitudes = [None if d is None else d.magnitude() for d in self.directs]
+        self.present = [
+            [False] * track.steps if m is None else (m > ZERO_EXPONENT).any(1).tolist() for m in self.magnitudes
+        ]
         self.carried = [
             self._zero(self.batch, size) if last is None else last
             for last, size in zip(final, track.sizes, strict=True)
@@ -101,7 +101,7 @@ class _PullBack:
     def _add_direct(self, step: int) -> None:
         """Add the direct gradient of the state after `step` to the carried cotangent."""
         for path, direct in enumerate(self.directs):
-            if direct is not None:
+            if direct is not None and self.present[path][step]:
                 part = Scaled(direct.mantissa[step], direct.exponent[step])
                 self.carried[path] = self.carried[path] + part
 
@@ -120,6 +120,7 @@ class _PullBack:
         return placed if direct is None else direct + placed
 
     def run(self, needs_input: bool, needs_weights: bool) -> Pulled:
+        """Through all blocks, from the last to the first."""
         norms = [
             torch.empty(self.track.steps, self.batch, dtype=torch.float64, device=self.device)
             for _ in self.track.sizes
@@ -171,10 +172,7 @@ class _PullBack:
         """
         largest = [part.magnitude() for part in self.carried]
         begin, end = first + stop, first + last - 1  # direct gradients of the states strictly inside
-        present = [
-            magnitude is not None and begin < end and bool((magnitude[begin:end] > ZERO_EXPONENT).any())
-            for magnitude in self.magnitudes
-        ]
+        present = [any(of_path[begin:end]) for of_path in self.present]
         for magnitude, there in zip(self.magnitudes, present, strict=True):
             if there and magnitude is not None:
                 largest.append(magnitude[begin:end].amax(0))
@@ -199,7 +197,9 @@ class _PullBack:
         norms = torch.zeros(last - stop + 1, self.batch, dtype=torch.float64, device=self.device)
         for part, length in zip(block.cotangents, lengths, strict=True):
             norms = torch.hypot(norms, torch.cat((_norms(part[stop : stop + 1]), length)))
-        good = (norms <= 2.0**limit) & ((norms >= 2.0**-limit) | self._rightly_zero(norms, first, stop, last))
+        good = (norms <= 2.0**limit) & (norms >= 2.0**-limit)
+        if not good.all():
+            good |= self._rightly_zero(norms, first, stop, last)
         every = good.all(1).flip(0)
         count = int(every.to(torch.int8).cumprod(0).sum()) - 1
         if count < 0:  # direct gradients in the chunk dwarf what it starts from
@@ -255,41 +255,6 @@ def _norms(rows: Tensor) -> Tensor:
     """L2 norms over the last dimension as float64; worked out in the rows' own dtype, which is faster."""
     lengths: Tensor = torch.linalg.vector_norm(rows, dim=-1)
     return lengths.double()
-
-
-class WeightSums:
-    """Weight gradients, summed block by block at the exponent of the largest cotangent so far."""
-
-    def __init__(self, weights: Weights) -> None:
-        self.sums = {name: torch.zeros_like(weight) for name, weight in weights.named().items()}
-        self.exponent: int | None = None  # none while nothing has been added
-
-    def add(self, block: Linearised, exponents: Tensor, log2_norms: Tensor) -> None:
-        """Add a block's gradients: one matrix product per weight.
-
-        `exponents` `(T, B)` are those of its buffers, `log2_norms` `(T, B)` the norms of its cotangents.
-        """
-        top = float(log2_norms.max())
-        if top == -math.inf:
-            return
-        if self.exponent is None or top > self.exponent:
-            self._rescale(math.ceil(top))
-        dtype, shared = block.delta.dtype, self.exponent or 0
-        # Out of sight beside the largest, and subnormal numbers would make the product ten times slower.
-        lowest = shared - OUT_OF_SIGHT[dtype]
-        if top >= lowest:
-            power = power_of_two(exponents - shared, dtype).masked_fill(log2_norms < lowest, 0)
-            block.add_gradients(power.unsqueeze(-1), self.sums)
-
-    def _rescale(self, exponent: int) -> None:
-        if self.exponent is not None:
-            by = torch.tensor(self.exponent - exponent)
-            self.sums = {name: shift(value, by.to(value.device)) for name, value in self.sums.items()}
-        self.exponent = exponent
-
-    def gradients(self) -> dict[str, Scaled]:
-        """The sums, by short name."""
-        return {name: Scaled.of(value).scale(1.0, self.exponent or 0) for name, value in self.sums.items()}
 
 
 def _concatenate(blocks: list[Scaled]) -> Scaled | None:

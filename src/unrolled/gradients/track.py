@@ -6,6 +6,7 @@ Jacobian needs is worked out again, a block of steps at a time. So memory is tha
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from unrolled.gradients.recurrence import Buffers, Linearised, Weights, recurrence_of
 from unrolled.gradients.scaled import working_dtype
 
-# Numbers per buffer of a block, T * B * H: large enough that a matrix product over a block runs at full
-# speed and that per-block work is nothing, small enough for most buffers to stay in the cache.
-BLOCK_NUMBERS = 2**18
+# Numbers per buffer of a block, T * B * H: large enough that what is done once a block costs nothing, small
+# enough for the buffers to stay within a few tens of megabytes.
+BLOCK_NUMBERS = 2**19
 # And no more steps than this: each has a dozen small views of its own, half a kilobyte of Python each.
 BLOCK_STEPS = 4096
 
@@ -80,7 +81,8 @@ def run(
     """Run one layer and direction over `x` `(T, B, I)`, given in the order in which the direction runs."""
     weights = Weights.of(module, layer, reverse)
     steps, batch = x.shape[:2]
-    block = max(1, min(steps, BLOCK_STEPS, BLOCK_NUMBERS // (batch * module.hidden_size)))
+    most = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // (batch * module.hidden_size)))
+    block = math.ceil(steps / math.ceil(steps / most))  # blocks of one length share their views
     if lengths is not None and c0 is not None:
         block = steps  # a packed run cannot be stopped where some sequences are over
     block_of_run = steps if c0 is None else block  # only cell states need stops on the way

@@ -46,7 +46,7 @@ class GRU(Linearised):
         h_bar = self.cotangents[0]
         blocks = self.delta.view(steps, batch, 4, size)
         recurrent = self.delta[..., size:]
-        self._steps = [part.unbind() for part in (h_bar, h_bar.unsqueeze(2), factors, keep, blocks, recurrent)]
+        self._steps = buffers.step_by_step(steps, h_bar, h_bar.unsqueeze(2), factors, keep, blocks, recurrent)
 
     def pull(self, first: int, last: int) -> None:
         """Three operations a step."""

@@ -65,6 +65,7 @@ class Buffers:
     def __init__(self, steps: int, like: Tensor) -> None:
         self.steps, self.like = steps, like
         self.named: dict[str, Tensor] = {}
+        self._unbound: dict[int, list[tuple[Tensor, ...]]] = {}
 
     def __call__(self, name: str, steps: int, *sizes: int) -> Tensor:
         """The buffer of that name, uninitialised, cut to `steps`."""
@@ -77,6 +78,16 @@ class Buffers:
         if name not in self.named:
             self.named[name] = self.like.new_empty(count, self.steps + 1, *sizes)
         return self.named[name][:, :steps]
+
+    def step_by_step(self, steps: int, *parts: Tensor) -> list[tuple[Tensor, ...]]:
+        """Each of the parts, which are buffers of a block of so many steps, as one view for each step.
+
+        Made once for all blocks of a length: they lie in the same memory, and the views take longer to make
+        than some of the arithmetic on them.
+        """
+        if steps not in self._unbound:
+            self._unbound[steps] = [part.unbind() for part in parts]
+        return self._unbound[steps]
 
 
 def summed(delta: Tensor, power: Tensor) -> Tensor:

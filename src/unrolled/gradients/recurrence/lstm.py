@@ -47,7 +47,10 @@ class LSTM(Linearised):
             torch.addcmul(new, forget, before, out=after)
 
         tanh_c = torch.tanh(states[1:], out=buffers("tanh_c", steps, batch, size))
-        self._output = torch.mul(o, tanh_c, out=buffers("output", steps, batch, size))
+        if weights.weight_hr is None:
+            self._output = h[1:]
+        else:  # the states are projections of it
+            self._output = torch.mul(o, tanh_c, out=buffers("output", steps, batch, size))
         to_c = torch.addcmul(o, self._output, tanh_c, value=-1, out=tanh_c)
         # Gate by gate, what its cotangent is made with takes its place; s(1 - s) is written as s - s².
         torch.addcmul(self._output, self._output, o, value=-1, out=o)
@@ -61,13 +64,11 @@ class LSTM(Linearised):
         self._m_bar = h_bar if weights.weight_hr is None else buffers("m_bar", *states.shape)
         self.delta = buffers("delta", steps, batch, 4 * size)
         blocks = self.delta.view(steps, batch, 4, size).transpose(1, 2)
-        self._steps = [
-            part.unbind()
-            for part in (
-                *(h_bar, c_bar, self._m_bar, self._c_total, self._c_total.unsqueeze(1)),
-                *(planes[:3].transpose(0, 1), f, to_c, o, blocks[:, :3], blocks[:, 3], self.delta),
-            )
-        ]
+        self._steps = buffers.step_by_step(
+            steps,
+            *(h_bar, c_bar, self._m_bar, self._c_total, self._c_total.unsqueeze(1)),
+            *(planes[:3].transpose(0, 1), f, to_c, o, blocks[:, :3], blocks[:, 3], self.delta),
+        )
 
     def pull(self, first: int, last: int) -> None:
         """Five operations a step, six with a projection."""

@@ -18,7 +18,7 @@ class RNN(Linearised):
         slope = self.slope(h[1:], buffers("slope", len(x), *sizes))
         self.cotangents = (buffers("h_bar", *h.shape),)
         self.delta = buffers("delta", len(x), *sizes)
-        self._steps = [part.unbind() for part in (*self.cotangents, slope, self.delta)]
+        self._steps = buffers.step_by_step(len(x), *self.cotangents, slope, self.delta)
 
     def slope(self, h: Tensor, out: Tensor) -> Tensor:
         """`f'` by way of the state, into `out`: `1 - tanh²`."""
