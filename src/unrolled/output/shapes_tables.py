@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from unrolled.output.speed_tables import compact_table
 if TYPE_CHECKING:
     import pandas as pd
 
+Line = tuple[str, str, str]  # a parameter's name, shape and gates
+
 LEAST_BUILT = 20  # columns that the first column needs to have out, h and c beside it
 GATES_NOTE = {
     "rnn_tanh": "h the hidden state",
@@ -23,41 +26,72 @@ GATES_NOTE = {
 }
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A configuration, as text."""
+
+    built: str
+    lines: list[Line]
+    shapes: dict[str, list[str]]  # of out, h and, where some row has one, c
+    count: str
+    difference: Text
+
+
 def shapes_table(frame: pd.DataFrame, parameters: pd.DataFrame, width: int) -> Table:
     """A row per configuration; layers that are alike share a line. Where `width` is short, two columns."""
-    rows = frame.to_dict("records")
-    lines = [_parameter_lines(parameters[parameters["configuration"] == row["name"]]) for row in rows]
-    columns = _widths(lines)
+    quantities = ("out", "h", "c") if "lstm" in set(frame["cell"]) else ("out", "h")
+    rows = [
+        _Row(
+            built=row["built"],
+            lines=_parameter_lines(parameters[parameters["configuration"] == row["name"]]),
+            shapes={name: _counted(row[name].split("; ")) for name in quantities},
+            count=f"{row['parameters']:,}",
+            difference=_difference(row),
+        )
+        for row in frame.to_dict("records")
+    ]
     table = compact_table(f"Shapes: input {frame['input'].iloc[0]}", _note(frame))
     table.padding = (0, 1, 0, 0)
-    is_lstm = "lstm" in set(frame["cell"])
-    quantities = ("out", "h", "c") if is_lstm else ("out", "h")
-    shapes = [{name: _counted(row[name].split("; ")) for name in quantities} for row in rows]
-    widest = [max(len(part) for found in shapes for part in found[name]) for name in quantities]
-    left = width - sum(columns) - sum(widest) - 4 - len("difference") - 10 - len(widest)  # for the first column
-    wide = left >= LEAST_BUILT
-    if wide:
-        table.add_column("how it is built", overflow="fold")
-        table.add_column("parameters, shape, rows", min_width=sum(columns) + 2)
-        table.add_column("count", justify="right", no_wrap=True)
-        for name in quantities:
-            table.add_column(name, no_wrap=True)
-        table.add_column("difference", justify="right", no_wrap=True)
-    else:
-        table.add_column("how it is built: parameters, shape, rows", overflow="fold")
-        table.add_column("shapes, count, difference", overflow="fold")
-    for row, own, found in zip(rows, lines, shapes, strict=True):
-        count = Text(f"{row['parameters']:,}")
-        amount = f"{row['difference']:.1e}" if row["difference"] else "0"
-        difference = Text(amount, style="" if row["agrees"] else "bold red")
-        if wide:
-            states = (Text("\n".join(found[name]) or "–") for name in quantities)
-            built = Text(row["built"])
-            table.add_row(built, _grid(own, columns), count, *states, difference, end_section=True)
-        else:
-            described = Group(Text(row["built"], style="bold"), _grid(own, columns))
-            table.add_row(described, _stacked(found, count, difference), end_section=True)
+    columns = _widths([line for row in rows for line in row.lines])
+    taken = [sum(columns) + 2, max(5, *(len(row.count) for row in rows)), len("difference")]
+    taken += [max(len(part) for row in rows for part in row.shapes[name]) for name in quantities]
+    wide = width - sum(taken) - 2 * len(taken) - 1 >= LEAST_BUILT
+    (_fill_wide if wide else _fill_narrow)(table, rows, columns)
     return table
+
+
+def _fill_wide(table: Table, rows: list[_Row], columns: list[int]) -> None:
+    """A column for each thing."""
+    table.add_column("how it is built", overflow="fold")
+    table.add_column("parameters, shape, rows", width=sum(columns) + 2, no_wrap=True)
+    table.add_column("count", justify="right", no_wrap=True)
+    for name in rows[0].shapes:
+        table.add_column(name, no_wrap=True)
+    table.add_column("difference", justify="right", no_wrap=True)
+    for row in rows:
+        shapes = (Text("\n".join(found) or "–") for found in row.shapes.values())
+        parameters = _grid(row.lines, columns)
+        table.add_row(Text(row.built), parameters, row.count, *shapes, row.difference, end_section=True)
+
+
+def _fill_narrow(table: Table, rows: list[_Row], columns: list[int]) -> None:
+    """How it is built above its parameters; shapes, count and difference below each other beside them."""
+    table.add_column("how it is built: parameters, shape, rows", overflow="fold")
+    table.add_column("shapes, count, difference", overflow="fold")
+    for row in rows:
+        described = Group(Text(row.built, style="bold"), _grid(row.lines, columns))
+        beside = Table.grid(padding=(0, 1, 0, 0))
+        for name, found in row.shapes.items():
+            if any(found):
+                beside.add_row(Text(name, style="dim"), Text("\n".join(found)))
+        beside.add_row(Text("count", style="dim"), row.count)
+        beside.add_row(Text("diff.", style="dim"), row.difference)
+        table.add_row(described, beside, end_section=True)
+
+
+def _difference(row: dict[str, Any]) -> Text:
+    amount = f"{row['difference']:.1e}" if row["difference"] else "0"
+    return Text(amount, style="" if row["agrees"] else "bold red")
 
 
 def _note(frame: pd.DataFrame) -> str:
@@ -75,29 +109,17 @@ def _counted(shapes: list[str]) -> list[str]:
     return [shape if count == 1 else f"{count} × {shape}" for shape, count in runs]
 
 
-def _stacked(shapes: dict[str, list[str]], count: Text, difference: Text) -> Table:
-    """Shapes, count and difference below each other."""
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    for name, found in shapes.items():
-        for k, shape in enumerate(found):
-            if shape:
-                grid.add_row(Text(name if k == 0 else "", style="dim"), Text(shape))
-    grid.add_row(Text("count", style="dim"), count)
-    grid.add_row(Text("diff.", style="dim"), difference)
-    return grid
-
-
-def _parameter_lines(parameters: pd.DataFrame) -> list[tuple[str, str, str]]:
+def _parameter_lines(parameters: pd.DataFrame) -> list[Line]:
     """Name, shape and gates, with one line for layers next to each other that agree in them."""
     return [(_run_name(run), run[0]["shape"], run[0]["gates"]) for run in _runs(parameters)]
 
 
-def _widths(lines: list[list[tuple[str, str, str]]]) -> list[int]:
+def _widths(lines: list[Line]) -> list[int]:
     """Of names, shapes and gates: one set for all rows of the table, so that they stand below each other."""
-    return [max(map(len, column)) for column in zip(*(line for own in lines for line in own), strict=True)]
+    return [max(map(len, column)) for column in zip(*lines, strict=True)]
 
 
-def _grid(lines: list[tuple[str, str, str]], widths: list[int]) -> Table:
+def _grid(lines: list[Line], widths: list[int]) -> Table:
     grid = Table.grid(padding=(0, 1, 0, 0))
     for width in widths:
         grid.add_column(width=width, overflow="fold")
