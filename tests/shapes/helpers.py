@@ -1,8 +1,10 @@
 """Configurations at small odd sizes, so that no two sizes can be taken for each other."""
 
+from functools import cache
 from itertools import product
 
 from unrolled.shapes.configuration import Configuration
+from unrolled.shapes.measure import describe
 from unrolled.workload import CELLS, Workload
 
 I, H, B, T, P = 5, 7, 3, 4, 2
@@ -20,7 +22,9 @@ def configuration(cell="lstm", form="fused", batch_first=False, batched=True, bi
     )
 
 
-# Every cell kind x layers x direction x batch_first x bias x proj_size.
+described = cache(describe)
+
+# Every cell kind x layers x direction x batch_first or no bias x proj_size.
 EVERY = [
     {
         "cell": cell,
@@ -30,8 +34,8 @@ EVERY = [
         "bias": bias,
         "proj_size": proj,
     }
-    for cell, layers, both, first, bias in product(
-        CELLS, (1, 2, 4), (False, True), (False, True), (True, False)
+    for cell, layers, both, (first, bias) in product(
+        CELLS, (1, 2, 4), (False, True), ((False, True), (True, True), (False, False))
     )
     for proj in ((0, P) if cell == "lstm" else (0,))
 ]

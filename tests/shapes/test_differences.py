@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.shapes.helpers import EVERY, configuration, named
+from tests.shapes.helpers import EVERY, configuration, described, named
 from unrolled.implementations.cells import Cells
 from unrolled.implementations.parameters import LayerParameters
 from unrolled.shapes.configuration import both_forms, walkthrough
@@ -18,7 +18,7 @@ from unrolled.shapes.projected import ProjectedLoop
 @pytest.mark.parametrize("fields", EVERY, ids=named)
 def test_module_and_loop_agree_to_rounding_from_a_random_state(fields):
     for form in both_forms(configuration(**fields)):
-        found = describe(form)
+        found = described(form)
         assert found.agrees
         assert found.worst.largest < 1e-14
         compared = ["out", "h", "c"] if fields["cell"] == "lstm" else ["out", "h"]

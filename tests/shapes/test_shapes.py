@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.shapes.helpers import EVERY, B, H, I, T, configuration, named
+from tests.shapes.helpers import EVERY, B, H, I, T, configuration, described, named
 from unrolled.shapes.configuration import both_forms, walkthrough
-from unrolled.shapes.measure import describe
 from unrolled.workload import CELLS, GATES
 
 
@@ -22,7 +21,7 @@ def sequence(fields, width):
 
 @each(EVERY)
 def test_a_fused_module_has_the_shapes_of_the_documentation(fields):
-    found = describe(configuration(**fields))
+    found = described(configuration(**fields))
     layers, directions = fields["num_layers"], 2 if fields["bidirectional"] else 1
     h_out = fields["proj_size"] or H
     assert found.input == sequence(fields, I)
@@ -33,7 +32,7 @@ def test_a_fused_module_has_the_shapes_of_the_documentation(fields):
 
 @each(EVERY)
 def test_its_parameters_have_the_shapes_of_the_documentation(fields):
-    found = {parameter.name: parameter.shape for parameter in describe(configuration(**fields)).parameters}
+    found = {parameter.name: parameter.shape for parameter in described(configuration(**fields)).parameters}
     rows, directions = GATES[fields["cell"]] * H, 2 if fields["bidirectional"] else 1
     h_out = fields["proj_size"] or H
     expected = {}
@@ -57,13 +56,13 @@ def test_the_count_is_the_closed_formula(fields):
     later = gates * H * (directions * state + state + biases) + p * H
     expected = directions * (first + (fields["num_layers"] - 1) * later)
     for form in both_forms(configuration(**fields)):
-        assert describe(form).count == form.parameter_count == expected
+        assert described(form).count == form.parameter_count == expected
         assert sum(parameter.numel() for parameter in form.reference().parameters()) == expected
 
 
 @each(EVERY)
 def test_a_loop_of_cells_has_a_state_for_each_cell_and_the_same_output(fields):
-    fused, loop = map(describe, both_forms(configuration(**fields)))
+    fused, loop = map(described, both_forms(configuration(**fields)))
     cells = fields["num_layers"] * (2 if fields["bidirectional"] else 1)
     assert loop.out == fused.out
     assert loop.h == ((B, fields["proj_size"] or H),) * cells
@@ -81,16 +80,14 @@ def parts(built):
 
 @each([fields for fields in EVERY if fields["num_layers"] < 4])
 def test_what_it_says_is_built_has_the_parameters_it_says(fields):
-    fused, loop = map(describe, both_forms(configuration(**fields)))
+    fused, loop = map(described, both_forms(configuration(**fields)))
     (module,) = parts(fused.built)
     shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
     assert {parameter.name: parameter.shape for parameter in fused.parameters} == shapes
     assert next(module.parameters()).dtype == torch.float64
     if not fields["proj_size"]:  # the equations have the names of the module that they are of
         directions = 2 if fields["bidirectional"] else 1
-        cells = nn.ModuleList(
-            [copy.deepcopy(cell) for cell in parts(loop.built) for _ in range(directions)]
-        )
+        cells = nn.ModuleList([copy.deepcopy(cell) for cell in parts(loop.built) for _ in range(directions)])
         several = len(cells) > 1
         shapes = {f"cells.{n}" if several else n[2:]: tuple(p.shape) for n, p in cells.named_parameters()}
         assert {parameter.name: parameter.shape for parameter in loop.parameters} == shapes
@@ -100,7 +97,7 @@ def test_what_it_says_is_built_has_the_parameters_it_says(fields):
 @pytest.mark.parametrize("cell", CELLS)
 def test_layers_of_different_sizes_are_a_chain(cell, bidirectional):
     fused, loop = map(
-        describe, both_forms(configuration(cell, hidden_size=(7, 4), bidirectional=bidirectional))
+        described, both_forms(configuration(cell, hidden_size=(7, 4), bidirectional=bidirectional))
     )
     d = 2 if bidirectional else 1
     assert fused.out == loop.out == (T, B, d * 4)
@@ -115,7 +112,7 @@ def test_layers_of_different_sizes_are_a_chain(cell, bidirectional):
 @pytest.mark.parametrize("proj_size", [0, 2])
 def test_without_a_batch_its_dimension_is_not_there(proj_size):
     fused, loop = map(
-        describe,
+        described,
         both_forms(configuration(batched=False, num_layers=2, bidirectional=True, proj_size=proj_size)),
     )
     p = proj_size or H
@@ -126,7 +123,7 @@ def test_without_a_batch_its_dimension_is_not_there(proj_size):
 
 
 def test_the_walkthrough_is_ten_words_of_three_sentences_with_vectors_of_100():
-    found = [describe(one) for one in walkthrough()]
+    found = [described(one) for one in walkthrough()]
     assert [(d.built, d.count, d.input, d.out, d.h, d.c) for d in found] == [
         ("nn.RNN(100, 20)", 2440, (10, 3, 100), (10, 3, 20), ((1, 3, 20),), ()),
         ("nn.RNN(100, 20, num_layers=4)", 4960, (10, 3, 100), (10, 3, 20), ((4, 3, 20),), ()),
