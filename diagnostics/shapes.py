@@ -1,4 +1,4 @@
-"""The shapes of recurrent layers and cells: every parameter, output and state, and what the cells agree on."""
+"""The shapes of recurrent layers and cells: parameters, outputs, states, and module against loop of cells."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from diagnostics.command import Parser, console, run
 from unrolled.workload import CELLS, DTYPES
 
 if TYPE_CHECKING:
+    from unrolled.output.progress import ProgressLine
     from unrolled.shapes.configuration import Configuration
     from unrolled.shapes.record import Shapes
 
@@ -72,14 +73,15 @@ def show(options: argparse.Namespace) -> int:
     configurations = _configurations(options)
     if options.out is not None:
         writable_folder(options.out)
+    pictures = {} if options.out is None else _pictures(configurations)
     progress = ProgressLine(sys.stderr)
     try:
         if not options.quiet:
-            progress.start(len(configurations))
+            progress.start(len(configurations) + len(pictures))
         found = measure(configurations, before=progress.show, after=progress.advance)
+        paths = _write(found, options.out, pictures, progress) if options.out is not None else []
     finally:
         progress.stop()
-    paths = [] if options.out is None else _write(found, options.out)
     if options.json:
         sys.stdout.write(found.to_json())
     else:
@@ -163,7 +165,14 @@ def _list(paths: list[Path]) -> None:
         screen.print(f"  {path}", style="dim", soft_wrap=True)
 
 
-def _write(found: Shapes, folder: Path) -> list[Path]:
+def _pictures(configurations: Sequence[Configuration]) -> dict[str, str]:
+    """The name of the picture's file by configuration: one where all are forms of one network."""
+    if len({configuration.workload.cell for configuration in configurations}) == 1:
+        return {configurations[0].name: "unrolled"}
+    return {configuration.name: f"unrolled-{configuration.name}" for configuration in configurations}
+
+
+def _write(found: Shapes, folder: Path, pictures: dict[str, str], progress: ProgressLine) -> list[Path]:
     """`shapes.csv`, `parameters.csv`, `shapes.json` and the pictures: all of them, or nothing is replaced."""
     from unrolled.output.gradflow_files import frame_to_csv, replace_together
     from unrolled.output.shapes_plots import draw_shapes
@@ -177,7 +186,7 @@ def _write(found: Shapes, folder: Path) -> list[Path]:
             frame_to_csv(frame, beside / "shapes.csv"),
             frame_to_csv(parameters, beside / "parameters.csv"),
             record,
-            *draw_shapes(frame, parameters, beside),
+            *draw_shapes(frame, parameters, pictures, beside, before=progress.show, after=progress.advance),
         ]
 
     return replace_together(folder, write)

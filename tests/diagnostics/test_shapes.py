@@ -137,6 +137,20 @@ def test_files_are_written_whole_and_the_same_each_time_and_nothing_else_is_touc
     assert len(parameters) == 2 * 16
 
 
+def test_the_walkthrough_has_a_picture_for_each_row(sh, tmp_path, monkeypatch):
+    from unrolled.output import shapes_plots
+
+    def save(figure, folder, name):
+        (folder / f"{name}.svg").write_text("a picture")
+        return [folder / f"{name}.svg"]
+
+    monkeypatch.setattr(shapes_plots, "save", save)
+    assert sh("--out", str(tmp_path))[0] == 0
+    rows = "rnn_tanh rnn_tanh-4-layers rnn_tanh-cell rnn_tanh-2-cells lstm-4-layers lstm-cell lstm-2-cells"
+    rows += " gru-4-layers gru-cell gru-2-cells"
+    assert {path.name for path in tmp_path.glob("*.svg")} == {f"unrolled-{row}.svg" for row in rows.split()}
+
+
 def test_quiet_does_not_list_the_files(sh, tmp_path):
     _, printed, errors = sh("--cell", "gru", "--quiet", "--out", str(tmp_path))
     assert str(tmp_path) not in printed
@@ -148,7 +162,7 @@ def test_a_failure_while_drawing_leaves_what_was_there(sh, tmp_path, monkeypatch
 
     (tmp_path / "shapes.csv").write_text("old")
 
-    def full_disk(*_):
+    def full_disk(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shapes_plots, "draw_shapes", full_disk)

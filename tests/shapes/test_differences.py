@@ -69,6 +69,11 @@ class BothForward(Cells):
         return out.flip(0) if k % 2 else out, final
 
 
+class ExchangedFirstStates(Cells):
+    def forward(self, input, hx=None):
+        return super().forward(input, hx[::-1])
+
+
 class ExchangedStates(Cells):
     def forward(self, input, hx=None):
         out, (h, c) = super().forward(input, hx)
@@ -98,6 +103,7 @@ class NaN(Cells):
         ({"cell": "rnn_tanh"}, LostCarry, None),
         ({"cell": "gru"}, IgnoredState, None),
         ({"cell": "gru", "bidirectional": True}, BothForward, None),
+        ({"cell": "lstm"}, ExchangedFirstStates, None),
         ({"cell": "lstm"}, ExchangedStates, ("h", "c")),
         ({"cell": "lstm", "bidirectional": True}, OneDirection, ("out",)),
         ({"cell": "gru"}, NaN, ("out",)),
@@ -110,6 +116,7 @@ class NaN(Cells):
         "carry",
         "state",
         "forward",
+        "h_0 c_0",
         "h c",
         "width",
         "nan",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,25 @@ INK, DIM = "#222222", "#666666"
 PATHS = {"h": (COLOURS[0], "-"), "c": (COLOURS[5], (0, (4, 1.5)))}
 
 
-def draw_shapes(frame: pd.DataFrame, parameters: pd.DataFrame, folder: Path) -> list[Path]:
-    """A picture per row, as PNG and SVG: `unrolled` where all rows are one network, else `unrolled-NAME`."""
-    networks = frame if frame["cell"].nunique() > 1 else frame.head(1)
+def draw_shapes(
+    frame: pd.DataFrame,
+    parameters: pd.DataFrame,
+    files: dict[str, str],
+    folder: Path,
+    *,
+    before: Callable[[str], object] = lambda name: None,
+    after: Callable[[], object] = lambda: None,
+) -> list[Path]:
+    """A picture, as PNG and SVG, of every configuration that `files` has a file name for. Gives the paths.
+
+    `before` is told which picture comes, `after` is called when it is there.
+    """
     paths: list[Path] = []
-    for row in networks.to_dict("records"):
+    for row in frame[frame["name"].isin(list(files))].to_dict("records"):
+        before(f"picture of {row['name']}")
         own = parameters[parameters["configuration"] == row["name"]]
-        name = "unrolled" if len(networks) == 1 else f"unrolled-{row['name']}"
-        paths += save(unrolled_figure(row, own), folder, name)
+        paths += save(unrolled_figure(row, own), folder, files[row["name"]])
+        after()
     return paths
 
 
