@@ -110,6 +110,16 @@ def test_another_file_is_refused(text, message):
         Shapes.from_json(text)
 
 
+@pytest.mark.parametrize("missing", ["environment", "configurations"])
+def test_a_damaged_file_is_refused_in_one_line(missing):
+    content = json.loads(measure(both_forms(configuration())).to_json())
+    del content[missing]
+    with pytest.raises(
+        ResultFileError, match=f"expected the fields of unrolled.shapes version 1, got KeyError: '{missing}'"
+    ):
+        Shapes.from_json(json.dumps(content))
+
+
 def test_frames_have_a_row_for_each_configuration_and_each_parameter():
     found = measure(both_forms(configuration("lstm", num_layers=2)))
     frame, parameters = found.frame(), found.parameter_frame()

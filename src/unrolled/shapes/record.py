@@ -171,10 +171,16 @@ class Shapes:
         found = (content.get("format"), content.get("version")) if isinstance(content, dict) else None
         if found != (FORMAT, VERSION):
             raise ResultFileError(f"shapes: expected {FORMAT} version {VERSION}, got {found}; run it again")
-        return cls(
-            tuple(Description.from_dict(fields) for fields in content["configurations"]),
-            Environment(**content["environment"]),
-        )
+        try:
+            return cls(
+                tuple(Description.from_dict(fields) for fields in content["configurations"]),
+                Environment(**content["environment"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultFileError(
+                f"shapes: expected the fields of {FORMAT} version {VERSION}, "
+                f"got {type(error).__name__}: {error}; run it again"
+            ) from error
 
     def summary(self) -> str:
         """Whether modules and loops agree, in a sentence or two."""
