@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help bench test gradflow lint clean
+.PHONY: help bench test gradflow shapes lint clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -18,6 +18,9 @@ test: $(READY) ## the tests
 
 gradflow: $(READY) ## how far back: the gradient's norm over sequence length
 	$(BIN)/python -m diagnostics.gradflow $(ARGS)
+
+shapes: $(READY) ## what goes in and comes out: parameters, outputs and states of layers and cells
+	$(BIN)/python -m diagnostics.shapes $(ARGS)
 
 lint: $(READY) ## ruff (lint and format) and mypy (strict)
 	$(BIN)/ruff check .

@@ -1,0 +1,241 @@
+"""What can be asked for: a recurrent network as `torch.nn` builds it, fused or as a loop of cells.
+
+torch is imported by the methods that need it and not by this module, as in `workload`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.workload import GATES, Workload, check_choice
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+FORMS = ("fused", "cells")
+STATE_STREAM = 10  # of the workload's random numbers; below are its input, target and weights
+# Weights are drawn and steps are taken for real, so they have to fit: 2 GiB in float32.
+MOST_NUMBERS = 2**29
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """A workload, the layout of its tensors, and whether it is one fused module or cells stepped over time.
+
+    Names are those of `torch.nn`. Without `batched` the input is `(T, I)`. Raises `InvalidValueError` or
+    `InvalidTypeError` when made with something that cannot be built.
+    """
+
+    workload: Workload
+    form: str = "fused"
+    batch_first: bool = False
+    batched: bool = True
+    bias: bool = True
+    proj_size: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("form", self.form, FORMS)
+        if isinstance(self.proj_size, bool) or not isinstance(self.proj_size, int):
+            raise InvalidTypeError(f"proj_size: expected an integer, got {self.proj_size!r}")
+        smallest = min(self.workload.hidden_sizes)
+        if self.proj_size and self.workload.cell != "lstm":
+            raise InvalidValueError(
+                f"proj_size: expected cell lstm, got {self.workload.cell}; no other cell has a projection"
+            )
+        if not 0 <= self.proj_size < smallest:
+            raise InvalidValueError(
+                f"proj_size: expected 0 (none) to {smallest - 1}, below hidden_size, got {self.proj_size}"
+            )
+        if not self.batched and (self.batch_first or self.workload.batch_size != 1):
+            raise InvalidValueError(
+                f"batched: expected batch_size 1 and no batch_first for an input without a batch, got "
+                f"batch_size {self.workload.batch_size}, batch_first {self.batch_first}; leave them out"
+            )
+        if self.numbers > MOST_NUMBERS:
+            raise InvalidValueError(
+                f"sizes: expected at most {MOST_NUMBERS:,} numbers in weights and activations, "
+                f"got {self.numbers:,}; choose smaller ones"
+            )
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """The width of each layer's hidden state: `hidden_size`, or `proj_size` where there is one."""
+        return tuple(self.proj_size or size for size in self.workload.hidden_sizes)
+
+    @property
+    def layer_input_sizes(self) -> tuple[int, ...]:
+        """The width of what each layer reads: the input, then the layer below in all its directions."""
+        below = (self.workload.directions * size for size in self.state_sizes[:-1])
+        return (self.workload.input_size, *below)
+
+    @property
+    def parameter_count(self) -> int:
+        """`G H (I + P + 2) + P H` a layer and direction; unprojected P is H, and the last term absent."""
+        gates, biases = GATES[self.workload.cell], 2 * self.bias
+        sizes = zip(self.layer_input_sizes, self.workload.hidden_sizes, self.state_sizes, strict=True)
+        return self.workload.directions * sum(
+            gates * h * (i + p + biases) + self.proj_size * h for i, h, p in sizes
+        )
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers are held at once: weights, and input, gates and states of the widest layer."""
+        work, gates = self.workload, GATES[self.workload.cell]
+        layers = zip(self.layer_input_sizes, work.hidden_sizes, strict=True)
+        return self.parameter_count + work.tokens * max(
+            i + work.directions * (gates + 2) * h for i, h in layers
+        )
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether the layers have different sizes, so that no single fused module holds them."""
+        return isinstance(self.workload.hidden_size, tuple)
+
+    @property
+    def name(self) -> str:
+        """A short name: `lstm-4-layers`, `lstm-cell`, `lstm-2-cells`."""
+        layers, cells = self.workload.layers, self.workload.layers * self.workload.directions
+        if self.form == "fused":
+            return self.workload.cell + (f"-{layers}-layers" if layers > 1 else "")
+        if self.proj_size:
+            return f"{self.workload.cell}-equations"
+        return self.workload.cell + (f"-{cells}-cells" if cells > 1 else "-cell")
+
+    @property
+    def built(self) -> str:
+        """How it is built, as one would write it."""
+        work = self.workload
+        if self.form == "fused" and not self.is_chain:
+            return self._call(work.input_size, work.hidden_sizes[0], work.layers)
+        layers = [self._call(i, h) for i, h in zip(self.layer_input_sizes, work.hidden_sizes, strict=True)]
+        if self.form == "fused":
+            return _chain(layers)
+        directions = ", each in both directions" if work.bidirectional else ""
+        times = "once" if work.seq_len == 1 else f"{work.seq_len} times"
+        written_out = "the equations of " if self.proj_size else ""
+        return f"{written_out}{_chain(layers)}{directions}, stepped {times}"
+
+    def _call(self, input_size: int, hidden_size: int, num_layers: int = 1) -> str:
+        """The constructor of a layer or cell with those of its arguments that are not the default."""
+        is_cell = self.form == "cells" and not self.proj_size
+        fused = self.form == "fused"
+        options: dict[str, Any] = {
+            "num_layers": num_layers if num_layers > 1 else None,
+            "nonlinearity": "'relu'" if self.workload.cell == "rnn_relu" else None,
+            "bias": None if self.bias else False,
+            "batch_first": True if self.batch_first and fused else None,
+            "bidirectional": True if self.workload.bidirectional and fused else None,
+            "proj_size": self.proj_size or None,
+            "dtype": None if self.workload.dtype == "float32" else f"torch.{self.workload.dtype}",
+        }
+        arguments = [input_size, hidden_size, *(f"{k}={v}" for k, v in options.items() if v is not None)]
+        return f"nn.{_class_name(self.workload.cell)}{'Cell' * is_cell}({', '.join(map(str, arguments))})"
+
+    def replace(self, **changes: Any) -> Configuration:
+        """The same configuration with some fields changed."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Configuration:
+        """The inverse of `to_dict`, also after a trip through JSON."""
+        return cls(**{**fields, "workload": Workload.from_dict(fields["workload"])})
+
+    def reference(self) -> nn.Module:
+        """The fused module, or the `Stack` of one-layer ones, whatever the form; weights as of a workload."""
+        import torch
+
+        from unrolled.stack import Stack
+
+        self.workload.check_device()
+        work = self.workload
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(work.seed)
+            if self.is_chain:
+                sizes = zip(self.layer_input_sizes, work.hidden_sizes, strict=True)
+                module: nn.Module = Stack([self._fused(i, h, 1) for i, h in sizes])
+            else:
+                module = self._fused(work.input_size, work.hidden_sizes[0], work.layers)
+        return module.to(device=work.device, dtype=getattr(torch, work.dtype))
+
+    def _fused(self, input_size: int, hidden_size: int, num_layers: int) -> nn.Module:
+        import torch
+        from torch import nn
+
+        options: dict[str, Any] = {
+            "num_layers": num_layers,
+            "bias": self.bias,
+            "batch_first": self.batch_first,
+            "bidirectional": self.workload.bidirectional,
+            "dtype": torch.float64,
+        }
+        if self.workload.cell.startswith("rnn"):
+            options["nonlinearity"] = self.workload.cell.removeprefix("rnn_")
+        if self.proj_size:
+            options["proj_size"] = self.proj_size
+        fused: nn.Module = getattr(nn, _class_name(self.workload.cell))(input_size, hidden_size, **options)
+        return fused
+
+    def input(self) -> torch.Tensor:
+        """Standard normal `(T, B, I)`, `(B, T, I)` with `batch_first`, `(T, I)` without a batch."""
+        x = self.workload.input()
+        if not self.batched:
+            return x.squeeze(1)
+        return x.transpose(0, 1).contiguous() if self.batch_first else x
+
+    def state(self) -> Any:
+        """A standard normal initial state in the structure that `reference()` takes."""
+        import torch
+
+        work = self.workload
+        batch = (work.batch_size,) * self.batched
+        layers = []
+        for k, (h, p) in enumerate(zip(work.hidden_sizes, self.state_sizes, strict=True)):
+            h_0 = work.random((work.directions, *batch, p), STATE_STREAM + 2 * k)
+            c_0 = work.random((work.directions, *batch, h), STATE_STREAM + 2 * k + 1)
+            layers.append((h_0, c_0) if work.cell == "lstm" else (h_0,))
+        if self.is_chain:
+            return tuple(parts if len(parts) > 1 else parts[0] for parts in layers)
+        joined = tuple(torch.cat(parts) for parts in zip(*layers, strict=True))
+        return joined if len(joined) > 1 else joined[0]
+
+
+def _class_name(cell: str) -> str:
+    return "RNN" if cell.startswith("rnn") else cell.upper()
+
+
+def _chain(layers: Iterable[str]) -> str:
+    """`a → 3 × b`: layer after layer, equal neighbours counted."""
+    runs = ((name, len(list(run))) for name, run in groupby(layers))
+    return " → ".join(name if count == 1 else f"{count} × {name}" for name, count in runs)
+
+
+def walkthrough(dtype: str = "float32", device: str = "cpu", seed: int = 0) -> tuple[Configuration, ...]:
+    """The layers and cells that people meet first, on 10 words of 3 sentences, word vectors of 100."""
+    found = []
+    for cell in ("rnn_tanh", "lstm", "gru"):
+        one = Workload(
+            cell=cell, input_size=100, hidden_size=20, num_layers=1, batch_size=3, seq_len=10,
+            dtype=dtype, device=device, seed=seed,
+        )  # fmt: skip
+        if cell == "rnn_tanh":
+            found.append(Configuration(workload=one))
+        found += [
+            Configuration(workload=one.replace(num_layers=4)),
+            Configuration(workload=one, form="cells"),
+            Configuration(workload=one.replace(hidden_size=(30, 20)), form="cells"),
+        ]
+    return tuple(found)
+
+
+def both_forms(configuration: Configuration) -> tuple[Configuration, ...]:
+    """The fused module, and its loop of cells."""
+    return tuple(configuration.replace(form=form) for form in FORMS)
