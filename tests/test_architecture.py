@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "output": {"errors"},
     "speed": {"errors", "stack", "workload", "environment", "implementations", "output"},
     "gradients": {"errors", "stack", "workload", "environment", "output"},
+    "forecast": {"errors", "workload", "environment", "gradients", "output"},
 }
 
 
@@ -74,8 +75,11 @@ def test_a_misspelt_public_name_is_answered_with_the_right_ones():
         "unrolled.speed.run",
         "unrolled.output.speed_plots",
         "unrolled.output.gradflow_plots",
+        "unrolled.output.forecast_plots",
+        "unrolled.forecast.presets",
         "diagnostics.plots",
         "diagnostics.gradflow",
+        "diagnostics.forecast",
     ],
 )
 def test_light_modules_do_not_import_torch(module):

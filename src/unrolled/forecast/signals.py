@@ -1,0 +1,110 @@
+"""The series to forecast: a sine, a sum of two, a chirp, or a column of somebody's CSV file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from unrolled.errors import InvalidValueError
+
+STEP = 10 / 49  # units of time between points, so that 50 points span 10
+STARTS = (0, 1, 2)  # units of time at which a window of a function may begin
+
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sine": np.sin,
+    # Two frequencies whose ratio is irrational: the series never repeats.
+    "sum": lambda t: np.sin(t) + 0.5 * np.sin(math.sqrt(5) * t),
+    # The frequency rises from 0.5 by 0.15 for each unit of time.
+    "chirp": lambda t: np.sin(0.5 * t + 0.075 * t**2),
+}
+EXPECTED = "sine, sum, chirp or csv:FILE:COLUMN"
+
+
+def windows_of(signal: str, length: int) -> tuple[Tensor, Tensor]:
+    """All windows to train on `(W, length)`, and the one `(length,)` to run the closed loop over.
+
+    A function gives a window for each of `STARTS`, and the first is the closed loop's. A file gives every
+    window of its series, scaled to mean 0 and standard deviation 1. The last is the closed loop's, and those to
+    train on end before it begins, where the series is long enough for that.
+
+    Raises `InvalidValueError` for a signal that is none, or a file that holds none.
+    """
+    if signal in FUNCTIONS:
+        times = np.array(STARTS, dtype=float)[:, None] + STEP * np.arange(length)
+        windows = torch.tensor(FUNCTIONS[signal](times), dtype=torch.float32)
+        return windows, windows[0]
+    if not signal.startswith("csv:"):
+        raise InvalidValueError(f"signal: expected {EXPECTED}, got {signal!r}; try sine")
+    series = read_series(signal, length)
+    every = torch.tensor(series, dtype=torch.float32).unfold(0, length, 1)  # a view: long series stay small
+    return every[: len(every) - length] if is_held_out(len(series), length) else every, every[-1]
+
+
+def is_held_out(points: int, length: int) -> bool:
+    """Whether a series is long enough to keep its last window out of the training."""
+    return points >= 2 * length
+
+
+def read_series(signal: str, length: int) -> np.ndarray:
+    """The column that `csv:FILE:COLUMN` names `(N,)`, scaled to mean 0 and standard deviation 1."""
+    name, _, column = signal.removeprefix("csv:").rpartition(":")
+    if not name or not column:
+        raise InvalidValueError(
+            f"signal: expected csv:FILE:COLUMN, got {signal!r}; name a file and one of its columns"
+        )
+    frame = _read(Path(name))
+    if column not in frame:
+        raise InvalidValueError(
+            f"signal: expected a column {column!r} in {name}, got {', '.join(map(str, frame.columns))}; "
+            "name one of these"
+        )
+    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        found = frame[column].iloc[bad[0]]
+        raise InvalidValueError(
+            f"signal: expected finite numbers in column {column!r} of {name}, got "
+            f"{'nothing' if found in ('', None) else repr(str(found))} in data row {bad[0] + 1}; fill or "
+            "remove such rows"
+        )
+    if len(values) < length:
+        raise InvalidValueError(
+            f"signal: expected at least {length} points, one window, got {len(values)} in {name}; choose a "
+            "smaller --length, or a longer series"
+        )
+    spread = float(values.std())
+    # A constant's standard deviation may be a rounding error instead of 0.
+    if not spread > 1e-12 * float(np.abs(values).max()):
+        raise InvalidValueError(
+            f"signal: expected a series that changes, got {values[0]:g} in every row of {column!r} in {name}; "
+            "choose another column"
+        )
+    return np.asarray((values - values.mean()) / spread)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The file as text: what is no number is to be named, not guessed at."""
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise InvalidValueError(
+            f"signal: expected a CSV file, got {path} ({error.strerror}); name one that can be read"
+        ) from error
+    except pd.errors.EmptyDataError as error:
+        raise InvalidValueError(
+            f"signal: expected a CSV file with a header, got an empty one: {path}; name another"
+        ) from error
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InvalidValueError(
+            f"signal: expected a CSV file, got something else in {path} ({' '.join(str(error).split())}); name "
+            "another"
+        ) from error
+    if not len(frame):
+        raise InvalidValueError(f"signal: expected rows in {path}, got a header alone; name another")
+    return frame
