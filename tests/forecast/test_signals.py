@@ -18,22 +18,22 @@ def write(path, values, head="time,units"):
 
 
 def test_a_window_of_the_sine_is_50_points_on_an_interval_of_10():
-    windows, loop = windows_of("sine", 50)
-    for start, window in zip(STARTS, windows, strict=True):
+    windows = windows_of("sine", 50)
+    for start, window in zip(STARTS, windows.every, strict=True):
         expected = np.sin(np.linspace(start, start + 10, 50))
         np.testing.assert_allclose(window.numpy(), expected, atol=1e-6)
-    assert torch.equal(loop, windows[0])
+    assert torch.equal(windows.loop, windows.every[0])
+    assert torch.equal(windows.before, windows.every[0])
 
 
 def test_a_longer_window_spans_more_time_at_the_same_step():
     for signal in ("sine", "sum", "chirp"):
-        short, _ = windows_of(signal, 50)
-        long, _ = windows_of(signal, 200)
+        short, long = windows_of(signal, 50).every, windows_of(signal, 200).every
         assert torch.equal(long[:, :50], short)
 
 
 def test_a_chirp_rises_in_frequency():
-    (window, *_), _ = windows_of("chirp", 200)
+    window = windows_of("chirp", 200).loop
     crossings = torch.nonzero(window[1:].sign() != window[:-1].sign()).flatten()
     gaps = crossings.diff()
     assert gaps[-1] < gaps[0] / 3
@@ -56,17 +56,18 @@ def test_the_constant_loss_is_that_of_the_best_constant():
 def test_a_file_is_scaled_and_its_last_window_is_kept_from_the_training(tmp_path):
     series = 100 + 7 * np.sin(np.arange(90))
     signal = write(tmp_path / "sales.csv", series)
-    windows, loop = windows_of(signal, 20)
+    windows = windows_of(signal, 20)
     scaled = (series - series.mean()) / series.std()
-    np.testing.assert_allclose(loop.numpy(), scaled[-20:], atol=1e-5)
-    assert windows.shape == (90 - 20 - 20 + 1, 20)
-    np.testing.assert_allclose(windows[-1].numpy(), scaled[50:70], atol=1e-5)
+    np.testing.assert_allclose(windows.loop.numpy(), scaled[70:], atol=1e-5)
+    np.testing.assert_allclose(windows.before.numpy(), scaled[51:71], atol=1e-5)  # and its last is not read
+    assert windows.every.shape == (90 - 20 - 20 + 1, 20)
+    np.testing.assert_allclose(windows.every[-1].numpy(), scaled[50:70], atol=1e-5)
 
 
 def test_a_series_of_less_than_two_windows_is_all_trained_on(tmp_path):
-    windows, loop = windows_of(write(tmp_path / "a.csv", np.sin(np.arange(30))), 20)
-    assert windows.shape == (11, 20)
-    assert torch.equal(loop, windows[-1])
+    windows = windows_of(write(tmp_path / "a.csv", np.sin(np.arange(30))), 20)
+    assert windows.every.shape == (11, 20)
+    assert torch.equal(windows.loop, windows.every[-1])
 
 
 @pytest.mark.parametrize(

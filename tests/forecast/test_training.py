@@ -9,7 +9,7 @@ import torch
 from tests.forecast.helpers import plain_training, same_weights
 from unrolled import gradient_flow
 from unrolled.errors import InvalidTypeError, InvalidValueError
-from unrolled.forecast.closed_loop import closed_loop, rmse
+from unrolled.forecast.closed_loop import closed_loop, rmse, state_after
 from unrolled.forecast.record import Run
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.training import COLUMNS, Training
@@ -143,8 +143,10 @@ def test_recall_starts_every_sequence_from_zero_and_counts_what_is_named():
 @pytest.mark.parametrize("cell", KINDS)
 def test_the_closed_loop_feeds_each_prediction_back(cell):
     training = trained(SMALL.replace(cell=cell, batch_size=2))
-    window = training.task.window
+    window, before = training.task.window, training.task.before
     first = tuple(s[:, :1] for s in training.state) if cell == "lstm" else training.state[:, :1]
+    _, first = training.model.recurrent(before[:-1].view(1, -1, 1), first)
+    state = state_after(training.model, before, training.state)
     for warm_up in (1, 4):
         fed = list(window[:warm_up])
         for _ in range(len(window) - 1):  # always from the start, over all that was fed: no state is carried
@@ -152,7 +154,7 @@ def test_the_closed_loop_feeds_each_prediction_back(cell):
             predictions = training.model.readout(output)[0, :, 0].detach()
             if len(fed) < len(window) - 1:
                 fed.append(predictions[-1])
-        found = closed_loop(training.model, window, training.state, warm_up)
+        found = closed_loop(training.model, window, state, warm_up)
         np.testing.assert_allclose(found, predictions.double().numpy(), rtol=1e-3, atol=1e-6)
 
 

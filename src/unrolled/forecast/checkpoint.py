@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -40,6 +41,11 @@ class Checkpoint:
         self._saved = perf_counter()
         if path.exists():
             self._runs = self._read()
+        try:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to save."""
@@ -89,11 +95,14 @@ class Checkpoint:
         try:
             write_atomically(self.path, buffer.getvalue())
         except OSError as error:
-            raise InvalidValueError(
-                f"checkpoint: expected a file that can be written, got {self.path} ({error.strerror}); choose "
-                "another"
-            ) from error
+            raise self._unwritable(error) from error
         self._saved = perf_counter()
+
+    def _unwritable(self, error: OSError) -> InvalidValueError:
+        return InvalidValueError(
+            f"checkpoint: expected a file that can be written, got {self.path} ({error.strerror}); "
+            "choose another"
+        )
 
     def _read(self) -> list[dict[str, Any] | None]:
         try:

@@ -12,16 +12,25 @@ from unrolled.forecast.model import Forecaster
 
 
 @torch.no_grad()
-def closed_loop(model: Forecaster, window: Tensor, state: Any, warm_up: int = 1) -> np.ndarray:
-    """Predictions `(T,)` of all points of `window` `(T + 1,)` but the first.
+def state_after(model: Forecaster, before: Tensor, state: Any) -> Any:
+    """The hidden state after `before` `(T + 1,)`, read as training reads a window: all points but the last.
 
-    The first `warm_up` points are fed as they are; from there on each prediction is the next input. `state` is
-    the hidden state to begin with, of which the first sample is used; None for zeros.
+    `state` is what training left, of which the first sample is used; None for zeros.
     """
     if isinstance(state, tuple):
         state = tuple(part[:, :1] for part in state)
     elif state is not None:
         state = state[:, :1]
+    return model(before[:-1].view(1, -1, 1), state)[1]
+
+
+@torch.no_grad()
+def closed_loop(model: Forecaster, window: Tensor, state: Any, warm_up: int = 1) -> np.ndarray:
+    """Predictions `(T,)` of all points of `window` `(T + 1,)` but the first.
+
+    The first `warm_up` points are fed as they are; from there on each prediction is the next input. `state` is
+    the hidden state of one sample to begin with; None for zeros.
+    """
     predictions, state = model(window[:warm_up].view(1, -1, 1), state)
     last = predictions[:, -1:]
     found = [predictions]

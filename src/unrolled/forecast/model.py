@@ -16,7 +16,7 @@ INIT_STREAM = 2_000_003  # keeps the seed of `init_std` and of the read-out apar
 
 
 class Forecaster(nn.Module):
-    """`model(x, state)`, `x` `(B, T, I)`, gives the prediction after each step `(B, T, O)` and the last state."""
+    """`model(x, state)`, `x` `(B, T, I)`, gives predictions after each step `(B, T, O)` and the last state."""
 
     def __init__(self, recurrent: nn.Module, readout: nn.Linear) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from unrolled.forecast.closed_loop import closed_loop, rmse
+from unrolled.forecast.closed_loop import closed_loop, rmse, state_after
 from unrolled.forecast.model import network_of
 from unrolled.forecast.outcome import final_loss, largest_spike, outcome
 from unrolled.forecast.setting import Setting
@@ -50,12 +50,13 @@ class Run:
         # Where it stopped there is a loss, and no finite gradient: that iteration was not done, and is kept.
         rows = training.iteration + (1 if training.problem else 0)
         loops: dict[str, Any] = {}
-        if task.window is None:
+        if task.window is None or task.before is None:
             loops["accuracy"] = _accuracy(training)
         else:
+            state = state_after(training.model, task.before, training.state)
             loops["window"] = task.window.cpu().double().numpy()
-            loops["predictions"] = closed_loop(training.model, task.window, training.state)
-            loops["warmed"] = closed_loop(training.model, task.window, training.state, setting.warm_up)
+            loops["predictions"] = closed_loop(training.model, task.window, state)
+            loops["warmed"] = closed_loop(training.model, task.window, state, setting.warm_up)
         return cls(
             setting=setting,
             network=network_of(setting, task.inputs.shape[-1]).name,
@@ -74,7 +75,7 @@ class Run:
         return {"network": self.network, "clip": self.setting.clip, "seed": self.setting.seed}
 
     def row(self) -> dict[str, Any]:
-        """The figures of the table; norms are those before clipping, over the iterations where they are finite."""
+        """The figures of the table; norms are those before clipping, of iterations where they are finite."""
         losses = self.column("loss")
         norms = 10 ** self.column("log10_norm")
         norms = norms[np.isfinite(norms)]

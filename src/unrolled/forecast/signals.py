@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,29 +27,41 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 EXPECTED = "sine, sum, chirp or csv:FILE:COLUMN"
 
 
-def windows_of(signal: str, length: int) -> tuple[Tensor, Tensor]:
-    """All windows to train on `(W, length)`, and the one `(length,)` to run the closed loop over.
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """`every` `(W, length)`: those to train on; `loop` `(length,)`: that of the closed loop.
 
-    A function gives a window for each of `STARTS`, and the first is the closed loop's. A file gives every
-    window of its series, scaled to mean 0 and standard deviation 1. The last is the closed loop's, and those to
-    train on end before it begins, where the series is long enough for that.
+    Before the loop the network reads all of `before` `(length,)` but the last point, so that it begins with a
+    hidden state such as training carries, whichever window happened to come last.
+    """
+
+    every: Tensor
+    before: Tensor
+    loop: Tensor
+
+
+def windows_of(signal: str, length: int) -> Windows:
+    """The windows of a signal, of `length` points each.
+
+    A function gives a window for each of `STARTS`, and the first is the closed loop's: the one whose first
+    point is unlike that of the others. Training reads them in any order, so before it comes that window itself.
+
+    A file gives every window of its series, scaled to mean 0 and standard deviation 1. The last is the closed
+    loop's, and where the series has two windows or more, those to train on end before that begins.
 
     Raises `InvalidValueError` for a signal that is none, or a file that holds none.
     """
     if signal in FUNCTIONS:
         times = np.array(STARTS, dtype=float)[:, None] + STEP * np.arange(length)
         windows = torch.tensor(FUNCTIONS[signal](times), dtype=torch.float32)
-        return windows, windows[0]
+        return Windows(windows, windows[0], windows[0])
     if not signal.startswith("csv:"):
         raise InvalidValueError(f"signal: expected {EXPECTED}, got {signal!r}; try sine")
-    series = read_series(signal, length)
-    every = torch.tensor(series, dtype=torch.float32).unfold(0, length, 1)  # a view: long series stay small
-    return every[: len(every) - length] if is_held_out(len(series), length) else every, every[-1]
-
-
-def is_held_out(points: int, length: int) -> bool:
-    """Whether a series is long enough to keep its last window out of the training."""
-    return points >= 2 * length
+    series = torch.tensor(read_series(signal, length), dtype=torch.float32)
+    every = series.unfold(0, length, 1)  # a view: long series stay small
+    if len(series) < 2 * length:
+        return Windows(every, every[-1], every[-1])
+    return Windows(every[: len(every) - length], every[-length], every[-1])  # up to the loop's first point
 
 
 def read_series(signal: str, length: int) -> np.ndarray:

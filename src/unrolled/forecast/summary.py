@@ -82,7 +82,9 @@ def _loops(table: pd.DataFrame) -> list[str]:
 
 def _reach(reach: pd.DataFrame) -> list[str]:
     """The horizon at the start and at the end, for each network's first variant and seed."""
-    said = []
+    said: list[str] = []
+    if reach.empty:
+        return said
     for network, part in reach.groupby("network", sort=False):
         first = part[(part["clip"] == part["clip"].iloc[0]) & (part["seed"] == part["seed"].iloc[0])]
         top = first[(first["layer"] == first["layer"].max()) & (first["path"] == "h")]

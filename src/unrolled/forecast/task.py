@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,8 +21,9 @@ class Task:
     the hidden state is carried from one iteration to the next. Recall: `targets` `(W,)` are symbols to be named
     at the last step, the loss is the cross entropy, and every sequence starts from a state of 0.
 
-    `window` `(T + 1,)` is what the closed loop runs over; None for recall. `constant_loss` is the loss of the
-    best answer that looks at no input: what a network that learns nothing gets.
+    `window` `(T + 1,)` is what the closed loop runs over, and `before` what is read ahead of it; None for
+    recall. `constant_loss` is the loss of the best answer that looks at no input: what a network that learns
+    nothing gets.
     """
 
     inputs: Tensor
@@ -30,6 +31,7 @@ class Task:
     outputs: int
     constant_loss: float
     window: Tensor | None = None
+    before: Tensor | None = None
 
     @property
     def carries(self) -> bool:
@@ -50,15 +52,17 @@ class Task:
 
     def to(self, device: str) -> Task:
         """The same task with its tensors on `device`."""
-        window = None if self.window is None else self.window.to(device)
-        return Task(self.inputs.to(device), self.targets.to(device), self.outputs, self.constant_loss, window)
+        tensors = (self.inputs, self.targets, self.window, self.before)
+        inputs, targets, window, before = (None if one is None else one.to(device) for one in tensors)
+        return replace(self, inputs=inputs, targets=targets, window=window, before=before)
 
 
 def forecasting(signal: str, length: int) -> Task:
     """Each point from those before it, in windows of `length` points."""
-    every, last = windows_of(signal, length)
-    targets = every[:, 1:].unsqueeze(-1)
-    return Task(every[:, :-1].unsqueeze(-1), targets, 1, float(targets.var(correction=0)), last)
+    windows = windows_of(signal, length)
+    targets = windows.every[:, 1:].unsqueeze(-1)
+    constant = float(targets.var(correction=0))
+    return Task(windows.every[:, :-1].unsqueeze(-1), targets, 1, constant, windows.loop, windows.before)
 
 
 def recall(symbols: int, length: int) -> Task:

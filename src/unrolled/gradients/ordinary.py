@@ -20,7 +20,7 @@ DTYPES = (torch.float32, torch.float64)
 
 @dataclass(frozen=True)
 class Clipped:
-    """What was done: the norm after it, the cosine to the gradient before, the entries touched in each tensor."""
+    """What was done: the norm after it, the cosine to the gradient before, entries touched per tensor."""
 
     norm: float
     cosine: float
