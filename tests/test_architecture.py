@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "speed": {"errors", "stack", "workload", "environment", "implementations", "output"},
     "gradients": {"errors", "stack", "workload", "environment", "output"},
     "shapes": {"errors", "stack", "workload", "environment", "implementations"},
+    "forecast": {"errors", "workload", "environment", "gradients", "output"},
 }
 
 
@@ -80,6 +81,9 @@ def test_a_misspelt_public_name_is_answered_with_the_right_ones():
         "diagnostics.plots",
         "diagnostics.gradflow",
         "diagnostics.shapes",
+        "unrolled.output.forecast_plots",
+        "unrolled.forecast.presets",
+        "diagnostics.forecast",
     ],
 )
 def test_light_modules_do_not_import_torch(module):

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import InvalidTypeError, InvalidValueError, NonFiniteError
+from unrolled.gradients.ordinary import Clipped, Ordinary
 from unrolled.gradients.scaled import LOG10_2, Scaled, log2_total
 
 MODES = ("none", "norm", "value", "tensor", "step", "auto")
@@ -136,13 +137,39 @@ class Clip:
         return clipped, report
 
     def clip_(self, parameters: Iterable[tuple[str, Tensor]]) -> ClipReport:
-        """Clip, in place, the `.grad` of named parameters: `clip.clip_(model.named_parameters())`."""
-        named = {name: parameter for name, parameter in parameters if parameter.grad is not None}
-        clipped, report = self.clip({name: parameter.grad for name, parameter in named.items()})  # type: ignore[misc]
+        """Clip, in place, the `.grad` of named parameters: `clip.clip_(model.named_parameters())`.
+
+        Gradients of an ordinary size take a short way without exponents, to the same result.
+        """
+        named = {name: parameter.grad for name, parameter in parameters if parameter.grad is not None}
+        ordinary = Ordinary.of(list(named.values())) if self.mode != "step" else None
+        if ordinary is not None:
+            return self._clip_ordinary(ordinary)
+        clipped, report = self.clip(named)
         if report.entries:
-            for name, parameter in named.items():
-                parameter.grad.copy_(clipped[name].value())  # type: ignore[union-attr]
+            for name, gradient in named.items():
+                gradient.copy_(clipped[name].value())
         return report
+
+    def _clip_ordinary(self, ordinary: Ordinary) -> ClipReport:
+        bound = self._threshold(math.log2(ordinary.total) if ordinary.total else -math.inf)
+        if bound is None:
+            done = Clipped(ordinary.total, 1.0, [0])
+        elif self.mode == "value":
+            done = ordinary.clip_values_(bound)
+        elif self.mode == "tensor":
+            done = ordinary.clip_tensors_(bound, EPSILON)
+        else:
+            done = ordinary.clip_norm_(bound, EPSILON)
+        return ClipReport(
+            self.mode,
+            bound,
+            log10_before=_log10(ordinary.total),
+            log10_after=_log10(done.norm),
+            entries=sum(done.touched) / max(sum(gradient.numel() for gradient in ordinary.gradients), 1),
+            tensors=sum(count > 0 for count in done.touched) / len(done.touched),
+            cosine=done.cosine,
+        )
 
     def _threshold(self, log2_norm: float) -> float | None:
         """The bound to use now."""
@@ -184,6 +211,10 @@ def compare(before: Mapping[str, Scaled], after: Mapping[str, Scaled]) -> dict[s
             terms.append(float(dot) * 2.0 ** (int(one.exponent) + int(other.exponent) - first - second))
         cosine = math.fsum(terms)
     return {"log10_before": first * LOG10_2, "log10_after": second * LOG10_2, "cosine": cosine}
+
+
+def _log10(norm: float) -> float:
+    return math.log10(norm) if norm else -math.inf
 
 
 def _scaled(gradient: Tensor | Scaled) -> Scaled:

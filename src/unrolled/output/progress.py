@@ -50,9 +50,9 @@ class ProgressLine:
         """Say what runs now."""
         self._progress.update(self._task, description=what, refresh=True)
 
-    def advance(self) -> None:
-        """One more is done; drawn with the next `show`."""
-        self._progress.advance(self._task)
+    def advance(self, count: int = 1) -> None:
+        """One more is done, or several; drawn with the next `show`."""
+        self._progress.advance(self._task, count)
 
     def stop(self) -> None:
         """Take the line away."""

@@ -1,0 +1,123 @@
+"""The series to forecast: a sine, a sum of two, a chirp, or a column of somebody's CSV file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from unrolled.errors import InvalidValueError
+
+STEP = 10 / 49  # units of time between points, so that 50 points span 10
+STARTS = (0, 1, 2)  # units of time at which a window of a function may begin
+
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sine": np.sin,
+    # Two frequencies whose ratio is irrational: the series never repeats.
+    "sum": lambda t: np.sin(t) + 0.5 * np.sin(math.sqrt(5) * t),
+    # The frequency rises from 0.5 by 0.15 for each unit of time.
+    "chirp": lambda t: np.sin(0.5 * t + 0.075 * t**2),
+}
+EXPECTED = "sine, sum, chirp or csv:FILE:COLUMN"
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """`every` `(W, length)`: those to train on; `loop` `(length,)`: that of the closed loop.
+
+    Before the loop the network reads all of `before` `(length,)` but the last point, so that it begins with a
+    hidden state such as training carries, whichever window happened to come last.
+    """
+
+    every: Tensor
+    before: Tensor
+    loop: Tensor
+
+
+def windows_of(signal: str, length: int) -> Windows:
+    """The windows of a signal, of `length` points each.
+
+    A function gives a window for each of `STARTS`, and the first is the closed loop's: the one whose first
+    point is unlike that of the others. Training reads them in any order, so before it comes that window itself.
+
+    A file gives every window of its series, scaled to mean 0 and standard deviation 1. The last is the closed
+    loop's, and where the series has two windows or more, those to train on end before that begins.
+
+    Raises `InvalidValueError` for a signal that is none, or a file that holds none.
+    """
+    if signal in FUNCTIONS:
+        times = np.array(STARTS, dtype=float)[:, None] + STEP * np.arange(length)
+        windows = torch.tensor(FUNCTIONS[signal](times), dtype=torch.float32)
+        return Windows(windows, windows[0], windows[0])
+    if not signal.startswith("csv:"):
+        raise InvalidValueError(f"signal: expected {EXPECTED}, got {signal!r}; try sine")
+    series = torch.tensor(read_series(signal, length), dtype=torch.float32)
+    every = series.unfold(0, length, 1)  # a view: long series stay small
+    if len(series) < 2 * length:
+        return Windows(every, every[-1], every[-1])
+    return Windows(every[: len(every) - length], every[-length], every[-1])  # up to the loop's first point
+
+
+def read_series(signal: str, length: int) -> np.ndarray:
+    """The column that `csv:FILE:COLUMN` names `(N,)`, scaled to mean 0 and standard deviation 1."""
+    name, _, column = signal.removeprefix("csv:").rpartition(":")
+    if not name or not column:
+        raise InvalidValueError(
+            f"signal: expected csv:FILE:COLUMN, got {signal!r}; name a file and one of its columns"
+        )
+    frame = _read(Path(name))
+    if column not in frame:
+        raise InvalidValueError(
+            f"signal: expected a column {column!r} in {name}, got {', '.join(map(str, frame.columns))}; "
+            "name one of these"
+        )
+    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        found = frame[column].iloc[bad[0]]
+        raise InvalidValueError(
+            f"signal: expected finite numbers in column {column!r} of {name}, got "
+            f"{'nothing' if found in ('', None) else repr(str(found))} in data row {bad[0] + 1}; fill or "
+            "remove such rows"
+        )
+    if len(values) < length:
+        raise InvalidValueError(
+            f"signal: expected at least {length} points, one window, got {len(values)} in {name}; choose a "
+            "smaller --length, or a longer series"
+        )
+    spread = float(values.std())
+    # A constant's standard deviation may be a rounding error instead of 0.
+    if not spread > 1e-12 * float(np.abs(values).max()):
+        raise InvalidValueError(
+            f"signal: expected a series that changes, got {values[0]:g} in every row of {column!r} in {name}; "
+            "choose another column"
+        )
+    return np.asarray((values - values.mean()) / spread)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The file as text: what is no number is to be named, not guessed at."""
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise InvalidValueError(
+            f"signal: expected a CSV file, got {path} ({error.strerror}); name one that can be read"
+        ) from error
+    except pd.errors.EmptyDataError as error:
+        raise InvalidValueError(
+            f"signal: expected a CSV file with a header, got an empty one: {path}; name another"
+        ) from error
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InvalidValueError(
+            f"signal: expected a CSV file, got something else in {path} ({' '.join(str(error).split())}); name "
+            "another"
+        ) from error
+    if not len(frame):
+        raise InvalidValueError(f"signal: expected rows in {path}, got a header alone; name another")
+    return frame

@@ -1,0 +1,135 @@
+"""Several training runs as one record: what `diagnostics.forecast` measures and keeps."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import pandas as pd
+
+from unrolled.environment import VOLATILE, Environment
+from unrolled.forecast.checkpoint import Checkpoint
+from unrolled.forecast.outcome import OUTCOMES
+from unrolled.forecast.record import Run
+from unrolled.forecast.setting import Setting
+from unrolled.forecast.training import Training
+from unrolled.output.progress import ProgressLine
+
+FORMAT = "unrolled.forecast"
+VERSION = 1
+DRAW_EVERY = 0.1  # seconds between two looks of the progress line
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The runs in order: for each seed all variants."""
+
+    runs: tuple[Run, ...]
+    environment: Environment
+
+    def runs_frame(self) -> pd.DataFrame:
+        """A row per run: `Run.row`."""
+        return pd.DataFrame([run.row() for run in self.runs])
+
+    def table_frame(self) -> pd.DataFrame:
+        """A row per variant: the median of each figure over the seeds, and how many ended how.
+
+        `unchanged` says whether every run ended with the very weights of one without a clip.
+        """
+        frame = self.runs_frame()
+        frame["seconds"] = [run.seconds for run in self.runs]
+        numbers = frame.select_dtypes("number").columns.drop("seed")
+        unclipped = set(frame.loc[frame["clip"] == "none", "weights"])
+        rows = []
+        for (network, clip), part in frame.groupby(["network", "clip"], sort=False):
+            row: dict[str, Any] = {"network": network, "clip": clip, "seeds": len(part)}
+            row |= {name: part[name].median() for name in numbers}
+            row |= {name: int((part["outcome"] == name).sum()) for name in OUTCOMES}
+            row["unchanged"] = bool(part["weights"].isin(unclipped).all())
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def history_frame(self) -> pd.DataFrame:
+        """A row per run and iteration."""
+        return pd.concat([run.history_frame() for run in self.runs], ignore_index=True)
+
+    def loop_frame(self) -> pd.DataFrame:
+        """A row per run and point of the closed loop; empty for recall."""
+        return pd.concat([run.loop_frame() for run in self.runs], ignore_index=True)
+
+    def reach_frame(self) -> pd.DataFrame:
+        """A row per run, mark, layer, path and step."""
+        return pd.concat([run.reach_frame() for run in self.runs], ignore_index=True)
+
+    def to_json(self) -> str:
+        """Settings and figures, without a date or a time: the same study gives the same text."""
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "environment": {k: v for k, v in self.environment.to_dict().items() if k != VOLATILE[0]},
+            "runs": [
+                {"setting": run.setting.to_dict(), **{k: _plain(v) for k, v in run.row().items()}}
+                for run in self.runs
+            ],
+        }
+        return json.dumps(content, allow_nan=False, indent=1) + "\n"
+
+
+def measure(
+    settings: Sequence[Setting],
+    *,
+    checkpoint: Checkpoint | None = None,
+    progress: ProgressLine | None = None,
+) -> Study:
+    """Train every setting in turn, or go on with it where `checkpoint` has it."""
+    if progress:
+        progress.start(sum(setting.iterations for setting in settings))
+    runs = []
+    for k, setting in enumerate(settings):
+        training = Training(setting)
+        if checkpoint:
+            checkpoint.restore(k, training)
+        start = perf_counter()
+        training.run(tell=listener(k, training, checkpoint, progress))
+        seconds = perf_counter() - start
+        if checkpoint:
+            checkpoint.save(k, training)
+        runs.append(Run.of(training, seconds))
+    return Study(tuple(runs), Environment.capture())
+
+
+def listener(
+    k: int, training: Training, checkpoint: Checkpoint | None, progress: ProgressLine | None
+) -> Callable[[Training], None] | None:
+    """What happens besides training, now and then: the progress line, and the checkpoint."""
+    if not checkpoint and not progress:
+        return None
+    name = f"{training.setting.cell}, {training.setting.clip}, seed {training.setting.seed}"
+    drawn = perf_counter()
+    shown = 0
+
+    def listen(training: Training) -> None:
+        nonlocal drawn, shown
+        now = perf_counter()
+        if progress and (now - drawn >= DRAW_EVERY or training.finished):
+            drawn = now
+            progress.advance(
+                training.setting.iterations - shown if training.finished else training.iteration - shown
+            )
+            shown = training.iteration
+            progress.show(f"{name}, loss {training.history[max(training.iteration - 1, 0), 0]:.1e}")
+        if checkpoint and checkpoint.is_due(now):
+            checkpoint.save(k, training)
+
+    return listen
+
+
+def _plain(value: Any) -> Any:
+    """NaN and inf as text, which JSON has no numbers for; numpy's numbers as Python's."""
+    if hasattr(value, "item"):
+        value = value.item()
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

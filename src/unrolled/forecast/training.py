@@ -1,0 +1,140 @@
+"""The training loop: what every iteration did is kept, and how far back the network reaches at some of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.errors import NonFiniteError
+from unrolled.forecast.model import make_model
+from unrolled.forecast.setting import Setting
+from unrolled.forecast.task import Task, forecasting, recall
+from unrolled.gradients.clipping import Clip, ClipReport
+from unrolled.gradients.flow import GradientFlow, gradient_flow
+
+MARKS = (0, 100, 1000)  # iterations before which the reach is looked at; it is at the end too
+# What is kept of each iteration: norms are log10 of the global L2 norm, `clipped` is that after clipping,
+# `touched` the share of entries (for `step`: of steps) that were changed, `bound` the one in force.
+COLUMNS = ("loss", "log10_norm", "log10_clipped", "touched", "cosine", "bound")
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """The gradient flow after so many iterations, or why there is none."""
+
+    iteration: int
+    flow: GradientFlow | None
+    problem: str = ""
+
+
+def make_task(setting: Setting) -> Task:
+    """What the setting's signal asks for."""
+    symbols = setting.symbols
+    task = forecasting(setting.signal, setting.length) if symbols is None else recall(symbols, setting.length)
+    return task.to(setting.device)
+
+
+class Training:
+    """One run as far as it has come: `iteration` is how many are done, `problem` why there will be no more.
+
+    `history` `(iterations, 6)` holds a row of `COLUMNS` for each, NaN where there was none.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.task = make_task(setting)
+        self.model = make_model(setting, self.task)
+        kind = torch.optim.Adam if setting.optimizer == "adam" else torch.optim.SGD
+        self.optimizer = kind(self.model.parameters(), lr=setting.lr)
+        self.clip = Clip.parse(setting.clip)
+        self.order = self.task.order(setting.iterations, setting.batch_size, setting.seed).to(setting.device)
+        self.history = np.full((setting.iterations, len(COLUMNS)), np.nan)
+        self.state: Any = None
+        self.iteration = 0
+        self.problem = ""
+        self.marks: list[Mark] = []
+        self._parameters = list(self.model.named_parameters())
+
+    @property
+    def finished(self) -> bool:
+        """Whether all iterations are done, or no more can be."""
+        return self.iteration == self.setting.iterations or bool(self.problem)
+
+    def run(self, until: int | None = None, tell: Callable[[Training], None] | None = None) -> None:
+        """Do what is left of the iterations, or of the first `until` of them; `tell` hears of each.
+
+        The reach is looked at where it is due, and at the end.
+        """
+        until = self.setting.iterations if until is None else until
+        while self.iteration < until and not self.finished:
+            if self.iteration in MARKS:
+                self._mark()
+            self._iterate()
+            if tell:
+                tell(self)
+        if self.finished and (not self.marks or self.marks[-1].iteration < self.iteration):
+            self._mark()
+
+    def _iterate(self) -> None:
+        rows = self.order[self.iteration]
+        x, target = self.task.inputs[rows], self.task.targets[rows]
+        try:
+            state, report = (self._step_clipped if self.clip.mode == "step" else self._clipped)(x, target)
+        except NonFiniteError as error:
+            self.problem = f"iteration {self.iteration + 1}: {error}"
+            return
+        bound = math.nan if report.bound is None else report.bound
+        self.history[self.iteration, 1:] = (
+            report.log10_before, report.log10_after, report.entries, report.cosine, bound,
+        )  # fmt: skip
+        self.optimizer.step()
+        self.state = _detached(state) if self.task.carries else None
+        self.iteration += 1
+
+    def _clipped(self, x: Tensor, target: Tensor) -> tuple[Any, ClipReport]:
+        """Leave clipped gradients in the parameters; gives the next state and what the clip did."""
+        prediction, state = self.model(x, self.state)
+        loss = self.task.loss(prediction, target)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.history[self.iteration, 0] = loss.item()
+        return state, self.clip.clip_(self._parameters)
+
+    def _step_clipped(self, x: Tensor, target: Tensor) -> tuple[Any, ClipReport]:
+        """A bound at every step works inside the backward pass, so that pass is `gradient_flow`'s own."""
+        seen: list[Any] = []
+
+        def loss_of(result: tuple[Tensor, Any]) -> Tensor:
+            prediction, state = result
+            loss = self.task.loss(prediction, target)
+            self.history[self.iteration, 0] = loss.item()
+            seen.append(state)
+            return loss
+
+        arguments = (x,) if self.state is None else (x, self.state)
+        flow = gradient_flow(self.model, arguments, loss_of, clip=self.clip)
+        for name, parameter in self._parameters:
+            parameter.grad = flow.gradient(name).to(parameter.dtype)
+        norm = flow.log10_norm
+        return seen[0], flow.clip or ClipReport(self.clip.mode, self.clip.bound, norm, norm, 0.0, 0.0, 1.0)
+
+    def _mark(self) -> None:
+        """How far back the last prediction reaches, over the first sequence of the table."""
+        if any(mark.iteration == self.iteration for mark in self.marks):  # a checkpoint had it
+            return
+        try:
+            flow = gradient_flow(self.model, self.task.inputs[:1])
+            self.marks.append(Mark(self.iteration, flow))
+        except NonFiniteError as error:
+            self.marks.append(Mark(self.iteration, None, str(error)))
+
+
+def _detached(state: Any) -> Any:
+    """Out of the graph of this iteration, so that the next one does not run back into it."""
+    return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()

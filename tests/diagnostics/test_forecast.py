@@ -1,0 +1,263 @@
+"""`python -m diagnostics.forecast` as it is used: what it prints, what it writes, what it refuses."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from diagnostics import forecast
+from unrolled.forecast.training import Training
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--iterations", "25", "--length", "12", "--warm-up", "3"]
+DATA = {"runs.csv", "history.csv", "closed_loop.csv", "reach.csv", "forecast.json"}
+PLOTS = {f"{name}.{suffix}" for name in ("loss", "norm", "prediction", "reach") for suffix in ("png", "svg")}
+
+
+@pytest.fixture(autouse=True)
+def _own_threads():
+    """The command sets torch's threads for its process; here that is everybody's."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def fc(tmp_path, capsys):
+    """Run the command with a small training; gives status, standard output and error, and the folder."""
+
+    def run(*arguments, plots=False, out=tmp_path / "out"):
+        options = [*SMALL, *arguments, "--out", str(out), *([] if plots else ["--no-plots"])]
+        status = forecast.main(options)
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err, out
+
+    return run
+
+
+def runs(out):
+    return json.loads((out / "forecast.json").read_text())["runs"]
+
+
+def test_default_trains_without_a_clip_and_with_one_that_never_fires(fc):
+    status, printed, errors, out = fc()
+    assert (status, errors) == (0, "")
+    assert {path.name for path in out.iterdir()} == DATA
+    assert [run["setting"]["clip"] for run in runs(out)] == ["none", "norm:10"]
+    assert runs(out)[0]["weights"] == runs(out)[1]["weights"]
+    words = " ".join(printed.split())
+    assert "norm:10 never fired: the largest gradient norm is" in words
+    for head in ("final loss", "largest spike", "closed loop", "warmed up", "ended", "fired", "cosine", "p99"):
+        assert head in printed
+    assert max(map(len, printed.splitlines())) <= 120
+
+
+def test_figures_in_the_files_are_those_of_the_training(fc):
+    *_, out = fc("--clip", "norm:0.2")
+    training = Training(forecast.Setting(iterations=25, length=12, warm_up=3, clip="norm:0.2"))
+    training.run()
+    history = pd.read_csv(out / "history.csv")
+    assert history["loss"].to_numpy() == pytest.approx(training.history[:, 0], rel=1e-12)
+    assert history["log10_norm"].to_numpy() == pytest.approx(training.history[:, 1], rel=1e-12)
+    (run,) = runs(out)
+    assert run["fired"] == pytest.approx((history["touched"] > 0).mean())
+    assert run["norm_max"] == pytest.approx(10 ** history["log10_norm"].max())
+    loop = pd.read_csv(out / "closed_loop.csv")
+    assert run["rmse"] == pytest.approx(((loop["prediction"] - loop["truth"]) ** 2).mean() ** 0.5)
+    late = loop[loop["step"] >= 3]
+    assert run["rmse_warm"] == pytest.approx(((late["warmed_up"] - late["truth"]) ** 2).mean() ** 0.5)
+
+
+def test_the_same_seed_gives_the_same_files_byte_for_byte(fc, tmp_path):
+    options = ("--clip", "none", "--clip", "value:0.01", "--cell", "lstm")
+    *_, one = fc(*options, plots=True, out=tmp_path / "one")
+    *_, other = fc(*options, plots=True, out=tmp_path / "other")
+    assert {path.name for path in one.iterdir()} == DATA | PLOTS
+    for path in one.iterdir():
+        assert path.read_bytes() == (other / path.name).read_bytes(), path.name
+    *_, third = fc(*options, "--seed", "1", out=tmp_path / "third")
+    assert (third / "history.csv").read_bytes() != (one / "history.csv").read_bytes()
+
+
+def test_an_interrupted_command_says_so_goes_on_and_leaves_the_same_files(fc, tmp_path, monkeypatch):
+    from unrolled.forecast import checkpoint
+
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY", 0.0)
+    iterate, done = Training._iterate, []
+
+    def interrupted(training):
+        done.append(None)
+        if len(done) == 35:  # in the second run
+            raise KeyboardInterrupt
+        iterate(training)
+
+    monkeypatch.setattr(Training, "_iterate", interrupted)
+    file = tmp_path / "kept.pt"
+    status, printed, errors, out = fc("--checkpoint", str(file))
+    assert (status, printed) == (1, "")
+    assert f"interrupted, no results written; the same command goes on from {file}" in errors
+    assert not list(out.iterdir())
+    fc("--checkpoint", str(file), plots=True)
+    assert len(done) == 2 * 25 + 1
+    *_, whole = fc(out=tmp_path / "whole", plots=True)
+    for path in whole.iterdir():
+        assert path.read_bytes() == (out / path.name).read_bytes(), path.name
+
+
+def test_seeds_count_from_the_seed_and_every_variant_reads_the_same_data(fc):
+    _, printed, _, out = fc("--seed", "5", "--seeds", "2")
+    assert [(run["setting"]["seed"], run["setting"]["clip"]) for run in runs(out)] == [
+        (5, "none"), (5, "norm:10"), (6, "none"), (6, "norm:10"),
+    ]  # fmt: skip
+    history = pd.read_csv(out / "history.csv")
+    losses = history.pivot_table(index="iteration", columns=["seed", "clip"], values="loss")
+    assert (losses[5, "none"] == losses[5, "norm:10"]).all()
+    assert "2 not converged" in printed or "2 converged" in printed
+
+
+def test_suggest_adds_a_table_of_bounds(fc):
+    _, printed, _, _ = fc("--suggest")
+    assert "percentile 90" in printed
+    assert "half the mean" in printed
+    assert "Where to clip, from the norms of the first 200 iterations" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (["--cell", "gru"], "cell", "gru"),
+        (["--hidden", "5"], "hidden_size", 5),
+        (["--layers", "2"], "num_layers", 2),
+        (["--lr", "0.003"], "lr", 0.003),
+        (["--optimizer", "sgd"], "optimizer", "sgd"),
+        (["--init-std", "0.1"], "init_std", 0.1),
+        (["--init", "orthogonal"], "init_std", None),
+        (["--gain", "1.5"], "gain", 1.5),
+        (["--signal", "chirp"], "signal", "chirp"),
+        (["--batch", "3"], "batch_size", 3),
+    ],
+)
+def test_every_option_changes_its_field_of_every_run(fc, arguments, field, value):
+    status, _, _, out = fc(*arguments)
+    assert status == 0
+    assert [run["setting"][field] for run in runs(out)] == [value, value]
+
+
+def test_a_users_own_series(fc, tmp_path):
+    data = tmp_path / "sales.csv"
+    data.write_text("day,units\n" + "".join(f"{k},{100 + 20 * math.sin(k / 3):.3f}\n" for k in range(60)))
+    status, _, _, out = fc("--signal", f"csv:{data}:units", "--clip", "none", plots=True)
+    assert status == 0
+    assert len(pd.read_csv(out / "closed_loop.csv")) == 11
+
+
+def test_a_diverged_run_is_a_finding(fc):
+    status, printed, errors, out = fc(
+        "--cell", "rnn_relu", "--init", "identity", "--gain", "40", "--length", "40", "--optimizer", "sgd",
+        "--lr", "1", "--clip", "none", plots=True,
+    )  # fmt: skip
+    assert (status, errors) == (0, "")
+    assert "diverged" in printed
+    assert "met NaN or inf in iteration" in " ".join(printed.split())
+    assert {path.name for path in out.iterdir()} >= {"loss.png", "prediction.png", "runs.csv"}
+
+
+def test_step_clipping_trains_through_gradient_flow(fc):
+    status, printed, _, out = fc("--iterations", "3", "--clip", "step:0.001")
+    assert status == 0
+    assert "step:0.001 changed the gradient" in " ".join(printed.split())
+    assert runs(out)[0]["cosine"] < 1
+
+
+def test_quiet_leaves_results_alone(fc):
+    _, printed, errors, _ = fc("--quiet")
+    assert "history.csv" not in printed
+    assert errors == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--clip nrom:1", "clip: expected one of none, norm, value, tensor, step, auto, got 'nrom'"),
+        ("--clip norm:0", "clip: expected a bound above 0 for norm, got 0.0"),
+        ("--lr 0", "lr: expected a number above 0, got 0"),
+        ("--lr nan", "lr: expected a number above 0, got nan"),
+        ("--init-std -1", "init_std: expected a number above 0, got -1"),
+        ("--init-std 1 --gain 2", "init_std: expected no init, gain or forget bias beside it"),
+        ("--init glorot", "init: expected default, orthogonal, identity, normal:STD or chrono:T, got 'glorot'"),
+        ("--init chrono:50", "init: expected cell lstm or gru for chrono:50, got rnn_tanh"),
+        ("--hidden 0", "hidden_size: expected an integer of at least 1, got 0"),
+        ("--layers 0", "num_layers: expected an integer of at least 1, got 0"),
+        ("--iterations 0", "iterations: expected an integer of at least 1, got 0"),
+        ("--length 2", "length: expected at least 3 points"),
+        ("--warm-up 11", "warm_up: expected at most 10 of the 12 points"),
+        ("--warm-up 0", "warm_up: expected an integer of at least 1, got 0"),
+        ("--seeds 0", "--seeds: expected an integer of at least 1, got 0"),
+        ("--seed -1", "seed: expected a number from 0 to 2147483647, got -1"),
+        ("--threads 0", "--threads: expected an integer of at least 1, got 0"),
+        ("--device cuda:99", "device: cuda:99 was asked for"),
+        ("--signal cosine", "signal: expected sine, sum, chirp or csv:FILE:COLUMN, got 'cosine'; try sine"),
+        ("--signal recall:1", "signal: expected recall:S with 2 to 1000 symbols"),
+        ("--signal csv:missing.csv:units", "signal: expected a CSV file, got missing.csv (No such file"),
+        ("--signal csv:short.csv:units", "signal: expected at least 12 points, one window, got 2 in short.csv"),
+        ("--signal csv:short.csv:unit", "signal: expected a column 'unit' in short.csv, got units; name one"),
+        ("--signal csv:text.csv:units", "signal: expected finite numbers in column 'units' of text.csv, got 'many'"),
+        ("--signal csv:empty.csv:units", "signal: expected a CSV file with a header, got an empty one"),
+        ("--checkpoint text.csv", "checkpoint: expected what this command saved, got something else in text.csv"),
+        ("--checkpoint other.pt", "got one with lr 0.5 in place of 0.01 in other.pt; use its options, or name"),
+        ("--checkpoint no/where.pt", "checkpoint: expected a file that can be written, got no/where.pt"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_status_2_and_costs_nothing(fc, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Path("short.csv").write_text("units\n1\n2\n")
+    Path("text.csv").write_text("units\n" + "1\n" * 20 + "many\n")
+    Path("empty.csv").write_text("")
+    if "other.pt" in arguments:
+        fc("--lr", "0.5", "--checkpoint", "other.pt", out=tmp_path / "other")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "runs.csv").write_text("old")
+    status, printed, errors, _ = fc(*arguments.split())
+    assert message in errors
+    assert errors.startswith("python -m diagnostics.forecast: ")
+    assert len(errors.splitlines()) == 1
+    assert (status, printed) == (2, "")
+    assert [path.name for path in out.iterdir()] == ["runs.csv"]
+    assert (out / "runs.csv").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--preset", "none"], ["--lr", "fast"], ["--optimizer", "adamw"], ["--clop", "1"]]
+)
+def test_a_mistyped_option_is_one_line_and_status_2(capsys, arguments):
+    with pytest.raises(SystemExit) as raised:
+        forecast.main(arguments)
+    assert raised.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_help_lists_every_option_of_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "diagnostics.forecast", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    options = "preset signal length warm-up cell hidden layers init-std init gain forget-bias clip optimizer lr"
+    options += " iterations batch seed seeds device threads suggest checkpoint out no-plots quiet"
+    for option in options.split():
+        assert f"--{option}" in done.stdout
+
+
+@pytest.mark.cuda
+def test_the_command_runs_on_cuda(fc):
+    status, printed, _, _ = fc("--device", "cuda", "--clip", "norm:1")
+    assert status == 0
+    assert "norm:1" in printed

@@ -1,0 +1,210 @@
+"""Training is that of a bare loop, bit for bit, and what is recorded of it is what happened."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.forecast.helpers import plain_training, same_weights
+from unrolled import gradient_flow
+from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.forecast.closed_loop import closed_loop, rmse, state_after
+from unrolled.forecast.record import Run
+from unrolled.forecast.setting import Setting
+from unrolled.forecast.training import COLUMNS, Training
+
+SMALL = Setting(iterations=25, length=12, warm_up=3)
+KINDS = ["rnn_tanh", "rnn_relu", "gru", "lstm"]
+
+
+def trained(setting):
+    training = Training(setting)
+    training.run()
+    return training
+
+
+def column(training, name):
+    return training.history[:, COLUMNS.index(name)]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", KINDS)
+def test_without_a_clip_it_is_a_bare_loop_bit_for_bit(cell, layers, optimizer):
+    setting = SMALL.replace(cell=cell, num_layers=layers, optimizer=optimizer, batch_size=2)
+    model, losses = plain_training(setting)
+    training = trained(setting)
+    assert same_weights(training.model, model)
+    assert column(training, "loss").tolist() == losses
+
+
+def test_a_clip_that_never_fires_changes_no_bit_and_says_so():
+    training = trained(SMALL.replace(clip="norm:10"))
+    model, _ = plain_training(SMALL)
+    assert same_weights(training.model, model)
+    assert not column(training, "touched").any()
+    assert (column(training, "cosine") == 1).all()
+    assert (column(training, "log10_clipped") == column(training, "log10_norm")).all()
+
+
+def test_a_clip_that_fires_is_torchs_clip_grad_norm():
+    training = trained(SMALL.replace(clip="norm:0.3"))
+    model, losses = plain_training(SMALL, max_norm=0.3)
+    np.testing.assert_allclose(column(training, "loss"), losses, rtol=1e-4)
+    for one, other in zip(training.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    fired = column(training, "touched") > 0
+    assert fired.any()
+    assert not fired.all()
+    np.testing.assert_allclose(10 ** column(training, "log10_clipped")[fired], 0.3, rtol=1e-5)
+    np.testing.assert_array_equal(fired, 10 ** column(training, "log10_norm") + 1e-6 > 0.3)
+
+
+@pytest.mark.parametrize("clip", ["none", "norm:0.1", "value:0.01", "tensor:0.1", "auto:50", "step:0.01"])
+def test_the_first_gradient_and_what_each_clip_does_to_it_are_recorded(clip):
+    setting = SMALL.replace(clip=clip, iterations=2, batch_size=2)
+    training = Training(setting)
+    rows = training.order[0]
+    prediction, _ = training.model(training.task.inputs[rows])
+    training.task.loss(prediction, training.task.targets[rows]).backward()
+    before = torch.cat([p.grad.flatten() for p in training.model.parameters()]).double()
+    training.run(until=1)
+    after = torch.cat([p.grad.flatten() for p in training.model.parameters()]).double()
+    row = dict(zip(COLUMNS, training.history[0], strict=True))
+    assert row["log10_norm"] == pytest.approx(math.log10(before.norm()), abs=1e-5)
+    assert row["log10_clipped"] == pytest.approx(math.log10(after.norm()), abs=1e-5)
+    assert row["cosine"] == pytest.approx(float(torch.cosine_similarity(before, after, dim=0)), abs=1e-5)
+    assert (row["touched"] > 0) == (clip != "none")
+    assert math.isnan(row["bound"]) == (clip == "none")
+
+
+def test_all_variants_start_alike_and_read_the_same_data():
+    one, other = Training(SMALL), Training(SMALL.replace(clip="norm:1"))
+    assert same_weights(one.model, other.model)
+    assert torch.equal(one.order, other.order)
+    assert not same_weights(one.model, Training(SMALL.replace(seed=1)).model)
+
+
+def test_init_std_draws_every_recurrent_weight_and_bias():
+    model = Training(SMALL.replace(hidden_size=128, init_std=0.02)).model
+    for parameter in model.recurrent.parameters():
+        assert float(parameter.detach().std()) == pytest.approx(0.02, rel=0.25)
+        assert abs(float(parameter.detach().mean())) < 0.02 * 4 / math.sqrt(parameter.numel())
+
+
+def test_tiny_weights_lose_more_than_two_decades_a_step_and_training_extends_the_reach():
+    training = trained(Setting(iterations=120, warm_up=3))
+    assert [mark.iteration for mark in training.marks] == [0, 100, 120]
+    slopes = [mark.flow.profile(path="h").verdict.decades_per_step for mark in training.marks]
+    assert -2.8 < slopes[0] < -2.0
+    assert slopes[1] > -0.7
+
+
+def test_the_reach_at_the_start_is_that_of_gradient_flow():
+    training = Training(SMALL)
+    expected = gradient_flow(training.model, training.task.inputs[:1]).profile(path="h")
+    training.run()
+    assert (training.marks[0].flow.profile(path="h").log2_norm == expected.log2_norm).all()
+
+
+def test_a_run_that_meets_nan_ends_there_and_is_kept():
+    setting = SMALL.replace(
+        cell="rnn_relu", init_std=None, init="identity", gain=40.0, length=40, optimizer="sgd", lr=1.0
+    )
+    training = trained(setting)
+    assert training.finished
+    assert training.iteration < setting.iterations
+    assert f"iteration {training.iteration + 1}: " in training.problem
+    run = Run.of(training, 0.0)
+    assert len(run.history) == training.iteration + 1
+    assert run.row()["outcome"] == "diverged"
+    assert training.marks[0].flow is not None or "expected finite" in training.marks[0].problem
+
+
+def test_recall_starts_every_sequence_from_zero_and_counts_what_is_named():
+    setting = Setting(
+        signal="recall:4", length=4, cell="gru", init_std=None, lr=0.02, iterations=150, batch_size=8
+    )
+    training = trained(setting)
+    assert training.state is None
+    model, _ = plain_training(setting)
+    assert same_weights(training.model, model)
+    run = Run.of(training, 0.0)
+    assert run.accuracy == 1
+    assert run.row()["outcome"] in ("converged", "not converged")
+    assert Run.of(Training(setting), 0.0).accuracy < 1
+    assert math.isnan(run.row()["rmse"])
+
+
+# The closed loop
+
+
+@pytest.mark.parametrize("cell", KINDS)
+def test_the_closed_loop_feeds_each_prediction_back(cell):
+    training = trained(SMALL.replace(cell=cell, batch_size=2))
+    window, before = training.task.window, training.task.before
+    first = tuple(s[:, :1] for s in training.state) if cell == "lstm" else training.state[:, :1]
+    _, first = training.model.recurrent(before[:-1].view(1, -1, 1), first)
+    state = state_after(training.model, before, training.state)
+    for warm_up in (1, 4):
+        fed = list(window[:warm_up])
+        for _ in range(len(window) - 1):  # always from the start, over all that was fed: no state is carried
+            output, _ = training.model.recurrent(torch.stack(fed).view(1, -1, 1), first)
+            predictions = training.model.readout(output)[0, :, 0].detach()
+            if len(fed) < len(window) - 1:
+                fed.append(predictions[-1])
+        found = closed_loop(training.model, window, state, warm_up)
+        np.testing.assert_allclose(found, predictions.double().numpy(), rtol=1e-3, atol=1e-6)
+
+
+def test_the_error_counts_from_the_last_true_point_on():
+    window = np.arange(6.0)
+    predictions = np.array([9.0, 9.0, 3.0, 5.0, 5.0])
+    assert rmse(predictions, window, warm_up=3) == pytest.approx(math.sqrt(1 / 3))
+    assert rmse(predictions, window) == pytest.approx(math.sqrt((64 + 49 + 0 + 1 + 0) / 5))
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lr": 0}, "lr: expected a number above 0, got 0"),
+        ({"lr": math.inf}, "lr: expected a number above 0, got inf"),
+        ({"init_std": -1.0}, "init_std: expected a number above 0, got -1"),
+        ({"length": 2}, "length: expected at least 3 points, two to read and one to forecast, got 2; try 50"),
+        (
+            {"warm_up": 11},
+            "warm_up: expected at most 10 of the 12 points, so that the closed loop has a step, got 11",
+        ),
+        ({"iterations": 0}, "iterations: expected an integer of at least 1, got 0"),
+        ({"optimizer": "lbfgs"}, "optimizer: expected one of adam, sgd, got 'lbfgs'"),
+        ({"seed": -1}, "seed: expected a number from 0 to 2147483647, got -1"),
+        (
+            {"gain": 2.0},
+            "init_std: expected no init, gain or forget bias beside it, got init_std 0.001 with some",
+        ),
+        (
+            {"signal": "recall:1"},
+            "signal: expected recall:S with 2 to 1000 symbols, got 'recall:1'; try recall:8",
+        ),
+    ],
+)
+def test_what_is_no_setting(changes, message):
+    with pytest.raises(InvalidValueError, match=message):
+        SMALL.replace(**changes)
+
+
+@pytest.mark.parametrize("changes", [{"lr": "fast"}, {"iterations": 2.5}, {"seed": True}])
+def test_what_is_no_number(changes):
+    with pytest.raises(InvalidTypeError):
+        SMALL.replace(**changes)
+
+
+@pytest.mark.cuda
+def test_training_on_cuda_starts_from_the_same_weights():
+    cuda = trained(SMALL.replace(device="cuda"))
+    assert not cuda.problem
+    assert column(cuda, "loss")[0] == pytest.approx(column(trained(SMALL), "loss")[0], rel=1e-4)

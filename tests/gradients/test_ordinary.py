@@ -1,0 +1,87 @@
+"""The short way of clipping gives what the exact way gives, and is taken only where it can."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from unrolled.gradients import Clip
+from unrolled.gradients.ordinary import Ordinary
+
+SPECS = [
+    "none",
+    "norm:0.5",
+    "norm:1e-6",
+    "norm:50",
+    "tensor:0.5",
+    "tensor:50",
+    "value:0.3",
+    "value:50",
+    "auto:40",
+]
+
+
+def parameters(scale, dtype):
+    generator = torch.Generator().manual_seed(0)
+    found = {}
+    for name, shape in (("a", (3, 4)), ("b", (5,)), ("c", (2, 2)), ("zero", (3,))):
+        found[name] = nn.Parameter(torch.zeros(shape, dtype=dtype))
+        drawn = torch.randn(shape, generator=generator, dtype=torch.float64) * (name != "zero")
+        found[name].grad = (scale * drawn).to(dtype)
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 1e3, 1e12])
+@pytest.mark.parametrize("spec", SPECS)
+def test_both_ways_give_the_same_gradients_and_the_same_report(spec, scale, dtype, monkeypatch):
+    one, other = Clip.parse(spec), Clip.parse(spec)
+    for factor in (1.0, 3.0, 0.2):  # auto remembers
+        short, exact = parameters(factor * scale, dtype), parameters(factor * scale, dtype)
+        assert Ordinary.of([parameter.grad for parameter in short.values()]) is not None
+        mine = one.clip_(short.items())
+        with monkeypatch.context() as patch:
+            patch.setattr(Ordinary, "of", lambda _: None)
+            report = other.clip_(exact.items())
+        for name, value in report.to_dict().items():
+            assert getattr(mine, name) == (value if value is None else pytest.approx(value, abs=1e-6)), name
+        for name, parameter in short.items():
+            rtol = max(4 * torch.finfo(dtype).eps, 1e-13)  # the exact way takes logarithms
+            torch.testing.assert_close(parameter.grad, exact[name].grad, rtol=rtol, atol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_gradients_out_of_the_ordinary_are_left_to_the_exact_way(scale):
+    found = parameters(scale, torch.float32)
+    assert Ordinary.of([parameter.grad for parameter in found.values()]) is None
+    report = Clip.parse("norm:1e-32").clip_(found.items())
+    assert report.log10_after == pytest.approx(-32, abs=1e-6) or scale < 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_is_never_ordinary(value):
+    assert Ordinary.of([torch.tensor([1.0, value])]) is None
+
+
+def test_a_gradient_of_zero_is_ordinary_and_stays_zero():
+    parameter = nn.Parameter(torch.zeros(3))
+    parameter.grad = torch.zeros(3)
+    for spec in SPECS:
+        report = Clip.parse(spec).clip_([("a", parameter)])
+        assert (report.log10_before, report.log10_after, report.entries, report.cosine) == (
+            -math.inf,
+            -math.inf,
+            0,
+            1,
+        )
+        assert not parameter.grad.any()
+
+
+def test_a_bound_far_below_float32s_range_still_scales_with_one_rounding():
+    parameter = nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([3e14, 4e14])
+    Clip.parse("norm:1e-25").clip_([("a", parameter)])
+    torch.testing.assert_close(
+        parameter.grad.double(), torch.tensor([6e-26, 8e-26], dtype=torch.float64), rtol=1e-6, atol=0
+    )
