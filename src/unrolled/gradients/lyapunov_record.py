@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,16 @@ class Exponents(OfASystem):
     warm_up: int = 0
     qr_every: int | str = "auto"
     every: float = 1.0
+
+    @classmethod
+    def joined(cls, groups: Sequence[Exponents]) -> Exponents:
+        """One record out of those of several groups of samples."""
+        return replace(
+            groups[0],
+            values=np.concatenate([group.values for group in groups]),
+            running=np.concatenate([group.running for group in groups], axis=1),
+            every=sum(group.every * group.samples for group in groups) / sum(group.samples for group in groups),
+        )
 
     @property
     def steps(self) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +27,11 @@ class SingularValues(OfASystem):
     system: System
     lags: np.ndarray
     log10: np.ndarray
+
+    @classmethod
+    def joined(cls, groups: Sequence[SingularValues]) -> SingularValues:
+        """One record out of those of several groups of samples."""
+        return replace(groups[0], log10=np.concatenate([group.log10 for group in groups], axis=1))
 
     @property
     def samples(self) -> int:
