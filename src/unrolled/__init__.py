@@ -11,15 +11,34 @@ from unrolled.errors import UnrolledError
 from unrolled.workload import Workload
 
 if TYPE_CHECKING:
-    from unrolled.gradients import GradientFlow, clipping, gradient_flow, step_gradient_flow, theory, watch
+    from unrolled.gradients import (
+        GradientFlow,
+        JacobianSingularValues,
+        LyapunovSpectrum,
+        clipping,
+        gradient_flow,
+        jacobian_singular_values,
+        lyapunov_spectrum,
+        step_gradient_flow,
+        step_jacobian_singular_values,
+        step_lyapunov_spectrum,
+        theory,
+        watch,
+    )
     from unrolled.speed.race import race
 
 _HOMES = {
     "GradientFlow": "unrolled.gradients",
+    "JacobianSingularValues": "unrolled.gradients",
+    "LyapunovSpectrum": "unrolled.gradients",
     "clipping": "unrolled.gradients",
     "gradient_flow": "unrolled.gradients",
+    "jacobian_singular_values": "unrolled.gradients",
+    "lyapunov_spectrum": "unrolled.gradients",
     "race": "unrolled.speed.race",
     "step_gradient_flow": "unrolled.gradients",
+    "step_jacobian_singular_values": "unrolled.gradients",
+    "step_lyapunov_spectrum": "unrolled.gradients",
     "theory": "unrolled.gradients",
     "watch": "unrolled.gradients",
 }
@@ -27,12 +46,18 @@ _HOMES = {
 __all__ = [
     "Environment",
     "GradientFlow",
+    "JacobianSingularValues",
+    "LyapunovSpectrum",
     "UnrolledError",
     "Workload",
     "clipping",
     "gradient_flow",
+    "jacobian_singular_values",
+    "lyapunov_spectrum",
     "race",
     "step_gradient_flow",
+    "step_jacobian_singular_values",
+    "step_lyapunov_spectrum",
     "theory",
     "watch",
 ]

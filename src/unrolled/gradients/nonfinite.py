@@ -20,11 +20,12 @@ def first_step(tensor: Tensor) -> tuple[int, str]:
     return step, "nan" if bool(tensor[step].isnan().any()) else "inf"
 
 
-def check_states(states: Tensor, module: str, layer: int, direction: str) -> None:
-    """Raise `NonFiniteError` unless the states `(T, B, P)` of a layer are all finite."""
+def check_states(states: Tensor, module: str, layer: int, direction: str, first: int = 0) -> None:
+    """Raise `NonFiniteError` unless the states `(T, B, P)` of a layer, from step `first` on, are finite."""
     if states.numel() == 0 or is_finite(states):
         return
     step, kind = first_step(states)
+    step += first
     raise NonFiniteError(
         f"expected finite states, got {kind} in {module!r}, layer {layer} ({direction}), first at step "
         f"{step}; "

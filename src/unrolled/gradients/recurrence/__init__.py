@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from torch import nn
 
-from unrolled.gradients.recurrence.gru import GRU
+from unrolled.gradients.recurrence.gru import GRU, PushedGRU
 from unrolled.gradients.recurrence.linearised import Buffers, Linearised
-from unrolled.gradients.recurrence.lstm import LSTM
-from unrolled.gradients.recurrence.rnn import RNN, ReluRNN
+from unrolled.gradients.recurrence.lstm import LSTM, PushedLSTM
+from unrolled.gradients.recurrence.push_forward import Layers, Push, PushForward
+from unrolled.gradients.recurrence.rnn import RNN, PushedReluRNN, PushedRNN, ReluRNN
 from unrolled.gradients.recurrence.weights import Weights, names
 
 # The mode of a fused module (`nn.RNNBase.mode`) -> its linearisation. The mode in lower case is also the
 # name of the fused function, such as `torch.rnn_tanh`.
 RECURRENCES: dict[str, type[Linearised]] = {"RNN_TANH": RNN, "RNN_RELU": ReluRNN, "GRU": GRU, "LSTM": LSTM}
+PUSHED: dict[str, type[PushForward]] = {
+    "RNN_TANH": PushedRNN,
+    "RNN_RELU": PushedReluRNN,
+    "GRU": PushedGRU,
+    "LSTM": PushedLSTM,
+}
 
 
 def recurrence_of(module: nn.RNNBase) -> type[Linearised]:
@@ -20,4 +27,15 @@ def recurrence_of(module: nn.RNNBase) -> type[Linearised]:
     return RECURRENCES[module.mode]
 
 
-__all__ = ["RECURRENCES", "Buffers", "Linearised", "Weights", "names", "recurrence_of"]
+__all__ = [
+    "PUSHED",
+    "RECURRENCES",
+    "Buffers",
+    "Layers",
+    "Linearised",
+    "Push",
+    "PushForward",
+    "Weights",
+    "names",
+    "recurrence_of",
+]

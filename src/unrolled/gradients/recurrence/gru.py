@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolled.gradients.recurrence.linearised import Buffers, Linearised, summed
+from unrolled.gradients.recurrence.push_forward import Gates, PushForward, by_sample, per_step
 from unrolled.gradients.recurrence.weights import Weights, add_outer, affine
 
 
@@ -77,3 +78,34 @@ class GRU(Linearised):
         return torch.cat(
             (r_hat, z_hat, n_hat), dim=-1, out=self._buffers("from_x", *n_hat.shape[:2], 3 * n_hat.shape[2])
         )
+
+
+class PushedGRU(PushForward):
+    """The push-forward, a prime for a tangent, `A = (1 - z)(1 - n²)`, `a = U h_{t-1}' + W x_t'` by gate.
+
+    h_t' = z h_{t-1}' + A q r(1 - r) a_r + (h_{t-1} - n) z(1 - z) a_z + A (r U_n h_{t-1}' + W_n x_t')
+    """
+
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None) -> None:
+        self.size = self.output_size = h.shape[-1]
+        self.from_h, self.from_x = Gates(weights.weight_hh, 3), Gates(weights.weight_ih, 3)
+        steps, batch, width = len(x), h.shape[1], 3 * self.size
+        x_r, x_z, x_n = affine(x, weights.weight_ih, weights.bias_ih, h.new_empty(steps, batch, width)).chunk(
+            3, -1
+        )
+        h_r, h_z, q = affine(
+            h[:-1], weights.weight_hh, weights.bias_hh, h.new_empty(steps, batch, width)
+        ).chunk(3, -1)
+        r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
+        n = torch.tanh(x_n + r * q)
+        to_n = (1 - z) * (1 - n * n)
+        to_r, to_z = to_n * q * r * (1 - r), (h[:-1] - n) * z * (1 - z)
+        self.steps = per_step(z, to_r, to_z, to_n * r, to_n)
+
+    def push(self, t: int, v: Tensor, below: Tensor | None, out: Tensor) -> None:
+        """The sums over gates are one product each."""
+        keep, to_r, to_z, to_q, to_n = (factor[t] for factor in self.steps)
+        torch.mul(by_sample(v, keep), keep, out=by_sample(out, keep))
+        self.from_h.add(v, (to_r, to_z, to_q), out)
+        if below is not None:
+            self.from_x.add(below, (to_r, to_z, to_n), out)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolled.gradients.recurrence.linearised import Buffers, Linearised, summed
+from unrolled.gradients.recurrence.push_forward import Gates, Push, PushForward, by_sample, inverted, per_step
 from unrolled.gradients.recurrence.weights import Weights, add_outer, affine
 
 
@@ -111,3 +112,82 @@ class LSTM(Linearised):
 def _joint(weights: Weights) -> Tensor:
     """`(W U)`, so that one product gives all gates of all steps."""
     return torch.cat((weights.weight_ih, weights.weight_hh), dim=-1)
+
+
+class PushedLSTM(PushForward):
+    """The push-forward, a prime for a tangent and `a = U h_{t-1}' + W x_t'` gate by gate.
+
+    c_t' = f c_{t-1}' + g i(1 - i) a_i + c_{t-1} f(1 - f) a_f + i (1 - g²) a_g
+    h_t' = R (tanh(c_t) o(1 - o) a_o + o (1 - tanh² c_t) c_t')
+    """
+
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None) -> None:
+        if c is None:
+            raise ValueError("an LSTM needs its first cell state")
+        self.output_size, cells = h.shape[-1], c.shape[-1]
+        self.size, self.projection = self.output_size + cells, weights.weight_hr
+        self.into_c, self.into_h = zip(
+            *(
+                (Gates(w[: 3 * cells], 3), Gates(w[3 * cells :], 1))
+                for w in (weights.weight_hh, weights.weight_ih)
+            ),
+            strict=True,
+        )
+        inputs = torch.cat((x, h[:-1]), dim=-1)
+        gates = affine(inputs, _joint(weights), weights.bias, h.new_empty(*inputs.shape[:2], 4 * cells))
+        i, f, g, o = gates.chunk(4, dim=-1)
+        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+        states = h.new_empty(len(h), *c.shape)
+        states[0] = c
+        every = states.unbind()
+        for before, after, new, keep in zip(every, every[1:], (i * g).unbind(), f.unbind(), strict=False):
+            torch.addcmul(new, keep, before, out=after)
+        tanh_c = states[1:].tanh()
+        to_i, to_f, to_g = g * i * (1 - i), states[:-1] * f * (1 - f), i * (1 - g * g)
+        self.planes = (f, to_i, to_f, to_g, tanh_c * o * (1 - o), o * (1 - tanh_c * tanh_c))
+        self.steps = per_step(*self.planes)
+
+    def push(self, t: int, v: Tensor, below: Tensor | None, out: Tensor) -> None:
+        """The three gates that lead into the cell state are one product."""
+        keep, to_i, to_f, to_g, to_o, to_c = (factor[t] for factor in self.steps)
+        size, cells = self.output_size, out[:, self.output_size :]
+        sources = [v[:, :size]] if below is None else [v[:, :size], below]
+        torch.mul(by_sample(v[:, size:], keep), keep, out=by_sample(cells, keep))
+        for source, gates in zip(sources, self.into_c, strict=False):
+            gates.add(source, (to_i, to_f, to_g), cells)
+        hidden = out[:, :size] if self.projection is None else torch.empty_like(cells)
+        torch.mul(by_sample(cells, to_c), to_c, out=by_sample(hidden, to_c))
+        for source, gates in zip(sources, self.into_h, strict=False):
+            gates.add(source, (to_o,), hidden)
+        if self.projection is not None:
+            torch.mm(hidden, self.projection.t(), out=out[:, :size])
+
+    def inverse(self) -> Push | None:
+        """`J_t⁻ᵀ`, for a square output gate and no projection."""
+        (outer,) = self.into_h[0].rows
+        weight = inverted(outer) if self.projection is None else None
+        keep, *inner, to_o, to_c = self.planes
+        if weight is None or not bool(((to_o != 0) & (keep > 0)).all()):
+            return None
+        return InverseLSTM(weight, self.into_c[0], (1 / keep, *inner, 1 / to_o, to_c))
+
+
+class InverseLSTM:
+    """The steps of `J_t⁻ᵀ`: `(h', c')` with `K = Σ factor_g U_g` over the gates i, f, g becomes
+
+    s = c' / f        h'' = (U_o⁻ᵀ (h' - Kᵀ s)) / (tanh(c_t) o(1 - o))        c'' = s - o (1 - tanh² c_t) h''
+    """
+
+    def __init__(self, weight: Tensor, inner: Gates, planes: tuple[Tensor, ...]) -> None:
+        self.weight, self.inner, self.size = weight, inner, len(weight)
+        self.steps = per_step(*planes)
+
+    def __call__(self, t: int, v: Tensor, out: Tensor) -> None:
+        """Two products a step."""
+        by_f, to_i, to_f, to_g, by_o, to_c = (factor[t] for factor in self.steps)
+        size, merged = self.size, self.inner.merged((to_i, to_f, to_g))
+        h, c = by_sample(out[:, :size], by_f), by_sample(out[:, size:], by_f)
+        torch.mul(by_sample(v[:, size:], by_f), by_f, out=c)
+        rest = by_sample(v[:, :size], by_f) - c @ merged
+        torch.mul(rest @ self.weight, by_o, out=h)
+        c.addcmul_(to_c, h, value=-1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unrolled.gradients.recurrence.linearised import Buffers, Linearised, summed
+from unrolled.gradients.recurrence.push_forward import Push, PushForward, by_sample, inverted, per_step
 from unrolled.gradients.recurrence.weights import Weights, add_outer
 
 
@@ -53,3 +54,52 @@ class ReluRNN(RNN):
     def slope(self, h: Tensor, out: Tensor) -> Tensor:
         """1 where the unit is active and 0 elsewhere, at the kink too, as in torch."""
         return torch.gt(h, 0, out=out)
+
+
+class PushedRNN(PushForward):
+    """`h_t' = f'(a_t) (U h_{t-1}' + W x_t')`, a prime for a tangent."""
+
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None) -> None:
+        self.size = self.output_size = h.shape[-1]
+        self.from_h, self.from_x = weights.weight_hh.t().contiguous(), weights.weight_ih.t().contiguous()
+        self.slope_planes = self.slope(h[1:])
+        (self.slopes,) = per_step(self.slope_planes)
+
+    def slope(self, h: Tensor) -> Tensor:
+        """`f'` by way of the state: `1 - tanh²`."""
+        return 1 - h * h
+
+    def push(self, t: int, v: Tensor, below: Tensor | None, out: Tensor) -> None:
+        """Two operations a step, three above another layer."""
+        torch.mm(v, self.from_h, out=out)
+        if below is not None:
+            out.addmm_(below, self.from_x)
+        by_sample(out, self.slopes[t]).mul_(self.slopes[t])
+
+    def inverse(self) -> Push | None:
+        """`J_t⁻ᵀ = diag(1 / f') U⁻ᵀ`, unless a unit is saturated to the last digit."""
+        weight = inverted(self.from_h.t())
+        if weight is None or not bool((self.slope_planes > 0).all()):
+            return None
+        return InverseRNN(weight, 1 / self.slope_planes)
+
+
+class InverseRNN:
+    """The steps of `J_t⁻ᵀ`."""
+
+    def __init__(self, weight: Tensor, planes: Tensor) -> None:
+        self.weight = weight
+        (self.factors,) = per_step(planes)
+
+    def __call__(self, t: int, v: Tensor, out: Tensor) -> None:
+        """Two operations a step."""
+        torch.mm(v, self.weight, out=out)
+        by_sample(out, self.factors[t]).mul_(self.factors[t])
+
+
+class PushedReluRNN(PushedRNN):
+    """`nonlinearity="relu"`."""
+
+    def slope(self, h: Tensor) -> Tensor:
+        """1 where the unit is active and 0 elsewhere, at the kink too, as in torch."""
+        return (h > 0).to(h.dtype)

@@ -1,0 +1,75 @@
+"""The exponents of one system, followed from one end of the spectrum or from both.
+
+A whole spectrum is as wide as its largest and smallest exponents are apart, and the wider, the sooner the
+vectors of a frame collapse onto the first. But with `Q_t R_t = J_t Q_{t-1}` also `J_t⁻ᵀ Q_{t-1} = Q_t R_t⁻ᵀ`,
+which is lower triangular: the last columns of Q, from the last one on, are pushed by `J_t⁻ᵀ` alone, and
+grow by `1 / R_ii`. So where a step is cheap to invert, two half frames give the same R_ii as the whole
+one, each with a fraction of its width.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from unrolled.gradients.course import Invertible
+from unrolled.gradients.frames import Frames
+from unrolled.gradients.recurrence import Push
+from unrolled.gradients.system import System
+
+# Numbers in a state from which on a second frame costs less than it saves.
+WORTH_TWO = 48
+# Digits that may be lost in inverse steps, fewer than else: the inverse weights bring errors of their own.
+LARGEST_LOSS = 1e6
+
+
+class NotInvertibleError(Exception):
+    """A step turned out to have no inverse; the spectrum has to be followed from its upper end alone."""
+
+
+class Ends:
+    """`start` `(k, n)` orthonormal rows, of which the last ones are followed by inverse steps if `both`."""
+
+    def __init__(self, system: System, start: Tensor, batch: int, qr_every: int | str, both: bool) -> None:
+        k, size = start.shape
+        self.system, self.size = system, size
+        both = both and qr_every == "auto" and k == size and size >= WORTH_TWO
+        lower = size // 2 if both else 0
+        self.upper = Frames(system, start[: k - lower], batch, qr_every)
+        self.lower = Frames(system, start[k - lower :].flip(0), batch, qr_every) if both else None
+        if self.lower is not None:
+            self.lower.limit = LARGEST_LOSS
+        for frames in self.frames:
+            frames.begin()
+
+    @property
+    def frames(self) -> list[Frames]:
+        """One or two."""
+        return [self.upper] if self.lower is None else [self.upper, self.lower]
+
+    def pushes(self, push: Invertible) -> list[Push]:
+        """Steps for each frame. Raises `NotInvertibleError`."""
+        if self.lower is None:
+            return [push]
+        inverse = push.inverse()
+        if inverse is None:
+            raise NotInvertibleError
+        return [push, inverse]
+
+    def read(self) -> np.ndarray:
+        """`(B, k)`: logarithms of what the orthogonal parts have grown by so far."""
+        grown = self.upper.read()[:, 0]
+        if self.lower is not None:
+            grown = np.concatenate((grown, -self.lower.read()[:, 0, ::-1]), axis=-1)
+        return grown
+
+    def orthogonalise(self) -> None:
+        """Make the frames orthonormal and forget all growth."""
+        for frames in self.frames:
+            frames.orthogonalise()
+
+    @property
+    def every(self) -> float:
+        """Steps between two factorisations, on average over vectors."""
+        steps = sum(frames.steps * frames.k for frames in self.frames)
+        return steps / sum(frames.factorisations * frames.k for frames in self.frames)

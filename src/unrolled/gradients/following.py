@@ -1,0 +1,40 @@
+"""How far a long computation has come: told to a function, or drawn as a line on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from unrolled.output.progress import ProgressLine
+
+Progress = bool | Callable[[int, int], None]
+
+PATIENCE_S = 2.0  # what takes less needs no line
+
+
+@contextmanager
+def following(progress: Progress, total: int, what: str) -> Iterator[Callable[[float], None]]:
+    """Yields a function to be told of so many more steps; `progress(done, total)` is called from it."""
+    done, began, percent = 0.0, monotonic(), 0
+    line = ProgressLine(sys.stderr) if progress is True else None
+
+    def tick(steps: float) -> None:
+        nonlocal done, percent
+        done += steps
+        if callable(progress):
+            progress(min(round(done), total), total)
+        elif line is not None and monotonic() - began > PATIENCE_S:
+            if not line.showing:
+                line.start(100)
+            while percent < min(100, int(100 * done / total)):
+                percent += 1
+                line.advance()
+            line.show(what)
+
+    try:
+        yield tick
+    finally:
+        if line is not None and line.showing:
+            line.stop()
