@@ -75,6 +75,16 @@ def add_output(parser: Parser, defaults: Defaults) -> None:
     where.add_argument("--quiet", action="store_true", help="no progress, and no list of the files written")
 
 
+def numbers(option: str, text: str) -> tuple[float, ...]:
+    """`0.5,1,2`. Raises `InvalidValueError` that names the option."""
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise InvalidValueError(
+            f"{option}: expected numbers with commas in between, got {text!r}; try 0.5,1,2"
+        ) from None
+
+
 def integers(option: str, text: str) -> tuple[int, ...]:
     """`10,20,50`. Raises `InvalidValueError` that names the option."""
     try:

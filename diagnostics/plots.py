@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=Path,
         nargs="?",
         default=Path("results/bench"),
-        help="a results folder, or a bench.json or gradflow.json",
+        help="a results folder, or a bench.json, gradflow.json or spectrum.json",
     )
     parser.add_argument("--out", type=Path, help="folder for the plots (default: that of the results)")
     parser.add_argument(

@@ -90,5 +90,21 @@ def _gradflow(file: Path) -> Saved:
     )
 
 
+def _spectrum(file: Path) -> Saved:
+    from diagnostics.spectrum import draw, report
+    from unrolled.gradients.spectrum_study import load_spectrum_study
+
+    study = load_spectrum_study(file)
+    return Saved(
+        study.environment.describe(),
+        lambda screen: report(study, screen),
+        lambda folder: draw(study, folder),
+    )
+
+
 # The file that a command leaves, whose format is `unrolled.` and its stem.
-READERS: dict[str, Callable[[Path], Saved]] = {"bench.json": _bench, "gradflow.json": _gradflow}
+READERS: dict[str, Callable[[Path], Saved]] = {
+    "bench.json": _bench,
+    "gradflow.json": _gradflow,
+    "spectrum.json": _spectrum,
+}

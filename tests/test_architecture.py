@@ -74,8 +74,10 @@ def test_a_misspelt_public_name_is_answered_with_the_right_ones():
         "unrolled.speed.run",
         "unrolled.output.speed_plots",
         "unrolled.output.gradflow_plots",
+        "unrolled.output.spectrum_plots",
         "diagnostics.plots",
         "diagnostics.gradflow",
+        "diagnostics.spectrum",
     ],
 )
 def test_light_modules_do_not_import_torch(module):

@@ -4,20 +4,12 @@ import json
 import shutil
 
 import pytest
-import torch
 
 from diagnostics import gradflow, plots
 from unrolled.gradients.study import load_study
 
 SMALL = ["--hidden", "8", "--input", "3", "--batch", "2", "--length", "31", "--lengths", "5,30", "--quiet"]
 DEEP = ["--cell", "lstm", "--layers", "2", "--bidirectional", "--clip", "norm:1", "--clip", "step:0.5"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _own_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

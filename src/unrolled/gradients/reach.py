@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -163,8 +165,15 @@ def _bound(module: nn.Module, loss: str) -> GradientBound | None:
 
 def run_flow(network: Subject, module: nn.Module, inputs: Any, loss: str, clip: Any) -> GradientFlow:
     """`gradient_flow`; what somebody else's forward raises becomes an `ImplementationError`."""
-    try:
+    with their_errors(network, inputs):
         return gradient_flow(module, inputs, loss_function(loss, network), clip=clip)
+
+
+@contextmanager
+def their_errors(network: Subject, inputs: Any) -> Iterator[None]:
+    """Whatever a given model raises inside becomes an `ImplementationError` that names it."""
+    try:
+        yield
     except UnrolledError:
         raise
     except Exception as error:  # a given model may raise anything

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from unrolled.gradients.theory.rest import log_moduli
 
 # A step that moves no state by more than this is none: the rounding of states of the size of 1, and some.
 STILL = 1e-13
-STEPS = 20_000
+STEPS = 10_000
 BLOCK = 500
 
 
@@ -26,7 +27,7 @@ def exponents_at_fixed_point(
     stands still, its exponents are the log moduli of the eigenvalues of the Jacobian there, for any cell,
     weights and biases (the definition of the exponents; Oseledets 1968). They are those of the whole stack of
     layers, or of one `layer` alone with the layers below at rest, for an LSTM of the state (h, c). A network
-    that moves for 20,000 steps has no fixed point that attracts: it cycles, or it is chaotic.
+    that moves for 10,000 steps has no fixed point that attracts: it cycles, or it is chaotic.
 
     Raises `InvalidTypeError` for what is no recurrent module and `InvalidValueError` for a bidirectional
     one, an input that does not fit, or weights that are not finite.
@@ -71,7 +72,8 @@ def _run(module: nn.RNNBase, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tens
 def _jacobian(module: nn.RNNBase, x: Tensor, state: tuple[Tensor, ...]) -> Tensor:
     """`∂s'/∂s` of one step `(n, n)`, by autograd; s lists h layer by layer, then c."""
     rows: list[Tensor] = []
-    parts = torch.autograd.functional.jacobian(lambda *given: _run(module, x, given), state)
+    jacobian: Any = torch.autograd.functional.jacobian  # not typed
+    parts = jacobian(lambda *given: _run(module, x, given), state)
     for after, row in zip(state, parts, strict=True):
         rows.append(torch.cat([part.reshape(after.numel(), -1) for part in row], dim=1))
     return torch.cat(rows)
