@@ -44,7 +44,7 @@ def printed(table, width):
 def test_tables_fit_their_terminal_with_a_line_for_each_row(study, width):
     for table, rows in (
         (spectrum_table(study.table_frame(), width), 18),
-        (carrying_table(study.carrying_frame(), width), 16),
+        (carrying_table(study.carrying_frame(), width), 8),
         (gain_table(study.gain_mean_frame()), 3),
     ):
         shown = printed(table, width)

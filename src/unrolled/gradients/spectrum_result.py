@@ -155,7 +155,9 @@ def _without_environment(record: LyapunovSpectrum | JacobianSingularValues | Non
     return {name: value for name, value in record.to_dict().items() if name != "environment"}
 
 
-def measure_spectrum(network: Subject, drive: str, settings: Settings) -> SpectrumResult:
+def measure_spectrum(
+    network: Subject, drive: str, settings: Settings, singular_values: bool = True
+) -> SpectrumResult:
     """Run `network` once at its own length. NaN and inf that it produces are a result, not an error."""
     module = network.module()
     inputs, state = driven(network, module, drive)
@@ -170,9 +172,11 @@ def measure_spectrum(network: Subject, drive: str, settings: Settings) -> Spectr
                 warm_up=settings.warm_up_for(steps),
                 qr_every=settings.qr_every,
             )
-            lags = settings.lags_for(min(facts["seq_len"] for facts in spectrum.facts.values()))
-            one, its_state = first_sample(network, inputs, state)
-            singular = jacobian_singular_values(module, one, lags, state=its_state)
+            singular = None
+            if singular_values:
+                lags = settings.lags_for(min(facts["seq_len"] for facts in spectrum.facts.values()))
+                one, its_state = first_sample(network, inputs, state)
+                singular = jacobian_singular_values(module, one, lags, state=its_state)
     except NonFiniteError as error:
         return SpectrumResult(network.name, drive, problem=str(error))
     parts = tuple(replace(part, running=part.running[..., :1]) for part in spectrum.parts)

@@ -199,18 +199,23 @@ def measure_study(
 ) -> SpectrumStudy:
     """Measure every network under every drive, then the largest exponent of `swept` at every one of `gains`.
 
-    `drives` is None for all that a network has. Raises what `lyapunov_spectrum` and
+    `drives` is None for all that a network has; singular values, which cost more, are those of the first
+    alone. Raises what `lyapunov_spectrum` and
     `jacobian_singular_values` raise, but for NaN and inf, which are a result.
     """
     settings = settings or Settings()
-    runs = [(network, drive) for network in networks for drive in drives_for(network, drives)]
+    runs = [
+        (network, drive, place == 0)
+        for network in networks
+        for place, drive in enumerate(drives_for(network, drives))
+    ]
     sweeps = [(swept, drive) for drive in drives_for(swept, drives)] if swept else []
     if progress:
         progress.start(len(runs) + len(sweeps) * len(gains))
     results = []
-    for network, drive in runs:
+    for network, drive, is_first in runs:
         _say(progress, f"spectrum of {network.name}, {drive}")
-        results.append(measure_spectrum(network, drive, settings))
+        results.append(measure_spectrum(network, drive, settings, singular_values=is_first))
         _advance(progress)
     curves = []
     for network, drive in sweeps:
