@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help bench test gradflow shapes lint clean
+.PHONY: help bench test gradflow shapes spectrum forecast lint clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -21,6 +21,12 @@ gradflow: $(READY) ## how far back: the gradient's norm over sequence length
 
 shapes: $(READY) ## what goes in and comes out: parameters, outputs and states of layers and cells
 	$(BIN)/python -m diagnostics.shapes $(ARGS)
+
+spectrum: $(READY) ## chaotic or not: Lyapunov exponents and Jacobian singular values
+	$(BIN)/python -m diagnostics.spectrum $(ARGS)
+
+forecast: $(READY) ## a sine wave learnt and run on its own, with and without clipping
+	$(BIN)/python -m diagnostics.forecast $(ARGS)
 
 lint: $(READY) ## ruff (lint and format) and mypy (strict)
 	$(BIN)/ruff check .

@@ -84,6 +84,8 @@ def test_a_misspelt_public_name_is_answered_with_the_right_ones():
         "unrolled.output.forecast_plots",
         "unrolled.forecast.presets",
         "diagnostics.forecast",
+        "unrolled.output.spectrum_plots",
+        "diagnostics.spectrum",
     ],
 )
 def test_light_modules_do_not_import_torch(module):

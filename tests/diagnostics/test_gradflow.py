@@ -24,14 +24,6 @@ SMALL = ["--hidden", "16", "--input", "3", "--batch", "2", "--length", "61", "--
 FILES = {"flow.csv", "lengths.csv", "gradflow.json", "reach.png", "reach.svg", "lengths.png", "lengths.svg"}
 
 
-@pytest.fixture(autouse=True)
-def _own_threads():
-    """The command sets torch's threads for its process; here that is everybody's."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def gf(tmp_path, capsys):
     """Run the command with small sizes; gives status, standard output and error, and the folder."""
@@ -43,21 +35,6 @@ def gf(tmp_path, capsys):
         return status, printed.out, printed.err, out
 
     return run
-
-
-@pytest.fixture
-def plugin(tmp_path, monkeypatch):
-    """`plugin(source)`: a module in the current folder; gives its name."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    count = itertools.count()
-
-    def write(source):
-        name = f"their_model_{tmp_path.name.replace('-', '_')}_{next(count)}"
-        (tmp_path / f"{name}.py").write_text(f"import torch\nfrom torch import nn\n{source}\n")
-        return name
-
-    return write
 
 
 def rows(path):

@@ -33,7 +33,7 @@ def study():
 @pytest.fixture(scope="module")
 def deep():
     network = Network(name="deep", workload=WORKLOAD.replace(num_layers=3, bidirectional=True, seq_len=30))
-    return measure([network], [network], lengths=(5, 9), clips=("none", "step:0.5"), every_profile=True)
+    return measure([network], [network], lengths=(5, 9), clips=("none", "step:0.5"))
 
 
 def printed(table, width):

@@ -149,7 +149,7 @@ class Frames:
         lost = growth <= self.negligible * ahead
         with np.errstate(divide="ignore", invalid="ignore"):
             # Directions lost for good have no digits to lose, nor has what is 0 after a single step.
-            loss = np.where(self.alive & ~(lost if count == 1 else False), ahead / growth, 1.0)
+            loss = np.where(self.alive & np.logical_not(lost if count == 1 else False), ahead / growth, 1.0)
             log = self.log + np.log(growth)
         if not self._bearable(float(loss.max()), count):
             return False

@@ -73,10 +73,7 @@ class GivenNetwork:
     @property
     def sizes(self) -> str:
         """For the foot of a plot."""
-        if self.inputs is None:
-            return f"input made, T = {self.seq_len}, batch {self.batch_size}"
-        shape = tuple(self.inputs.shape) if isinstance(self.inputs, Tensor) else type(self.inputs).__name__
-        return f"input given, {shape}"
+        return given_sizes(self.to_dict())
 
     def to(self, device: str | None, dtype: str | None) -> GivenNetwork:
         """The same on another device or in another dtype; token inputs keep theirs. None changes nothing."""
@@ -88,8 +85,19 @@ class GivenNetwork:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        sizes = {} if self.inputs is not None else {"batch_size": self.batch_size, "seq_len": self.seq_len}
+        sizes: dict[str, Any] = {"batch_size": self.batch_size, "seq_len": self.seq_len}
+        if self.inputs is not None:
+            is_tensor = isinstance(self.inputs, Tensor)
+            sizes = {"input": list(self.inputs.shape) if is_tensor else type(self.inputs).__name__}
         return {"name": self.name, "model": type(self.model).__name__, **sizes, "seed": self.seed}
+
+
+def given_sizes(record: dict[str, Any]) -> str:
+    """`GivenNetwork.sizes` from its `to_dict`, also after a trip through JSON."""
+    if "seq_len" in record:
+        return f"input made, T = {record['seq_len']}, batch {record['batch_size']}"
+    shape = record["input"]
+    return f"input given, {tuple(shape) if isinstance(shape, list) else shape}"
 
 
 def load_given(path: str, seed: int) -> tuple[nn.Module, Any]:

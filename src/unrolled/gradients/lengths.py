@@ -14,6 +14,7 @@ from unrolled.gradients.flow import GradientFlow
 from unrolled.gradients.given import GivenNetwork
 from unrolled.gradients.plain import PlainGradient, plain_gradient
 from unrolled.gradients.reach import Subject, last_layer, loss_function, run_flow
+from unrolled.output.files import number
 
 DEFAULT_LENGTHS = (10, 20, 50, 100, 200, 400)
 DEFAULT_CLIPS = ("none", "norm:1")
@@ -46,6 +47,12 @@ class LengthResult:
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> LengthResult:
+        """The inverse of `to_dict`, also after a trip through JSON, where NaN and inf are text."""
+        words = ("network", "clip", "problem")
+        return cls(**{k: value if k in words else number(value) for k, value in fields.items()})
 
 
 def check_lengths(lengths: Sequence[int], longest: int | None = None) -> tuple[int, ...]:

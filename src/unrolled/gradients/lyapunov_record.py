@@ -13,6 +13,10 @@ import pandas as pd
 from unrolled.gradients.saved import Saved, array, plain
 from unrolled.gradients.system import Collection, OfASystem, System
 
+# Nats per step: what QR in float64 makes of an exponent of exactly 0 is smaller, and whatever means
+# something is larger.
+ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class Exponents(OfASystem):
@@ -90,7 +94,7 @@ class Exponents(OfASystem):
     @property
     def above_zero(self) -> np.ndarray:
         """`(B,)`: how many exponents are above 0; at least, where even the last known one is."""
-        result: np.ndarray = (self.values > 0).sum(1)
+        result: np.ndarray = (self.values > ROUNDING).sum(1)
         return result
 
     @property
@@ -116,7 +120,7 @@ class Exponents(OfASystem):
     def half_life(self) -> np.ndarray:
         """`(B,)`: the steps in which the slowest direction halves, ln 2 / -λ₁; inf where it does not."""
         with np.errstate(divide="ignore"):
-            return np.where(self.largest < 0, math.log(2) / -self.largest, np.inf)
+            return np.where(self.largest < -ROUNDING, math.log(2) / -self.largest, np.inf)
 
     def frame(self) -> pd.DataFrame:
         """One row per sample and exponent; the columns are those of `LyapunovSpectrum.frame`."""
@@ -160,7 +164,7 @@ class Exponents(OfASystem):
             "sum": float(self.sum.mean()),
             "kaplan_yorke": float(self.kaplan_yorke.mean()),
             "entropy_rate": float(self.entropy_rate.mean()),
-            "half_life": math.log(2) / -largest if largest < 0 else math.inf,
+            "half_life": math.log(2) / -largest if largest < -ROUNDING else math.inf,
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -224,7 +228,7 @@ class LyapunovSpectrum(Collection[Exponents], Saved):
 
 def _kaplan_yorke(values: np.ndarray, complete: bool) -> float:
     sums = np.cumsum(values)
-    count = int((sums >= 0).cumprod().sum())
+    count = int((sums >= -ROUNDING * np.arange(1, len(sums) + 1)).cumprod().sum())
     if count == len(values):
         return float(count) if complete else math.nan
     if count == 0:

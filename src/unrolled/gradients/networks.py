@@ -82,6 +82,12 @@ class Network:
             "forget_bias": self.forget_bias,
         }
 
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Network:
+        """The inverse of `to_dict`, also after a trip through JSON."""
+        workload, init = Workload.from_dict(fields["workload"]), Init.parse(fields["init"])
+        return cls(**{**fields, "workload": workload, "init": init})
+
 
 def described(
     workload: Workload,

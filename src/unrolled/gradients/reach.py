@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from unrolled.gradients.loss import Loss, last_step_loss
 from unrolled.gradients.networks import Network
 from unrolled.gradients.profile import Profile
 from unrolled.gradients.theory import SLOPES, GradientBound, gradient_bound
+from unrolled.output.files import plain
 
 Subject = Network | GivenNetwork
 
@@ -66,6 +69,33 @@ class Reach:
             return np.full(len(lags), math.nan)
         bound: np.ndarray = profile.log10_norm[0] + self.bound.log10(lags)
         return bound
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the environment is that of the study."""
+        flow, verdicts = None, []
+        if self.flow is not None:
+            flow = {name: value for name, value in self.flow.to_dict().items() if name != "environment"}
+            verdicts = [{"profile": p.label, **plain(p.verdict.to_dict())} for p in in_order(self.flow)]
+        return {
+            "network": self.network,
+            "clip": self.clip,
+            "problem": self.problem,
+            "verdicts": verdicts,
+            "bound": None if self.bound is None else asdict(self.bound),
+            "flow": flow,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Reach:
+        """The inverse of `to_dict`; the verdicts follow from the flow."""
+        flow, bound = fields["flow"], fields["bound"]
+        return cls(
+            fields["network"],
+            fields["clip"],
+            None if flow is None else GradientFlow.from_dict({**flow, "environment": {}}),
+            None if bound is None else GradientBound(**bound),
+            fields["problem"],
+        )
 
     def rows(self, every_profile: bool) -> list[dict[str, Any]]:
         """One row for the last layer's `h`, or one for every profile."""
@@ -135,8 +165,15 @@ def _bound(module: nn.Module, loss: str) -> GradientBound | None:
 
 def run_flow(network: Subject, module: nn.Module, inputs: Any, loss: str, clip: Any) -> GradientFlow:
     """`gradient_flow`; what somebody else's forward raises becomes an `ImplementationError`."""
-    try:
+    with their_errors(network, inputs):
         return gradient_flow(module, inputs, loss_function(loss, network), clip=clip)
+
+
+@contextmanager
+def their_errors(network: Subject, inputs: Any) -> Iterator[None]:
+    """Whatever a given model raises inside becomes an `ImplementationError` that names it."""
+    try:
+        yield
     except UnrolledError:
         raise
     except Exception as error:  # a given model may raise anything

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from unrolled.environment import VOLATILE, Environment
+from unrolled.errors import ResultFileError
+from unrolled.gradients.given import given_sizes
 from unrolled.gradients.lengths import LengthResult, measure_lengths
-from unrolled.gradients.reach import Reach, Subject, in_order, measure_reach
+from unrolled.gradients.networks import Network
+from unrolled.gradients.reach import Reach, Subject, measure_reach
+from unrolled.output.files import plain, read_json
 from unrolled.output.progress import ProgressLine
 
 FORMAT = "unrolled.gradflow"
@@ -30,11 +34,15 @@ class Study:
     loss: str
     seed: int
     environment: Environment
-    every_profile: bool = False
+
+    @property
+    def single(self) -> bool:
+        """Whether one network was looked at, and so every profile of it is of interest."""
+        return len({reach.network for reach in self.reaches}) == 1
 
     def reach_frame(self) -> pd.DataFrame:
         """A row per network, or per profile of the one network, with verdict and norms at some lags."""
-        frame = pd.DataFrame([row for reach in self.reaches for row in reach.rows(self.every_profile)])
+        frame = pd.DataFrame([row for reach in self.reaches for row in reach.rows(self.single)])
         if "horizon" in frame:
             frame["horizon"] = frame["horizon"].astype(float)  # NaN where there is none
         return frame
@@ -63,6 +71,13 @@ class Study:
             frame[name] = frame[name].astype(object).where(frame.pop(f"has_{name}"), "")
         return frame
 
+    def describe(self) -> str:
+        """Two lines for the foot of a plot: what was measured, and on what machine."""
+        first = self.networks[0]
+        name = f"{first['name']}, " if self.single else ""
+        loss = f"loss at {'the last step' if self.loss == 'last' else 'every step'}"
+        return f"{name}{sizes_of(first)}, {loss}, seed {self.seed}\n{self.environment.describe()}"
+
     def to_json(self) -> str:
         """All of it but samples and tensors, without a date: the same study gives the same text."""
         content = {
@@ -72,10 +87,40 @@ class Study:
             "seed": self.seed,
             "environment": {k: v for k, v in self.environment.to_dict().items() if k != VOLATILE[0]},
             "networks": self.networks,
-            "reach": [_reach_record(reach) for reach in self.reaches],
-            "lengths": [_plain(result.to_dict()) for result in self.lengths],
+            "reach": [reach.to_dict() for reach in self.reaches],
+            "lengths": [plain(result.to_dict()) for result in self.lengths],
         }
         return json.dumps(content, allow_nan=False, indent=1) + "\n"
+
+
+def sizes_of(network: dict[str, Any]) -> str:
+    """The sizes of a network by its record, for the foot of a plot."""
+    return Network.from_dict(network).sizes if "workload" in network else given_sizes(network)
+
+
+def load_study(path: Path) -> Study:
+    """Read a `gradflow.json`: every number as it was measured; samples and tensors are not there.
+
+    Raises `ResultFileError` when there is none, or it is damaged or of another version.
+    """
+    content = read_json(path, FORMAT, VERSION)
+    try:
+        study = Study(
+            tuple(content["networks"]),
+            tuple(Reach.from_dict(reach) for reach in content["reach"]),
+            tuple(LengthResult.from_dict(result) for result in content["lengths"]),
+            content["loss"],
+            content["seed"],
+            Environment(**content["environment"], load_average=None),
+        )
+        for lay_out in (study.describe, study.reach_frame, study.flow_frame, study.lengths_frame):
+            lay_out()
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ResultFileError(
+            f"results: expected what gradflow wrote in {path}, got damage ({type(error).__name__}: {error}); "
+            "run it again"
+        ) from error
+    return study
 
 
 def measure(
@@ -86,7 +131,6 @@ def measure(
     clips: Sequence[str],
     loss: str = "last",
     seed: int = 0,
-    every_profile: bool = False,
     progress: ProgressLine | None = None,
 ) -> Study:
     """Run every network at its own length, then those of `length_networks` at every one of `lengths`.
@@ -117,7 +161,6 @@ def measure(
         loss,
         seed,
         Environment.capture(),
-        every_profile,
     )
 
 
@@ -129,31 +172,3 @@ def _say(progress: ProgressLine | None, what: str) -> None:
 def _advance(progress: ProgressLine | None) -> None:
     if progress:
         progress.advance()
-
-
-def _reach_record(reach: Reach) -> dict[str, Any]:
-    flow = None
-    verdicts: list[dict[str, Any]] = []
-    if reach.flow is not None:
-        flow = {name: value for name, value in reach.flow.to_dict().items() if name != "environment"}
-        verdicts = [{"profile": p.label, **_plain(p.verdict.to_dict())} for p in in_order(reach.flow)]
-    bound = reach.bound
-    return {
-        "network": reach.network,
-        "clip": reach.clip,
-        "problem": reach.problem,
-        "verdicts": verdicts,
-        "bound": None
-        if bound is None
-        else {"slope": bound.slope, "sigma_max": bound.sigma_max, "spectral_radius": bound.spectral_radius},
-        "flow": flow,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """NaN and inf as text, which JSON has no numbers for."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable
@@ -74,6 +75,28 @@ class RecordFile:
 
 def read_records(path: Path, format: str, version: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The header and the records of a `RecordFile`. Raises `ResultFileError` for anything else."""
+    content = read_json(path, format, version)
+    records = content.pop("results", None)
+    if not isinstance(records, list):
+        raise ResultFileError(f"results: expected a list of results in {path}, got {type(records).__name__}")
+    return content, records
+
+
+def read_json(path: Path, format: str, version: int) -> dict[str, Any]:
+    """A JSON object that says it is of this format and version. Raises `ResultFileError` for anything else."""
+    content = read_object(path)
+    if content.get("format") != format:
+        raise ResultFileError(f"results: expected a file of format {format}, got another in {path}")
+    if content.get("version") != version:
+        raise ResultFileError(
+            f"results: expected version {version} of {format}, got {content.get('version')} in {path}; "
+            "run it again"
+        )
+    return content
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises `ResultFileError` for anything else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -82,17 +105,23 @@ def read_records(path: Path, format: str, version: int) -> tuple[dict[str, Any],
         ) from error
     except ValueError as error:
         raise ResultFileError(f"results: expected JSON in {path}, got something else ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != format:
-        raise ResultFileError(f"results: expected a file of format {format}, got another in {path}")
-    if content.get("version") != version:
-        raise ResultFileError(
-            f"results: expected version {version} of {format}, got {content.get('version')} in {path}; "
-            "run the benchmark again"
-        )
-    records = content.pop("results", None)
-    if not isinstance(records, list):
-        raise ResultFileError(f"results: expected a list of results in {path}, got {type(records).__name__}")
-    return content, records
+    if not isinstance(content, dict):
+        raise ResultFileError(f"results: expected a JSON object in {path}, got {type(content).__name__}")
+    return content
+
+
+def plain(value: Any) -> Any:
+    """NaN and inf as text, which JSON has no numbers for, in whatever dicts and lists they are."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def number(value: Any) -> Any:
+    """The inverse of `plain` for one value that is a number or None."""
+    return float(value) if value in ("nan", "inf", "-inf") else value
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
