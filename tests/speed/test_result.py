@@ -126,7 +126,7 @@ def damage(text, change):
     ("change", "message"),
     [
         (lambda text: text[: len(text) // 2], "expected JSON"),
-        (lambda text: "[]", "expected a file of format unrolled.bench, got another"),
+        (lambda text: "[]", "expected a JSON object"),
         (
             lambda text: damage(text, lambda c: c.update(version=99)),
             "expected version 1 of unrolled.bench, got 99",
