@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help bench test gradflow lint clean
+.PHONY: help bench test gradflow forecast lint clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -18,6 +18,9 @@ test: $(READY) ## the tests
 
 gradflow: $(READY) ## how far back: the gradient's norm over sequence length
 	$(BIN)/python -m diagnostics.gradflow $(ARGS)
+
+forecast: $(READY) ## clipping in real training: a small forecaster, its loss, norms and closed loop
+	$(BIN)/python -m diagnostics.forecast $(ARGS)
 
 lint: $(READY) ## ruff (lint and format) and mypy (strict)
 	$(BIN)/ruff check .
