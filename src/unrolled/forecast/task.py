@@ -52,9 +52,10 @@ class Task:
 
     def to(self, device: str) -> Task:
         """The same task with its tensors on `device`."""
-        tensors = (self.inputs, self.targets, self.window, self.before)
-        inputs, targets, window, before = (None if one is None else one.to(device) for one in tensors)
-        return replace(self, inputs=inputs, targets=targets, window=window, before=before)
+        window, before = (None if one is None else one.to(device) for one in (self.window, self.before))
+        return replace(
+            self, inputs=self.inputs.to(device), targets=self.targets.to(device), window=window, before=before
+        )
 
 
 def forecasting(signal: str, length: int) -> Task:
