@@ -25,7 +25,7 @@ def explode() -> tuple[Setting, ...]:
     gain of 1.5 and a rate of 0.2 all of seeds 0 to 9 meet inf or NaN within 45 iterations without a clip, and
     all converge with `norm:1` in 1000. At lower rates some seeds survive without a clip; at a gain of 2 the
     clipped ones do not converge in that time. That it is the recurrent gain and not the rate is seen with
-    `--gain 0.5 --clip none`, where nothing diverges.
+    `--gain 0.5 --clip none`, where all ten converge.
 
     Converged, diverged and spiked are defined in `unrolled.forecast.outcome`.
     """

@@ -138,7 +138,7 @@ def prediction_figure(loops: pd.DataFrame, foot: str) -> Figure:
 
     def near(values: pd.Series) -> pd.Series:
         """Without what is far off, which would make the truth a flat line."""
-        return values.where(values.between(low - 2 * room, high + 2 * room))
+        return values.where(values.between(low - 20 * room, high + 20 * room))
 
     def draw(panel: Axes, part: pd.DataFrame) -> None:
         warm_up = part["warm_up"].iloc[0]
