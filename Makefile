@@ -25,7 +25,7 @@ shapes: $(READY) ## what goes in and comes out: parameters, outputs and states o
 spectrum: $(READY) ## chaotic or not: Lyapunov exponents and Jacobian singular values
 	$(BIN)/python -m diagnostics.spectrum $(ARGS)
 
-forecast: $(READY) ## a sine wave learnt and run on its own, with and without clipping
+forecast: $(READY) ## clipping in real training: a small forecaster, its loss, norms and closed loop
 	$(BIN)/python -m diagnostics.forecast $(ARGS)
 
 lint: $(READY) ## ruff (lint and format) and mypy (strict)

@@ -168,7 +168,12 @@ def _print(study: Study, screen: Console, suggest: bool) -> None:
     from unrolled.forecast.outcome import DEFINITIONS
     from unrolled.forecast.suggestion import FIRST, suggestions
     from unrolled.forecast.summary import summary
-    from unrolled.output.forecast_tables import gradient_table, suggestion_table, training_table
+    from unrolled.output.forecast_tables import (
+        SUGGESTION_NOTE,
+        gradient_table,
+        suggestion_table,
+        training_table,
+    )
 
     table = study.table_frame()
     screen.print(training_table(table, screen.width))
@@ -178,6 +183,7 @@ def _print(study: Study, screen: Console, suggest: bool) -> None:
     screen.print()
     if suggest:
         screen.print(suggestion_table(suggestions(study.history_frame()), FIRST))
+        screen.print(SUGGESTION_NOTE, style="dim")
         screen.print()
     screen.print(summary(table, study.runs_frame(), study.reach_frame()))
 

@@ -102,9 +102,9 @@ def test_an_interrupted_command_says_so_goes_on_and_leaves_the_same_files(fc, tm
     assert (status, printed) == (1, "")
     assert f"interrupted, no results written; the same command goes on from {file}" in errors
     assert not list(out.iterdir())
-    fc("--checkpoint", str(file), plots=True)
+    fc("--checkpoint", str(file))
     assert len(done) == 2 * 25 + 1
-    *_, whole = fc(out=tmp_path / "whole", plots=True)
+    *_, whole = fc(out=tmp_path / "whole")
     for path in whole.iterdir():
         assert path.read_bytes() == (out / path.name).read_bytes(), path.name
 
@@ -151,7 +151,7 @@ def test_every_option_changes_its_field_of_every_run(fc, arguments, field, value
 def test_a_users_own_series(fc, tmp_path):
     data = tmp_path / "sales.csv"
     data.write_text("day,units\n" + "".join(f"{k},{100 + 20 * math.sin(k / 3):.3f}\n" for k in range(60)))
-    status, _, _, out = fc("--signal", f"csv:{data}:units", "--clip", "none", plots=True)
+    status, _, _, out = fc("--signal", f"csv:{data}:units", "--clip", "none")
     assert status == 0
     assert len(pd.read_csv(out / "closed_loop.csv")) == 11
 

@@ -27,10 +27,10 @@ def _outcomes(table: pd.DataFrame) -> list[str]:
     for row in table.to_dict("records"):
         counts = {word: row[name] for name, word in WORDS.items() if row[name]}
         if row["seeds"] == 1:
-            words = next(iter(counts))
-        else:
-            words = ", ".join(f"{count} of {row['seeds']} seeds {word}" for word, count in counts.items())
-        said.append(f"{label(row)}: {words}.")
+            said.append(f"{label(row)}: {', '.join(counts)}.")
+            continue
+        shares = [f"{count} of {row['seeds']} seeds {word}" for word, count in counts.items()]
+        said.append(f"{label(row)}: {', '.join(shares)}.")
     return said
 
 
@@ -70,8 +70,8 @@ def _clips(table: pd.DataFrame) -> list[str]:
 
 
 def _loops(table: pd.DataFrame) -> list[str]:
-    """What true points before the closed loop are worth; one sentence for the first variant that has a loop."""
-    for row in table.to_dict("records"):
+    """What true points before the closed loop are worth, for the first variant that did not diverge."""
+    for row in table[table["diverged"] < table["seeds"]].to_dict("records"):
         if math.isfinite(row["rmse"]) and math.isfinite(row["rmse_warm"]):
             return [
                 f"In a closed loop {label(row)} is off by {significant(row['rmse'])} (RMSE) after one true "
@@ -92,10 +92,9 @@ def _reach(reach: pd.DataFrame) -> list[str]:
         if len(by_mark) < 2:
             continue
         begin, *_, end = by_mark
-        said.append(
-            f"The gradient of {network} reaches {_steps(by_mark[begin])} back at the start, "
-            f"{_steps(by_mark[end])} after {end} iterations."
-        )
+        before, after = _steps(by_mark[begin]), _steps(by_mark[end])
+        at_end = f"{'and' if before == after else after} after {end} iterations"
+        said.append(f"The gradient of {network} reaches {before} back at the start, {at_end}.")
     return said
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BINS = 150  # of iterations, across a panel
 HORIZON = -3  # decades: 1/1000 of the norm at lag 0
 DEEPEST = -9.0  # decades below which a profile leaves the panel
+SKY = 1e5  # times the median loss or norm, above which nothing is drawn
 TRUTH, CLOSED, WARMED = "#000000", COLOURS[5], COLOURS[0]
 
 
@@ -64,7 +65,10 @@ def _panels(
             for panel in panels.flat
             for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4, fontsize=8)
+        ncols = 3 if columns > 2 else 2 if len(handles) > 3 else 3
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside upper center", ncols=ncols, fontsize=8
+        )
         figure.supxlabel(foot, fontsize=7, color="#555555")
     return figure
 
@@ -76,7 +80,7 @@ def loss_figure(history: pd.DataFrame, foot: str) -> Figure:
         panel.set_yscale("log")
         _band(panel, part["iteration"], part["loss"], COLOURS[0], "loss")
 
-    return _panels(history, foot, draw, "loss", "iteration")
+    return _without_the_sky(_panels(history, foot, draw, "loss", "iteration"), history["loss"])
 
 
 def norm_figure(history: pd.DataFrame, foot: str) -> Figure:
@@ -94,7 +98,16 @@ def norm_figure(history: pd.DataFrame, foot: str) -> Figure:
             _, bound, x, _ = _binned(part["iteration"], part["bound"])
             panel.plot(x, bound, color="#000000", linewidth=1.1, linestyle=DASHES[3], label="bound")
 
-    return _panels(history, foot, draw, "global gradient norm", "iteration")
+    return _without_the_sky(_panels(history, foot, draw, "global gradient norm", "iteration"), history["norm"])
+
+
+def _without_the_sky(figure: Figure, values: pd.Series) -> Figure:
+    """Let what diverges leave the panels at the top, so that the others are more than a line at the bottom."""
+    sky = SKY * values[np.isfinite(values)].median()
+    panel = figure.axes[0]  # the others share its axes
+    if panel.get_ylim()[1] > sky > panel.get_ylim()[0]:
+        panel.set_ylim(top=sky)
+    return figure
 
 
 def _band(panel: Axes, iteration: pd.Series, values: pd.Series, colour: str, label: str) -> None:
@@ -121,22 +134,26 @@ def prediction_figure(loops: pd.DataFrame, foot: str) -> Figure:
     """Of the first seed: the truth, and the closed loop after one true point and after a warm-up."""
     first = loops[loops["seed"] == loops["seed"].iloc[0]]
     low, high = first["truth"].min(), first["truth"].max()
+    room = 0.5 * (high - low)
+
+    def near(values: pd.Series) -> pd.Series:
+        """Without what is far off, which would make the truth a flat line."""
+        return values.where(values.between(low - 20 * room, high + 20 * room))
 
     def draw(panel: Axes, part: pd.DataFrame) -> None:
         warm_up = part["warm_up"].iloc[0]
         line: dict[str, Any] = {"linewidth": 1.1, "markersize": 3.2}
         panel.plot(part["step"], part["truth"], color=TRUTH, marker=MARKERS[0], label="truth", **line)
         panel.plot(
-            part["step"], part["prediction"], color=CLOSED, marker=MARKERS[1], linestyle=DASHES[1],
+            part["step"], near(part["prediction"]), color=CLOSED, marker=MARKERS[1], linestyle=DASHES[1],
             label="closed loop after one true point", **line,
         )  # fmt: skip
         panel.plot(
-            part["step"], part["warmed_up"], color=WARMED, marker=MARKERS[2], linestyle=DASHES[2],
+            part["step"], near(part["warmed_up"]), color=WARMED, marker=MARKERS[2], linestyle=DASHES[2],
             label=f"after {warm_up}", **line,
         )  # fmt: skip
         panel.axvline(warm_up, color="#888888", linewidth=0.8)
-        # A run that diverged would make the truth a flat line.
-        panel.set_ylim(low - 0.5 * (high - low), high + 0.5 * (high - low))
+        panel.set_ylim(low - room, high + room)
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
     return _panels(first, foot, draw, "value", "point")
@@ -161,10 +178,12 @@ def reach_figure(reach: pd.DataFrame, foot: str) -> Figure:
                 markevery=max(1, len(rows) // 8), markersize=4.5, linewidth=1.3,
                 label="at the start" if mark == 0 else f"after {mark}",
             )  # fmt: skip
-        panel.axhline(HORIZON, color="#555555", linewidth=0.8)
-        panel.set_ylim(bottom=max(DEEPEST, min(panel.get_ylim()[0], HORIZON - 1)))
+        panel.axhline(HORIZON, color="#555555", linewidth=0.8, label="horizon: 1/1000 of lag 0")
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
-    return _panels(
-        first, foot, draw, "log10 of gradient norm\nat lag k / at lag 0", "lag k (steps before the last)"
-    )
+    y = "log10 of gradient norm\nat lag k / at lag 0"
+    figure = _panels(first, foot, draw, y, "lag k (steps before the last)")
+    shown = np.concatenate([np.asarray(line.get_ydata(), float) for p in figure.axes for line in p.get_lines()])
+    low, high = np.nanmin(shown), np.nanmax(shown)
+    figure.axes[0].set_ylim(max(DEEPEST, min(low, HORIZON)) - 0.5, high + 0.5)  # the panels share it
+    return figure

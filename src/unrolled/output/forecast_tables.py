@@ -14,6 +14,10 @@ from unrolled.output.speed_tables import compact_table
 if TYPE_CHECKING:
     import pandas as pd
 
+SUGGESTION_NOTE = (
+    "★ suggested. Percentiles of the norm before clipping; Pascanu, Mikolov, Bengio (2013) advise a bound from "
+    "half to ten times the mean."
+)
 STYLES = {"converged": "green", "not converged": "yellow", "spiked": "magenta", "diverged": "red"}
 WIDE = 100  # columns from which there is room for longer heads
 
@@ -77,7 +81,7 @@ def suggestion_table(frame: pd.DataFrame, first: int) -> Table:
         style = "bold green" if row["suggested"] else ""
         shown.add_row(
             Text(row["network"]),
-            Text(row["what"], style=style),
+            Text(row["what"] + " ★" * row["suggested"], style=style),
             Text(f"norm:{row['bound']:.3g}", style=style),
             Text(_share(row["share_first"])),
             Text(_share(row["share_all"])),
