@@ -92,7 +92,7 @@ def _gradflow(file: Path) -> Saved:
 
 def _spectrum(file: Path) -> Saved:
     from diagnostics.spectrum import draw, report
-    from unrolled.gradients.spectrum_study import load_spectrum_study
+    from unrolled.gradients.spectrum.study import load_spectrum_study
 
     study = load_spectrum_study(file)
     return Saved(

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from diagnostics.command import Parser
     from unrolled.gradients.networks import Network
     from unrolled.gradients.reach import Subject
-    from unrolled.gradients.spectrum_result import Settings
-    from unrolled.gradients.spectrum_study import SpectrumStudy
+    from unrolled.gradients.spectrum.result import Settings
+    from unrolled.gradients.spectrum.study import SpectrumStudy
 
 # The networks of gradflow; fewer samples over more steps, as exponents are means over time.
 DEFAULTS = Defaults(input=8, hidden=64, batch=4, length=501, out=Path("results/spectrum"))
@@ -74,7 +74,7 @@ def show(options: argparse.Namespace) -> int:
     """Measure, print the tables and what they amount to, then replace the files in `--out`."""
     import torch
 
-    from unrolled.gradients.spectrum_study import measure_study
+    from unrolled.gradients.spectrum.study import measure_study
     from unrolled.output.files import writable_folder
     from unrolled.output.progress import ProgressLine
     from unrolled.workload import check_size
@@ -111,7 +111,7 @@ def show(options: argparse.Namespace) -> int:
 
 def report(study: SpectrumStudy, screen: Console) -> None:
     """Print the tables and what they amount to."""
-    from unrolled.gradients.spectrum_summary import spectrum_summary
+    from unrolled.gradients.spectrum.summary import spectrum_summary
     from unrolled.output.spectrum_tables import (
         CARRYING_NOTE,
         GAIN_NOTE,
@@ -155,7 +155,7 @@ def draw(study: SpectrumStudy, folder: Path) -> list[Path]:
 def _settings(options: argparse.Namespace) -> Settings:
     """`--k`, `--lags`, `--warm-up` and `--qr-every`; whether they fit a network is found when it is run."""
     from unrolled.errors import InvalidValueError
-    from unrolled.gradients.spectrum_result import Settings
+    from unrolled.gradients.spectrum.result import Settings
 
     qr_every = options.qr_every
     if qr_every != "auto":
@@ -169,8 +169,8 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _subjects(options: argparse.Namespace) -> tuple[Sequence[Subject], Network | None, tuple[float, ...]]:
     """The networks of the table, the one that is run over gains, and the gains."""
     from unrolled.errors import InvalidValueError
-    from unrolled.gradients.gain_curve import DEFAULT_GAINS, check_gains, gaussian
     from unrolled.gradients.networks import Network, networks
+    from unrolled.gradients.spectrum.gain_curve import DEFAULT_GAINS, check_gains, gaussian
 
     asked = options.gains not in (None, "none")
     gains = check_gains(numbers("--gains", options.gains)) if asked else DEFAULT_GAINS

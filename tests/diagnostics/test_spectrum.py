@@ -401,10 +401,10 @@ def test_weights_that_are_not_finite_are_named_in_one_line(sp, plugin):
 
 
 def test_an_out_that_cannot_be_written_is_refused_before_anything_is_computed(sp, tmp_path, monkeypatch):
-    from unrolled.gradients import spectrum_study
+    from unrolled.gradients.spectrum import study
 
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr(spectrum_study, "measure_study", lambda *_, **__: pytest.fail("computed first"))
+    monkeypatch.setattr(study, "measure_study", lambda *_, **__: pytest.fail("computed first"))
     status, _, errors, _ = sp(out=tmp_path / "file" / "out")
     assert status == 2
     assert "out: expected a folder that can be written" in errors

@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from unrolled import Workload
-from unrolled.gradients.gain_curve import gaussian
 from unrolled.gradients.initialisation import Init
 from unrolled.gradients.networks import Network, networks
-from unrolled.gradients.spectrum_result import Settings
-from unrolled.gradients.spectrum_study import measure_study
+from unrolled.gradients.spectrum.gain_curve import gaussian
+from unrolled.gradients.spectrum.result import Settings
+from unrolled.gradients.spectrum.study import measure_study
 from unrolled.output.spectrum_plots import fan_figure, gain_figure, spectrum_figure
 from unrolled.output.spectrum_tables import carrying_table, gain_table, nats, spectrum_table
 

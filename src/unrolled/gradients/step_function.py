@@ -48,7 +48,7 @@ def step_gradient_flow(
     Raises `InvalidTypeError` or `InvalidValueError` for what cannot be run, `NonFiniteError` where a step
     yields NaN or inf.
     """
-    states = _run(step, inputs, state, name)
+    states = run_steps(step, inputs, state, name)
     directs = _direct(states, isinstance(state, Tensor), loss, name)
     paths = {1: ("h",), 2: ("h", "c")}.get(len(directs), tuple(map(str, range(len(directs)))))
     steps, batch = inputs.shape[:2]
@@ -69,7 +69,7 @@ def step_gradient_flow(
 
 
 @torch.no_grad()
-def _run(step: Step, inputs: Tensor, state: State, name: str) -> tuple[Tensor, ...]:
+def run_steps(step: Step, inputs: Tensor, state: State, name: str) -> tuple[Tensor, ...]:
     """All states, the first included, as `(T + 1, B, ...)` per part."""
     if not callable(step):
         raise InvalidTypeError(
@@ -87,7 +87,7 @@ def _run(step: Step, inputs: Tensor, state: State, name: str) -> tuple[Tensor, .
         )
     if not bool(torch.isfinite(inputs).all()):
         raise InvalidValueError("inputs: expected finite numbers, got NaN or inf; clean the input")
-    found = [_parts(state)]
+    found = [parts_of(state)]
     for part in found[0]:
         if part.dim() < 2 or part.shape[0] != inputs.shape[1]:
             raise InvalidValueError(
@@ -96,7 +96,7 @@ def _run(step: Step, inputs: Tensor, state: State, name: str) -> tuple[Tensor, .
                 "pass (B, H), or a tuple of such"
             )
     for x_t in inputs:
-        after = _parts(step(x_t, found[-1][0] if isinstance(state, Tensor) else found[-1]))
+        after = parts_of(step(x_t, found[-1][0] if isinstance(state, Tensor) else found[-1]))
         if [part.shape for part in after] != [part.shape for part in found[0]]:
             raise InvalidValueError(
                 f"step: expected a state shaped as it came, {[tuple(p.shape) for p in found[0]]}, got "
@@ -139,7 +139,7 @@ def _pull(
     """`Jᵀ` times the carried cotangents, band by band of similar size."""
     vjp: Any = torch.func.vjp  # its return type depends on an option
     after, pull = vjp(lambda *parts: step(x_t, parts[0] if single else parts), *before)
-    shapes = _parts(after)
+    shapes = parts_of(after)
     total = [Scaled(torch.zeros_like(part.mantissa), torch.zeros_like(part.exponent)) for part in carried]
     for top, band in bands(carried):
         band = [part.to(like.dtype) for part, like in zip(band, shapes, strict=True)]
@@ -150,7 +150,8 @@ def _pull(
     return total
 
 
-def _parts(state: Any) -> tuple[Tensor, ...]:
+def parts_of(state: Any) -> tuple[Tensor, ...]:
+    """A state as a tuple. Raises `InvalidTypeError` for what is none."""
     parts = (state,) if isinstance(state, Tensor) else state
     is_tuple = isinstance(parts, tuple | list) and len(parts) > 0
     if not is_tuple or not all(isinstance(part, Tensor) for part in parts):

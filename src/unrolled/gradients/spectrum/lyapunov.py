@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
-from unrolled.gradients.course import Leg, courses
-from unrolled.gradients.ends import Ends, NotInvertibleError
-from unrolled.gradients.following import Progress, following
-from unrolled.gradients.frames import random_directions
-from unrolled.gradients.lyapunov_record import Exponents, LyapunovSpectrum
-from unrolled.gradients.saved import environment
+from unrolled.gradients.spectrum.course import Leg, courses
+from unrolled.gradients.spectrum.ends import Ends, NotInvertibleError
+from unrolled.gradients.spectrum.following import Progress, following
+from unrolled.gradients.spectrum.frames import random_directions
+from unrolled.gradients.spectrum.lyapunov_record import Exponents, LyapunovSpectrum
+from unrolled.gradients.spectrum.saved import environment
 
 # How many times the running estimate is looked at, and no more often than every so many steps: a look
 # costs as much as several steps.

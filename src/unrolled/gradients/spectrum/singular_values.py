@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
-from unrolled.gradients.course import Leg, courses
-from unrolled.gradients.following import Progress, following
-from unrolled.gradients.frames import Frames, random_directions
-from unrolled.gradients.graded import log_singular_values
-from unrolled.gradients.lyapunov import FRAME_NUMBERS
-from unrolled.gradients.saved import environment
-from unrolled.gradients.singular_record import JacobianSingularValues, SingularValues
+from unrolled.gradients.spectrum.course import Leg, courses
+from unrolled.gradients.spectrum.following import Progress, following
+from unrolled.gradients.spectrum.frames import Frames, random_directions
+from unrolled.gradients.spectrum.graded import log_singular_values
+from unrolled.gradients.spectrum.lyapunov import FRAME_NUMBERS
+from unrolled.gradients.spectrum.saved import environment
+from unrolled.gradients.spectrum.singular_record import JacobianSingularValues, SingularValues
 
 LN_10 = float(np.log(10))
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import NonFiniteError
-from unrolled.gradients.graded import Graded
 from unrolled.gradients.recurrence import Push
-from unrolled.gradients.system import System
+from unrolled.gradients.spectrum.graded import Graded
+from unrolled.gradients.spectrum.system import System
 
 # By how much a vector may come to exceed the part of it that counts, before it is refactorised: the digits
 # of that part are fewer by as many. What is left gives an exponent to better than 1e-7 a step.

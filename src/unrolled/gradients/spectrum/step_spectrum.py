@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.gradients.course import Leg, Segment
-from unrolled.gradients.lyapunov import check_k, check_length, check_options, follow
-from unrolled.gradients.lyapunov_record import LyapunovSpectrum
 from unrolled.gradients.recurrence import Push
-from unrolled.gradients.saved import environment
-from unrolled.gradients.singular_record import JacobianSingularValues, SingularValues
-from unrolled.gradients.singular_values import check_lags, leg_values
-from unrolled.gradients.step_function import State, Step, _parts, _run
-from unrolled.gradients.system import System
+from unrolled.gradients.spectrum.course import Leg, Segment
+from unrolled.gradients.spectrum.lyapunov import check_k, check_length, check_options, follow
+from unrolled.gradients.spectrum.lyapunov_record import LyapunovSpectrum
+from unrolled.gradients.spectrum.saved import environment
+from unrolled.gradients.spectrum.singular_record import JacobianSingularValues, SingularValues
+from unrolled.gradients.spectrum.singular_values import check_lags, leg_values
+from unrolled.gradients.spectrum.system import System
+from unrolled.gradients.step_function import State, Step, parts_of, run_steps
 
 
 @torch.no_grad()
@@ -94,7 +94,7 @@ class PushedStep:
         )
 
         def function(*parts: Tensor) -> tuple[Tensor, ...]:
-            return _parts(self.step(self.inputs[t], parts[0] if self.single else parts))
+            return parts_of(self.step(self.inputs[t], parts[0] if self.single else parts))
 
         def push(*directions: Tensor) -> Any:
             jvp: Any = torch.func.jvp
@@ -110,7 +110,7 @@ class PushedStep:
 
 
 def _leg(step: Step, inputs: Tensor, state: State, name: str) -> Leg:
-    states = _run(step, inputs, state, name)
+    states = run_steps(step, inputs, state, name)
     size = sum(part[0, 0].numel() for part in states)
     dtype = torch.float64 if states[0].dtype == torch.float64 else torch.float32
 

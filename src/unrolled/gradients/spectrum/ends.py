@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from unrolled.gradients.course import Invertible
-from unrolled.gradients.frames import Frames
 from unrolled.gradients.recurrence import Push
-from unrolled.gradients.system import System
+from unrolled.gradients.spectrum.course import Invertible
+from unrolled.gradients.spectrum.frames import Frames
+from unrolled.gradients.spectrum.system import System
 
 # Numbers in a state from which on a second frame costs less than it saves.
 WORTH_TWO = 48

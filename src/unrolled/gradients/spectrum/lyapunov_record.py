@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from unrolled.gradients.saved import Saved, array, plain
-from unrolled.gradients.system import Collection, OfASystem, System
+from unrolled.gradients.spectrum.saved import Saved, array, plain
+from unrolled.gradients.spectrum.system import Collection, OfASystem, System
 
 # Nats per step: what QR in float64 makes of an exponent of exactly 0 is smaller, and whatever means
 # something is larger.

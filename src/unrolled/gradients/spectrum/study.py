@@ -12,11 +12,11 @@ import pandas as pd
 
 from unrolled.environment import VOLATILE, Environment
 from unrolled.errors import ResultFileError
-from unrolled.gradients.drive import drives_for
-from unrolled.gradients.gain_curve import GainCurve, exponents_at, gain_curve
 from unrolled.gradients.networks import Network
 from unrolled.gradients.reach import Subject
-from unrolled.gradients.spectrum_result import Settings, SpectrumResult, measure_spectrum
+from unrolled.gradients.spectrum.drive import drives_for
+from unrolled.gradients.spectrum.gain_curve import GainCurve, exponents_at, gain_curve
+from unrolled.gradients.spectrum.result import Settings, SpectrumResult, measure_spectrum
 from unrolled.gradients.study import sizes_of
 from unrolled.output.files import read_json
 from unrolled.output.progress import ProgressLine

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from unrolled.gradients.saved import Saved, array, plain
-from unrolled.gradients.system import Collection, OfASystem, System
+from unrolled.gradients.spectrum.saved import Saved, array, plain
+from unrolled.gradients.spectrum.system import Collection, OfASystem, System
 
 # A direction carries when what went in still comes out at a thousandth of its size.
 CARRIES = math.log10(1 / 1000)

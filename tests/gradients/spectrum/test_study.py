@@ -10,8 +10,11 @@ from torch import nn
 
 from unrolled import Workload, theory
 from unrolled.errors import UnrolledError
-from unrolled.gradients.drive import driven, drives_for
-from unrolled.gradients.gain_curve import (
+from unrolled.gradients.given import GivenNetwork
+from unrolled.gradients.initialisation import Init
+from unrolled.gradients.networks import Network, orthogonal
+from unrolled.gradients.spectrum.drive import driven, drives_for
+from unrolled.gradients.spectrum.gain_curve import (
     REALISATIONS,
     GainCurve,
     check_gains,
@@ -19,12 +22,9 @@ from unrolled.gradients.gain_curve import (
     gain_curve,
     gaussian,
 )
-from unrolled.gradients.given import GivenNetwork
-from unrolled.gradients.initialisation import Init
-from unrolled.gradients.networks import Network, orthogonal
-from unrolled.gradients.spectrum_result import Settings, dynamics, measure_spectrum
-from unrolled.gradients.spectrum_study import load_spectrum_study, measure_study
-from unrolled.gradients.spectrum_summary import spectrum_summary
+from unrolled.gradients.spectrum.result import Settings, dynamics, measure_spectrum
+from unrolled.gradients.spectrum.study import load_spectrum_study, measure_study
+from unrolled.gradients.spectrum.summary import spectrum_summary
 
 SMALL = Workload(cell="rnn_tanh", input_size=3, hidden_size=12, batch_size=2, seq_len=121, dtype="float64")
 QUICK = Settings(lags=(1, 5))

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from unrolled.errors import InvalidValueError, NonFiniteError
-from unrolled.gradients.drive import driven
 from unrolled.gradients.initialisation import Init
-from unrolled.gradients.lyapunov import lyapunov_spectrum
 from unrolled.gradients.networks import Network
-from unrolled.gradients.spectrum_result import RANDOM, Settings
+from unrolled.gradients.spectrum.drive import driven
+from unrolled.gradients.spectrum.lyapunov import lyapunov_spectrum
+from unrolled.gradients.spectrum.result import RANDOM, Settings
 from unrolled.gradients.theory import DEFAULT_GAIN, mean_field, transition_gain
 from unrolled.output.files import number, plain
 from unrolled.workload import Workload

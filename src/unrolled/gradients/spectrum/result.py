@@ -10,13 +10,13 @@ import pandas as pd
 from torch import nn
 
 from unrolled.errors import NonFiniteError
-from unrolled.gradients.drive import driven, first_sample, steps_of
-from unrolled.gradients.lyapunov import lyapunov_spectrum
-from unrolled.gradients.lyapunov_record import Exponents, LyapunovSpectrum
 from unrolled.gradients.networks import Network
 from unrolled.gradients.reach import Subject, their_errors
-from unrolled.gradients.singular_record import JacobianSingularValues, SingularValues
-from unrolled.gradients.singular_values import jacobian_singular_values
+from unrolled.gradients.spectrum.drive import driven, first_sample, steps_of
+from unrolled.gradients.spectrum.lyapunov import lyapunov_spectrum
+from unrolled.gradients.spectrum.lyapunov_record import Exponents, LyapunovSpectrum
+from unrolled.gradients.spectrum.singular_record import JacobianSingularValues, SingularValues
+from unrolled.gradients.spectrum.singular_values import jacobian_singular_values
 from unrolled.gradients.theory import exponents_at_fixed_point, mean_field_of
 from unrolled.output.files import number, plain
 

@@ -21,7 +21,7 @@ from unrolled.gradients import track
 from unrolled.gradients.layout import Layout
 from unrolled.gradients.nonfinite import check_states, is_finite
 from unrolled.gradients.recurrence import PUSHED, Layers, Push, PushForward, Weights
-from unrolled.gradients.system import System
+from unrolled.gradients.spectrum.system import System
 from unrolled.gradients.trajectory import DIRECTIONS, initial_states, recurrent_modules
 
 FEWEST_STEPS = 64  # of a segment, however large the batch: a frame is factorised at its end in any case
