@@ -145,11 +145,11 @@ class PushedLSTM(PushForward):
         tanh_c = states[1:].tanh()
         to_i, to_f, to_g = g * i * (1 - i), states[:-1] * f * (1 - f), i * (1 - g * g)
         self.planes = (f, to_i, to_f, to_g, tanh_c * o * (1 - o), o * (1 - tanh_c * tanh_c))
-        self.steps = per_step(*self.planes)
+        self.steps = list(zip(*per_step(*self.planes), strict=True))
 
     def push(self, t: int, v: Tensor, below: Tensor | None, out: Tensor) -> None:
         """The three gates that lead into the cell state are one product."""
-        keep, to_i, to_f, to_g, to_o, to_c = (factor[t] for factor in self.steps)
+        keep, to_i, to_f, to_g, to_o, to_c = self.steps[t]
         size, cells = self.output_size, out[:, self.output_size :]
         sources = [v[:, :size]] if below is None else [v[:, :size], below]
         torch.mul(by_sample(v[:, size:], keep), keep, out=by_sample(cells, keep))
@@ -180,14 +180,15 @@ class InverseLSTM:
 
     def __init__(self, weight: Tensor, inner: Gates, planes: tuple[Tensor, ...]) -> None:
         self.weight, self.inner, self.size = weight, inner, len(weight)
-        self.steps = per_step(*planes)
+        self.steps = list(zip(*per_step(*planes), strict=True))
 
     def __call__(self, t: int, v: Tensor, out: Tensor) -> None:
         """Two products a step."""
-        by_f, to_i, to_f, to_g, by_o, to_c = (factor[t] for factor in self.steps)
+        by_f, to_i, to_f, to_g, by_o, to_c = self.steps[t]
         size, merged = self.size, self.inner.merged((to_i, to_f, to_g))
         h, c = by_sample(out[:, :size], by_f), by_sample(out[:, size:], by_f)
         torch.mul(by_sample(v[:, size:], by_f), by_f, out=c)
-        rest = by_sample(v[:, :size], by_f) - c @ merged
+        subtract = torch.addmm if c.dim() == 2 else torch.baddbmm
+        rest = subtract(by_sample(v[:, :size], by_f), c, merged, alpha=-1)
         torch.mul(rest @ self.weight, by_o, out=h)
         c.addcmul_(to_c, h, value=-1)

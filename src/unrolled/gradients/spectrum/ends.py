@@ -3,8 +3,8 @@
 A whole spectrum is as wide as its largest and smallest exponents are apart, and the wider, the sooner the
 vectors of a frame collapse onto the first. But with `Q_t R_t = J_t Q_{t-1}` also `J_t⁻ᵀ Q_{t-1} = Q_t R_t⁻ᵀ`,
 which is lower triangular: the last columns of Q, from the last one on, are pushed by `J_t⁻ᵀ` alone, and
-grow by `1 / R_ii`. So where a step is cheap to invert, two half frames give the same R_ii as the whole
-one, each with a fraction of its width.
+grow by `1 / R_ii`. So where a step is cheap to invert, two frames give the same R_ii as a single one, each
+with a part of its width. The smallest exponents lie furthest apart, so the second frame is a small one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from unrolled.gradients.spectrum.course import Invertible
 from unrolled.gradients.spectrum.frames import Frames
 from unrolled.gradients.spectrum.system import System
 
-# Numbers in a state from which on a second frame costs less than it saves.
-WORTH_TWO = 48
+# Numbers in a state from which on a second frame costs less than it saves, and its share of them: a third to
+# a tenth take the same time, a half takes longer.
+WORTH_TWO, SHARE = 48, 5
 # Digits that may be lost in inverse steps, fewer than else: the inverse weights bring errors of their own.
 LARGEST_LOSS = 1e6
 
@@ -34,7 +35,7 @@ class Ends:
         k, size = start.shape
         self.system, self.size = system, size
         both = both and qr_every == "auto" and k == size and size >= WORTH_TWO
-        lower = size // 2 if both else 0
+        lower = size // SHARE if both else 0
         self.upper = Frames(system, start[: k - lower], batch, qr_every)
         self.lower = Frames(system, start[k - lower :].flip(0), batch, qr_every) if both else None
         if self.lower is not None:

@@ -26,7 +26,8 @@ from unrolled.gradients.spectrum.system import System
 # By how much a vector may come to exceed the part of it that counts, before it is refactorised: the digits
 # of that part are fewer by as many. What is left gives an exponent to better than 1e-7 a step.
 LARGEST_LOSS = {torch.float64: 1e8, torch.float32: 1e2}
-SAFETY = 0.95  # of the digits that may be lost, those aimed for: one stretch is not like the other
+SAFETY = 0.9  # of the digits that may be lost, those aimed for: one stretch is not like the other
+MEMORY = 0.9  # of the rate at which digits were lost, what is kept when a stretch loses fewer
 LONGEST = 64  # steps without a factorisation, even of a single vector
 GROWTH = 2  # of the interval, while nothing is known against it
 RANGE = {torch.float64: 1e120, torch.float32: 1e15}  # of the largest entry, up and down, between factorisations
@@ -69,10 +70,11 @@ class Frames:
         self.negligible = self.size * torch.finfo(start.dtype).eps
         self.fixed = None if qr_every == "auto" else int(qr_every)
         self.every = self.fixed or 1
+        self.rate = 0.0  # of the logarithm of the loss, per step
         self.steps = self.factorisations = 0
         self.v = start.new_empty(batch, 0, self.k, self.size)
         self.log = np.zeros((batch, 0, self.k))
-        self.alive = self.log == 0
+        self.all_alive = True
         self.graded = Graded.identity((batch, 0), self.k, start.double()) if graded else None
         self._spare: list[Tensor] = []
 
@@ -80,7 +82,6 @@ class Frames:
         """Add a frame that starts with the vectors `start`."""
         self.v = torch.cat((self.v, self.start.expand(self.batch, 1, -1, -1)), dim=1)
         self.log = np.concatenate((self.log, np.zeros((self.batch, 1, self.k))), axis=1)
-        self.alive = self.log > -math.inf
         if self.graded is not None:
             one = Graded.identity((self.batch, 1), self.k, self.graded.log)
             pairs = ((self.graded.sign, one.sign), (self.graded.log, one.log), (self.graded.rows, one.rows))
@@ -94,25 +95,30 @@ class Frames:
         """
         while first < last:
             count = min(self.every, last - first)
-            pushed = self._pushed(push, first, first + count)
-            largest = pushed.abs().amax(-2).cpu().numpy()  # per number of the state
-            top = float(largest.max())
-            if not math.isfinite(top) and count == 1:
-                raise NonFiniteError(
-                    f"expected a finite Jacobian of {self.system.label}, got nan or inf, first at step "
-                    f"{start + first}; a single step of this network overflows, so lower its recurrent weights",
-                    module=self.system.module,
-                    layer=self.system.layer,
-                    step=start + first,
-                )
-            limit = RANGE[pushed.dtype]
-            inside = count == 1 or 1 / limit <= top <= limit
-            if inside and self._take((_lu if self.fixed is None else _qr)(pushed, largest), count):
+            if self._advanced(push, first, count, start):
                 first += count
                 self.steps += count
                 self.factorisations += 1
             else:
                 self.every = min(self.every, max(1, count // 2))
+
+    def _advanced(self, push: Push, first: int, count: int, start: int) -> bool:
+        """Push by `count` steps and factorise; False, and nothing has changed, where that was too many."""
+        pushed = self._pushed(push, first, first + count)
+        largest = pushed.abs().amax(-2).cpu().numpy()  # per number of the state
+        top = float(largest.max())
+        if not math.isfinite(top) and count == 1:
+            raise NonFiniteError(
+                f"expected a finite Jacobian of {self.system.label}, got nan or inf, first at step "
+                f"{start + first}; a single step of this network overflows, so lower its recurrent weights",
+                module=self.system.module,
+                layer=self.system.layer,
+                step=start + first,
+            )
+        limit = RANGE[pushed.dtype]
+        if count > 1 and not 1 / limit <= top <= limit:
+            return False
+        return self._take((_lu if self.fixed is None else _qr)(pushed, largest), count)
 
     def read(self) -> np.ndarray:
         """`(B, F, k)`: logarithms of what the orthogonal parts have grown by so far."""
@@ -126,7 +132,7 @@ class Frames:
         """Make the frames orthonormal and forget all growth."""
         self.v = torch.linalg.qr(self.v.mT)[0].mT.contiguous()
         self.log = np.zeros_like(self.log)
-        self.alive = self.log == 0
+        self.all_alive = True
 
     def matrix(self) -> Graded:
         """The triangular factor of the product so far: it has the singular values of the product."""
@@ -146,17 +152,19 @@ class Frames:
     def _take(self, found: Factored, count: int) -> bool:
         """Go on with a factorisation if the digits lasted for it; sets the interval from here on."""
         growth, ahead = found.growth.reshape(self.log.shape), found.ahead.reshape(self.log.shape)
-        lost = growth <= self.negligible * ahead
         with np.errstate(divide="ignore", invalid="ignore"):
-            # Directions lost for good have no digits to lose, nor has what is 0 after a single step.
-            loss = np.where(self.alive & np.logical_not(lost if count == 1 else False), ahead / growth, 1.0)
-            log = self.log + np.log(growth)
-        if not self._bearable(float(loss.max()), count):
-            return False
+            loss = ahead / growth
+            lost = np.logical_not(loss < 1 / self.negligible)
+            if lost.any() or not self.all_alive:
+                # Directions lost for good have no digits to lose, nor has what is 0 after a single step.
+                loss[(self.log == -math.inf) | (lost & (count == 1))] = 1.0
+            if not self._bearable(float(loss.max()), count):
+                return False
+            self.log = self.log + np.log(growth)
         if lost.any():
-            log[lost] = -math.inf
-            self.alive = log > -math.inf
-        self.log, self.v = log, found.frame.view(self.v.shape)
+            self.log[lost] = -math.inf
+            self.all_alive = False
+        self.v = found.frame.view(self.v.shape)
         if self.graded is not None:
             gone = torch.from_numpy(lost).to(found.frame.device)
             self.graded = self.graded.times(found.upper.double().view(*self.log.shape, self.k), gone)
@@ -170,9 +178,9 @@ class Frames:
         if count > 1 and not loss <= self.limit:
             return False
         if count == self.every:  # one cut short by a mark says nothing
-            spent = math.log(loss)
-            bearable = LONGEST if spent <= 0 else int(SAFETY * count * math.log(self.limit) / spent)
-            self.every = max(1, min(bearable, GROWTH * count, LONGEST))
+            self.rate = max(math.log(loss) / count, MEMORY * self.rate)
+            bearable = SAFETY * math.log(self.limit) / max(self.rate, 1e-9)
+            self.every = max(1, min(int(bearable), GROWTH * count, LONGEST))
         return True
 
 

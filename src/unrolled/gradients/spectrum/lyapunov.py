@@ -19,7 +19,7 @@ from unrolled.gradients.spectrum.saved import environment
 
 # How many times the running estimate is looked at, and no more often than every so many steps: a look
 # costs as much as several steps.
-LOOKS, LOOK_STEPS = 32, 25
+LOOKS, LOOK_STEPS = 32, 50
 # Numbers in the frames of the samples that are followed together: 32 MB in each of a few buffers.
 FRAME_NUMBERS = 2**22
 
