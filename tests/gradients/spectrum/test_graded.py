@@ -75,8 +75,8 @@ def test_each_singular_value_is_that_of_mpmath(seed, size, width):
     np.testing.assert_allclose(values(graded(log, rows)), exact(log, rows), atol=1e-14 * condition + 1e-13)
 
 
-@given(SEEDS, st.floats(0, 12000), st.floats(-1e5, 1e5))
-@settings(max_examples=30, deadline=None)
+@given(SEEDS, st.floats(0, 8000), st.floats(-1e5, 1e5))
+@settings(max_examples=25, deadline=None)
 def test_two_rows_have_the_singular_values_of_the_closed_form(seed, width, level):
     """`σ² = (t ± √(t² - 4d²)) / 2`, t the sum of squares of all entries, d the determinant."""
     rows = normal(seed, 2, 2)
@@ -184,9 +184,9 @@ def test_a_product_of_triangles_is_their_product(seed, size, count):
     np.testing.assert_allclose(found, expected, atol=1e-9 * float(expected.abs().max() + found.abs().max()))
 
 
-def test_a_product_of_10000_triangles_has_the_sizes_of_its_diagonal():
-    """The diagonals fall by e a step from row to row: 10^-13029 beside 1 after all."""
-    size, steps = 4, 10000
+def test_a_product_of_3000_triangles_has_the_sizes_of_its_diagonal():
+    """The diagonals fall by e a step from row to row: 10^-3908 beside 1 after all."""
+    size, steps = 4, 3000
     falling = torch.exp(-torch.arange(size, dtype=torch.float64))
     shear = torch.eye(size, dtype=torch.float64) + 0.3 * normal(0, size, size).triu(1)
     matrix = Graded.identity((1,), size, shear)
@@ -196,9 +196,9 @@ def test_a_product_of_10000_triangles_has_the_sizes_of_its_diagonal():
     found = values(matrix)
     # D (I + N) is A = P D P⁻¹ for a unit triangular P, so A^m = P D^m P⁻¹ has the singular values of D^m
     # times a constant for each, which more steps leave as it is.
-    for _ in range(1000):
+    for _ in range(300):
         matrix = matrix.times((falling[:, None] * shear)[None])
-    np.testing.assert_allclose(values(matrix) - found, -1000 * torch.arange(size), atol=1e-8)
+    np.testing.assert_allclose(values(matrix) - found, -300 * torch.arange(size), atol=1e-8)
 
 
 def test_a_row_that_is_lost_is_0_from_there_on():
