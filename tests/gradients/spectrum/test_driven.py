@@ -4,6 +4,9 @@ The drive grows and turns, so no two Jacobians are alike: a product in the wrong
 out, a gate in the wrong place or a sample mixed up with another would all be seen.
 """
 
+import copy
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -40,6 +43,13 @@ def driven(steps=T, batch=B):
 
 
 def network(kind, name):
+    """A module, its input, its first state, and its Jacobians by name of the system."""
+    module, *others = _network(kind, name)
+    return copy.deepcopy(module), *others
+
+
+@cache
+def _network(kind, name):
     module = make(kind, **OPTIONS[name]).requires_grad_(False)
     if kind == "relu" and module.bias:  # most units are on, so that something is left after all steps
         for parameter_name, parameter in module.named_parameters():

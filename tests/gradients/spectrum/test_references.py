@@ -24,7 +24,7 @@ def zeros(steps, size=1, batch=1, dtype=torch.float64):
 # The sum of all exponents
 
 
-@pytest.mark.parametrize("steps", [2, 12, 60])
+@pytest.mark.parametrize("steps", [2, 60])
 @pytest.mark.parametrize("layers", [{}, {"num_layers": 2}, {"num_layers": 2, "bidirectional": True}])
 @pytest.mark.parametrize("kind", INVERTIBLE)
 def test_exponents_sum_to_the_mean_of_ln_det(kind, layers, steps):

@@ -13,7 +13,7 @@ from tests.gradients.test_flow_against_autograd import KINDS, make, sequence, st
 from unrolled.gradients import jacobian_singular_values, lyapunov_spectrum, track
 from unrolled.gradients.spectrum import course, lyapunov, singular_values
 
-T, LAGS = 40, [1, 2, 13, 14, 40]
+T, LAGS = 30, [1, 2, 13, 14, 30]
 OPTIONS = {"plain": {}, "stack": {"num_layers": 2}, "both ways": {"num_layers": 2, "bidirectional": True}}
 # Absolutely, in nats per step: QR at every step is the same wherever a cut falls, the sparing way nearly so.
 NEAR = {1: 1e-8, "auto": 1e-6}
@@ -52,8 +52,7 @@ def group(monkeypatch, numbers):
 # Cuts in time
 
 
-@pytest.mark.parametrize("steps", [1, 13])
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(("name", "steps"), [("plain", 1), ("plain", 13), ("stack", 7), ("both ways", 7)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_results_do_not_depend_on_how_the_trajectory_is_cut(monkeypatch, kind, name, steps):
     module, x, start = network(kind, name)
@@ -66,7 +65,7 @@ def test_results_do_not_depend_on_how_the_trajectory_is_cut(monkeypatch, kind, n
     agree(jacobian_singular_values(module, x, LAGS, state=start), values, DECADES)
 
 
-@pytest.mark.parametrize("steps", [1, 13, 64])
+@pytest.mark.parametrize("steps", [1, 13])
 @pytest.mark.parametrize("cell", [nn.RNN, nn.LSTM])
 def test_a_spectrum_from_both_ends_does_not_either(monkeypatch, cell, steps):
     torch.manual_seed(0)
@@ -79,8 +78,9 @@ def test_a_spectrum_from_both_ends_does_not_either(monkeypatch, cell, steps):
 # Groups of samples
 
 
-@pytest.mark.parametrize("numbers", [1, 200])
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(
+    ("name", "numbers"), [("plain", 1), ("plain", 120), ("stack", 200), ("both ways", 200)]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_results_do_not_depend_on_how_samples_are_grouped(monkeypatch, kind, name, numbers):
     """One sample at a time and one lag at a time, or some."""
