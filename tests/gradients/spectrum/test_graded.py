@@ -220,3 +220,13 @@ def test_a_0_on_the_diagonal_of_the_last_row_is_an_exact_0():
     found = values(Graded.identity((1,), 2, triangle).times(triangle))
     assert found[0] == pytest.approx(math.log(math.sqrt(5)))
     assert found[1] == -math.inf
+
+
+def test_a_pivot_of_0_in_front_of_a_row_that_is_lost_is_an_exact_0_too():
+    """Where the rank drops, the column of a direction lost before may still have entries."""
+    lost = torch.tensor([[False, False, True]])
+    start = Graded.identity((1,), 3, normal(0, 1)).times(torch.eye(3, dtype=torch.float64)[None], lost)
+    triangle = torch.tensor([[[2.0, 1.0, 3.0], [0.0, 0.0, 5.0], [0.0, 0.0, 7.0]]], dtype=torch.float64)
+    found = values(start.times(triangle))
+    assert found[0] == pytest.approx(math.log(math.sqrt(5)))
+    assert np.isneginf(found[1:]).all()
