@@ -101,11 +101,42 @@ def test_tiny_weights_lose_more_than_two_decades_a_step_and_training_extends_the
     assert slopes[1] > -0.7
 
 
-def test_the_reach_at_the_start_is_that_of_gradient_flow():
-    training = Training(SMALL)
-    expected = gradient_flow(training.model, training.task.inputs[:1]).profile(path="h")
+@pytest.mark.parametrize("cell", KINDS)
+def test_the_reach_at_the_start_is_that_of_gradient_flow(cell):
+    training = Training(SMALL.replace(cell=cell, num_layers=2))
+    expected = gradient_flow(training.model, training.task.inputs[:1])
     training.run()
-    assert (training.marks[0].flow.profile(path="h").log2_norm == expected.log2_norm).all()
+    flow = training.marks[0].flow
+    assert [profile.label for profile in flow] == [profile.label for profile in expected]
+    for one, other in zip(flow, expected, strict=True):
+        np.testing.assert_allclose(one.log2_norm, other.log2_norm, rtol=1e-12)
+    assert flow.log10_norm == pytest.approx(expected.log10_norm, abs=1e-6)
+
+
+def test_looking_at_the_reach_changes_no_weight_and_leaves_no_gradient_and_no_hook():
+    looked_at, other = Training(SMALL), Training(SMALL)
+    for training in (looked_at, other):
+        training.run(until=7)
+    looked_at._mark()
+    assert looked_at.marks[-1].iteration == 7
+    assert all(parameter.grad is None for parameter in looked_at.model.parameters())
+    assert not looked_at.model.recurrent._forward_hooks
+    for training in (looked_at, other):
+        training.run(until=20)
+    assert same_weights(looked_at.model, other.model)
+    np.testing.assert_array_equal(looked_at.history, other.history)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["recurrent.weight_hh_l0", "readout.weight"])
+def test_weights_that_are_not_finite_have_no_reach_and_that_is_said(name, value):
+    training = Training(SMALL.replace(signal="recall:3", init_std=None))
+    with torch.no_grad():
+        training.model.get_parameter(name)[0, 0] = value
+    training._mark()
+    (mark,) = training.marks
+    assert mark.flow is None
+    assert f"in '{name.partition('.')[0]}'" in mark.problem
 
 
 def test_a_run_that_meets_nan_ends_there_and_is_kept():
