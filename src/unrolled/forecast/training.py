@@ -112,6 +112,7 @@ class Training:
         seen: list[Any] = []
 
         def loss_of(result: tuple[Tensor, Any]) -> Tensor:
+            """The loss of one forward pass, which is kept, with the state that it left."""
             prediction, state = result
             loss = self.task.loss(prediction, target)
             self.history[self.iteration, 0] = loss.item()
