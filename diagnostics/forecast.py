@@ -108,7 +108,7 @@ def show(options: argparse.Namespace) -> int:
 
     from unrolled.forecast.checkpoint import Checkpoint
     from unrolled.forecast.study import measure
-    from unrolled.output.files import writable_folder
+    from unrolled.output.files import check_folder
     from unrolled.output.progress import ProgressLine
     from unrolled.workload import check_size
 
@@ -117,7 +117,7 @@ def show(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
     settings = _settings(options)
     checkpoint = None if options.checkpoint is None else Checkpoint(options.checkpoint, settings)
-    writable_folder(options.out)
+    check_folder(options.out)
     progress = None if options.quiet else ProgressLine(sys.stderr)
     try:
         study = measure(settings, checkpoint=checkpoint, progress=progress)
@@ -169,6 +169,7 @@ def _print(study: Study, screen: Console, suggest: bool) -> None:
     from unrolled.forecast.suggestion import FIRST, suggestions
     from unrolled.forecast.summary import summary
     from unrolled.output.forecast_tables import (
+        LOOP_NOTE,
         SUGGESTION_NOTE,
         gradient_table,
         suggestion_table,
@@ -178,6 +179,8 @@ def _print(study: Study, screen: Console, suggest: bool) -> None:
     table = study.table_frame()
     screen.print(training_table(table, screen.width))
     screen.print(DEFINITIONS, style="dim")
+    if table["rmse"].notna().any():
+        screen.print(LOOP_NOTE.format(warm_up=study.runs[0].setting.warm_up), style="dim")
     screen.print()
     screen.print(gradient_table(table, screen.width))
     screen.print()
@@ -190,6 +193,7 @@ def _print(study: Study, screen: Console, suggest: bool) -> None:
 
 def _write(study: Study, folder: Path, plots: bool) -> list[Path]:
     """`runs.csv`, `history.csv`, `closed_loop.csv`, `reach.csv`, `forecast.json` and the plots, or nothing."""
+    from unrolled.output.files import writable_folder
     from unrolled.output.gradflow_files import frame_to_csv, replace_together
 
     frames = {
@@ -200,6 +204,7 @@ def _write(study: Study, folder: Path, plots: bool) -> list[Path]:
     }
 
     def write(beside: Path) -> list[Path]:
+        """All files into `beside`; gives their paths."""
         record = beside / "forecast.json"
         record.write_text(study.to_json(), encoding="utf-8")
         paths = [frame_to_csv(frame, beside / f"{name}.csv") for name, frame in frames.items() if len(frame)]
@@ -211,7 +216,7 @@ def _write(study: Study, folder: Path, plots: bool) -> list[Path]:
             paths += draw_forecast(frames["history"], frames["closed_loop"], frames["reach"], beside, foot)
         return paths
 
-    return replace_together(folder, write)
+    return replace_together(writable_folder(folder), write)
 
 
 if __name__ == "__main__":

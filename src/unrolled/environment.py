@@ -74,7 +74,8 @@ class Environment:
     def describe(self) -> str:
         """One line for the foot of a table or a plot."""
         place = self.gpu or f"{self.cpu}, {self.cores} cores"
-        return f"{place}, {self.threads} threads, torch {self.torch}, Python {self.python}"
+        threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
+        return f"{place}, {threads}, torch {self.torch}, Python {self.python}"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""

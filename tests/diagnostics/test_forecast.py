@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from diagnostics import forecast
+from unrolled.errors import InvalidValueError
 from unrolled.forecast.training import Training
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,10 @@ def test_default_trains_without_a_clip_and_with_one_that_never_fires(fc):
     assert [run["setting"]["clip"] for run in runs(out)] == ["none", "norm:10"]
     assert runs(out)[0]["weights"] == runs(out)[1]["weights"]
     words = " ".join(printed.split())
+    assert "Clipping does nothing for RNN tanh; a case where it matters is --preset explode." in words
     assert "norm:10 never fired: the largest gradient norm is" in words
+    assert "In a closed loop that begins with the state training left, RNN tanh, no clip is off by" in words
+    assert "Warmed up: the same after 3 true points." in words
     for head in ("final loss", "largest spike", "closed loop", "warmed up", "ended", "fired", "cosine", "p99"):
         assert head in printed
     assert max(map(len, printed.splitlines())) <= 120
@@ -101,7 +105,7 @@ def test_an_interrupted_command_says_so_goes_on_and_leaves_the_same_files(fc, tm
     status, printed, errors, out = fc("--checkpoint", str(file))
     assert (status, printed) == (1, "")
     assert f"interrupted, no results written; the same command goes on from {file}" in errors
-    assert not list(out.iterdir())
+    assert not out.exists()
     fc("--checkpoint", str(file))
     assert len(done) == 2 * 25 + 1
     *_, whole = fc(out=tmp_path / "whole")
@@ -167,6 +171,17 @@ def test_a_diverged_run_is_a_finding(fc):
     assert {path.name for path in out.iterdir()} >= {"loss.png", "prediction.png", "runs.csv"}
 
 
+def test_all_that_fails_while_training_leaves_no_folder(fc, monkeypatch):
+    def fail(training):
+        raise InvalidValueError("training: expected to be done, got stuck; try again")
+
+    monkeypatch.setattr(Training, "_iterate", fail)
+    status, _, errors, out = fc()
+    assert status == 2
+    assert errors.endswith("got stuck; try again\n")
+    assert not out.exists()
+
+
 def test_step_clipping_trains_through_gradient_flow(fc):
     status, printed, _, out = fc("--iterations", "3", "--clip", "step:0.001")
     assert status == 0
@@ -230,6 +245,9 @@ def test_a_mistake_is_one_line_and_status_2_and_costs_nothing(fc, tmp_path, monk
     assert (status, printed) == (2, "")
     assert [path.name for path in out.iterdir()] == ["runs.csv"]
     assert (out / "runs.csv").read_text() == "old"
+    before = sorted(tmp_path.rglob("*"))
+    assert fc(*arguments.split(), out=tmp_path / "new" / "out")[0] == 2
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

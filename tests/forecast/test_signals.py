@@ -23,7 +23,6 @@ def test_a_window_of_the_sine_is_50_points_on_an_interval_of_10():
         expected = np.sin(np.linspace(start, start + 10, 50))
         np.testing.assert_allclose(window.numpy(), expected, atol=1e-6)
     assert torch.equal(windows.loop, windows.every[0])
-    assert torch.equal(windows.before, windows.every[0])
 
 
 def test_a_longer_window_spans_more_time_at_the_same_step():
@@ -59,7 +58,6 @@ def test_a_file_is_scaled_and_its_last_window_is_kept_from_the_training(tmp_path
     windows = windows_of(signal, 20)
     scaled = (series - series.mean()) / series.std()
     np.testing.assert_allclose(windows.loop.numpy(), scaled[70:], atol=1e-5)
-    np.testing.assert_allclose(windows.before.numpy(), scaled[51:71], atol=1e-5)  # and its last is not read
     assert windows.every.shape == (90 - 20 - 20 + 1, 20)
     np.testing.assert_allclose(windows.every[-1].numpy(), scaled[50:70], atol=1e-5)
 

@@ -4,13 +4,14 @@ import math
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.study import measure
 from unrolled.forecast.suggestion import FIRST, suggestions
-from unrolled.forecast.summary import summary
+from unrolled.forecast.summary import _worth, summary
 from unrolled.output.forecast_plots import loss_figure, norm_figure, prediction_figure, reach_figure
 from unrolled.output.forecast_tables import gradient_table, small, suggestion_table, training_table
 
@@ -96,6 +97,32 @@ def test_a_diverged_run_has_its_row_its_words_and_its_plots(diverged):
         assert len(figure.axes) == 1
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([("none", 1, 0.0), ("norm:9", 1, 0.0)], "Clipping does nothing for a; a case where it matters is"),
+        ([("none", 0, 0.0), ("norm:1", 3, 0.5)], "Clipping helps a: 3 of 3 seeds converged with norm:1, 0 without."),
+        ([("none", 2, 0.0), ("norm:1", 1, 0.5)], "Clipping harms a: 1 of 3 seeds converged with norm:1, 2 without."),
+        (
+            [("none", 0, 0.0), ("norm:1", 0, 0.5), ("auto:9", 0, 0.9)],
+            "Clipping makes no difference to whether a converges: 0 of 3 seeds with norm:1, 0 without.",
+        ),
+        ([("none", 1, 0.0)], ""),
+        ([("norm:1", 1, 0.5)], ""),
+    ],
+)  # fmt: skip
+def test_what_clipping_was_worth_is_said_plainly(rows, said):
+    table = pd.DataFrame(
+        [
+            {"network": "a", "clip": clip, "seeds": 3, "converged": converged, "fired": fired}
+            for clip, converged, fired in rows
+        ]
+    )
+    found = " ".join(_worth(table))
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
+
+
 def test_the_norm_plot_draws_the_bound(study):
     figure = norm_figure(study.history_frame(), "foot")
     for clip, panel in zip(CLIPS, figure.axes, strict=False):
@@ -124,7 +151,7 @@ def test_the_prediction_plot_has_truth_and_both_loops_as_points_and_lines(study)
     for label, column in (
         ("truth", "truth"),
         ("closed loop after one true point", "prediction"),
-        ("after 4", "warmed_up"),
+        ("closed loop after 4 true points", "warmed_up"),
     ):
         assert lines[label].get_marker() not in ("", "None")
         assert lines[label].get_linestyle() != "None"

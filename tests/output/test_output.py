@@ -11,7 +11,7 @@ from tests.speed.test_result import result
 from unrolled import Workload
 from unrolled.errors import InvalidValueError
 from unrolled.output import text
-from unrolled.output.files import writable_folder, write_atomically
+from unrolled.output.files import check_folder, writable_folder, write_atomically
 from unrolled.output.speed_plots import draw_speed, ratio_figure, time_figure
 from unrolled.output.speed_tables import speed_tables
 from unrolled.speed.result import Result, frame
@@ -135,4 +135,11 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
         InvalidValueError, match="out: expected a folder that can be written, got .*; choose another"
     ):
         writable_folder(tmp_path / "file" / "out")
+    with pytest.raises(InvalidValueError, match=r"got .*out \(Not a directory\); choose another"):
+        check_folder(tmp_path / "file" / "out")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_is_checked_without_being_made(tmp_path):
+    check_folder(tmp_path / "new" / "out")
+    assert not list(tmp_path.iterdir())

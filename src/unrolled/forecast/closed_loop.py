@@ -12,32 +12,27 @@ from unrolled.forecast.model import Forecaster
 
 
 @torch.no_grad()
-def state_after(model: Forecaster, before: Tensor, state: Any) -> Any:
-    """The hidden state after `before` `(T + 1,)`, read as training reads a window: all points but the last.
-
-    `state` is what training left, of which the first sample is used; None for zeros.
-    """
-    if isinstance(state, tuple):
-        state = tuple(part[:, :1] for part in state)
-    elif state is not None:
-        state = state[:, :1]
-    return model(before[:-1].view(1, -1, 1), state)[1]
-
-
-@torch.no_grad()
 def closed_loop(model: Forecaster, window: Tensor, state: Any, warm_up: int = 1) -> np.ndarray:
     """Predictions `(T,)` of all points of `window` `(T + 1,)` but the first.
 
-    The first `warm_up` points are fed as they are; from there on each prediction is the next input. `state` is
-    the hidden state of one sample to begin with; None for zeros.
+    It begins with `state`, the hidden state that training carried, `(L, B, H)` or two of these for an LSTM: the
+    one of the first sample; None for zeros. The first `warm_up` points are fed as they are, and from there on
+    each prediction is the next input.
     """
-    predictions, state = model(window[:warm_up].view(1, -1, 1), state)
+    predictions, state = model(window[:warm_up].view(1, -1, 1), _first_sample(state))
     last = predictions[:, -1:]
     found = [predictions]
     for _ in range(len(window) - 1 - warm_up):
         last, state = model(last, state)
         found.append(last)
     return torch.cat(found, dim=1).flatten().cpu().double().numpy()
+
+
+def _first_sample(state: Any) -> Any:
+    """The state of the first sample of a batch, contiguous as cuDNN wants it."""
+    if isinstance(state, tuple):
+        return tuple(map(_first_sample, state))
+    return None if state is None else state[:, :1].contiguous()
 
 
 def rmse(predictions: np.ndarray, window: np.ndarray, warm_up: int = 1) -> float:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from unrolled.forecast.closed_loop import closed_loop, rmse, state_after
+from unrolled.forecast.closed_loop import closed_loop, rmse
 from unrolled.forecast.model import network_of
 from unrolled.forecast.outcome import final_loss, largest_spike, outcome
 from unrolled.forecast.setting import Setting
@@ -23,11 +23,11 @@ from unrolled.forecast.training import COLUMNS, Mark, Training
 class Run:
     """One finished run. `history` `(iterations done, 6)` has `training.COLUMNS`.
 
-    `window` `(T + 1,)` are the true points of the closed loop, `predictions` and `warmed` `(T,)` those of the
-    network after one and after `warm_up` of them; None for recall, which has `accuracy` in their place: the
-    share of symbols that it names. `problem` says where a loss or gradient was not finite. `seconds` is the
-    training's time in this process; it is shown and never written to a file. `weights` is a fingerprint of the
-    final ones.
+    `window` `(T + 1,)` are the true points of the closed loop. `predictions` and `warmed` `(T,)` are those of
+    the network after one and after `warm_up` of them, each begun with the hidden state that training left; None
+    for recall, which has `accuracy` in their place: the share of symbols that it names. `problem` says where a
+    loss or gradient was not finite. `seconds` is the training's time in this process; it is shown and never
+    written to a file. `weights` is a fingerprint of the final ones.
     """
 
     setting: Setting
@@ -50,13 +50,12 @@ class Run:
         # Where it stopped there is a loss, and no finite gradient: that iteration was not done, and is kept.
         rows = training.iteration + (1 if training.problem else 0)
         loops: dict[str, Any] = {}
-        if task.window is None or task.before is None:
+        if task.window is None:
             loops["accuracy"] = _accuracy(training)
         else:
-            state = state_after(training.model, task.before, training.state)
             loops["window"] = task.window.cpu().double().numpy()
-            loops["predictions"] = closed_loop(training.model, task.window, state)
-            loops["warmed"] = closed_loop(training.model, task.window, state, setting.warm_up)
+            loops["predictions"] = closed_loop(training.model, task.window, training.state)
+            loops["warmed"] = closed_loop(training.model, task.window, training.state, setting.warm_up)
         return cls(
             setting=setting,
             network=network_of(setting, task.inputs.shape[-1]).name,

@@ -29,14 +29,9 @@ EXPECTED = "sine, sum, chirp or csv:FILE:COLUMN"
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """`every` `(W, length)`: those to train on; `loop` `(length,)`: that of the closed loop.
-
-    Before the loop the network reads all of `before` `(length,)` but the last point, so that it begins with a
-    hidden state such as training carries, whichever window happened to come last.
-    """
+    """`every` `(W, length)`: those to train on; `loop` `(length,)`: that of the closed loop."""
 
     every: Tensor
-    before: Tensor
     loop: Tensor
 
 
@@ -44,7 +39,7 @@ def windows_of(signal: str, length: int) -> Windows:
     """The windows of a signal, of `length` points each.
 
     A function gives a window for each of `STARTS`, and the first is the closed loop's: the one whose first
-    point is unlike that of the others. Training reads them in any order, so before it comes that window itself.
+    point is unlike that of the others.
 
     A file gives every window of its series, scaled to mean 0 and standard deviation 1. The last is the closed
     loop's, and where the series has two windows or more, those to train on end before that begins.
@@ -54,14 +49,14 @@ def windows_of(signal: str, length: int) -> Windows:
     if signal in FUNCTIONS:
         times = np.array(STARTS, dtype=float)[:, None] + STEP * np.arange(length)
         windows = torch.tensor(FUNCTIONS[signal](times), dtype=torch.float32)
-        return Windows(windows, windows[0], windows[0])
+        return Windows(windows, windows[0])
     if not signal.startswith("csv:"):
         raise InvalidValueError(f"signal: expected {EXPECTED}, got {signal!r}; try sine")
     series = torch.tensor(read_series(signal, length), dtype=torch.float32)
     every = series.unfold(0, length, 1)  # a view: long series stay small
     if len(series) < 2 * length:
-        return Windows(every, every[-1], every[-1])
-    return Windows(every[: len(every) - length], every[-length], every[-1])  # up to the loop's first point
+        return Windows(every, every[-1])
+    return Windows(every[: len(every) - length], every[-1])
 
 
 def read_series(signal: str, length: int) -> np.ndarray:

@@ -113,6 +113,7 @@ def listener(
     shown = 0
 
     def listen(training: Training) -> None:
+        """Hear of one iteration."""
         nonlocal drawn, shown
         now = perf_counter()
         if progress and (now - drawn >= DRAW_EVERY or training.finished):

@@ -17,8 +17,37 @@ WORDS = {
 
 
 def summary(table: pd.DataFrame, runs: pd.DataFrame, reach: pd.DataFrame) -> str:
-    """What became of each variant, where a clip never fired, and how the reach changed."""
-    return " ".join([*_outcomes(table), *_problems(runs), *_clips(table), *_loops(table), *_reach(reach)])
+    """What clipping was worth, what became of each variant, what each clip did, and how the reach changed."""
+    parts = (_worth(table), _outcomes(table), _problems(runs), _clips(table), _loops(table), _reach(reach))
+    return " ".join(sentence for part in parts for sentence in part)
+
+
+def _worth(table: pd.DataFrame) -> list[str]:
+    """Whether clipping decided if training converged, for each network trained both with and without."""
+    said = []
+    for network, part in table.groupby("network", sort=False):
+        without, clipped = part[part["clip"] == "none"], part[part["clip"] != "none"]
+        if without.empty or clipped.empty:
+            continue
+        before = without.iloc[0]["converged"]
+        best = clipped.loc[clipped["converged"].idxmax()]
+        if not (clipped["fired"] > 0).any():
+            said.append(f"Clipping does nothing for {network}; a case where it matters is --preset explode.")
+        elif best["converged"] == before:
+            said.append(
+                f"Clipping makes no difference to whether {network} converges: {_count(best)} with "
+                f"{best['clip']}, {before} without."
+            )
+        else:
+            word = "helps" if best["converged"] > before else "harms"
+            said.append(
+                f"Clipping {word} {network}: {_count(best)} converged with {best['clip']}, {before} without."
+            )
+    return said
+
+
+def _count(row: pd.Series[int]) -> str:
+    return f"{row['converged']} of {row['seeds']} seed{'' if row['seeds'] == 1 else 's'}"
 
 
 def _outcomes(table: pd.DataFrame) -> list[str]:
@@ -70,12 +99,13 @@ def _clips(table: pd.DataFrame) -> list[str]:
 
 
 def _loops(table: pd.DataFrame) -> list[str]:
-    """What true points before the closed loop are worth, for the first variant that did not diverge."""
+    """The error of the closed loop, for the first variant that did not diverge."""
     for row in table[table["diverged"] < table["seeds"]].to_dict("records"):
         if math.isfinite(row["rmse"]) and math.isfinite(row["rmse_warm"]):
             return [
-                f"In a closed loop {label(row)} is off by {significant(row['rmse'])} (RMSE) after one true "
-                f"point, by {significant(row['rmse_warm'])} after a warm-up."
+                f"In a closed loop that begins with the state training left, {label(row)} is off by "
+                f"{significant(row['rmse'])} (RMSE) after one true point, by {significant(row['rmse_warm'])} "
+                "after a warm-up."
             ]
     return []
 

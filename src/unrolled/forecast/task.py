@@ -21,9 +21,8 @@ class Task:
     the hidden state is carried from one iteration to the next. Recall: `targets` `(W,)` are symbols to be named
     at the last step, the loss is the cross entropy, and every sequence starts from a state of 0.
 
-    `window` `(T + 1,)` is what the closed loop runs over, and `before` what is read ahead of it; None for
-    recall. `constant_loss` is the loss of the best answer that looks at no input: what a network that learns
-    nothing gets.
+    `window` `(T + 1,)` is what the closed loop runs over; None for recall. `constant_loss` is the loss of the
+    best answer that looks at no input: what a network that learns nothing gets.
     """
 
     inputs: Tensor
@@ -31,7 +30,6 @@ class Task:
     outputs: int
     constant_loss: float
     window: Tensor | None = None
-    before: Tensor | None = None
 
     @property
     def carries(self) -> bool:
@@ -52,10 +50,8 @@ class Task:
 
     def to(self, device: str) -> Task:
         """The same task with its tensors on `device`."""
-        window, before = (None if one is None else one.to(device) for one in (self.window, self.before))
-        return replace(
-            self, inputs=self.inputs.to(device), targets=self.targets.to(device), window=window, before=before
-        )
+        window = None if self.window is None else self.window.to(device)
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device), window=window)
 
 
 def forecasting(signal: str, length: int) -> Task:
@@ -63,7 +59,7 @@ def forecasting(signal: str, length: int) -> Task:
     windows = windows_of(signal, length)
     targets = windows.every[:, 1:].unsqueeze(-1)
     constant = float(targets.var(correction=0))
-    return Task(windows.every[:, :-1].unsqueeze(-1), targets, 1, constant, windows.loop, windows.before)
+    return Task(windows.every[:, :-1].unsqueeze(-1), targets, 1, constant, windows.loop)
 
 
 def recall(symbols: int, length: int) -> Task:

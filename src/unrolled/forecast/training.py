@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.errors import NonFiniteError
+from unrolled.errors import InvalidValueError, NonFiniteError
 from unrolled.forecast.model import make_model
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.task import Task, forecasting, recall
 from unrolled.gradients.clipping import Clip, ClipReport
 from unrolled.gradients.flow import GradientFlow, gradient_flow
+from unrolled.gradients.watch import watch
 
 MARKS = (0, 100, 1000)  # iterations before which the reach is looked at; it is at the end too
 # What is kept of each iteration: norms are log10 of the global L2 norm, `clipped` is that after clipping,
@@ -111,6 +112,7 @@ class Training:
         seen: list[Any] = []
 
         def loss_of(result: tuple[Tensor, Any]) -> Tensor:
+            """The loss of one forward pass, which is kept, with the state that it left."""
             prediction, state = result
             loss = self.task.loss(prediction, target)
             self.history[self.iteration, 0] = loss.item()
@@ -125,14 +127,27 @@ class Training:
         return seen[0], flow.clip or ClipReport(self.clip.mode, self.clip.bound, norm, norm, 0.0, 0.0, 1.0)
 
     def _mark(self) -> None:
-        """How far back the last prediction reaches, over the first sequence of the table."""
-        if any(mark.iteration == self.iteration for mark in self.marks):  # a checkpoint had it
+        """Keep the gradient flow, or why there is none, unless a checkpoint had it."""
+        if any(mark.iteration == self.iteration for mark in self.marks):
             return
         try:
-            flow = gradient_flow(self.model, self.task.inputs[:1])
-            self.marks.append(Mark(self.iteration, flow))
-        except NonFiniteError as error:
+            self.marks.append(Mark(self.iteration, self._flow()))
+        except InvalidValueError as error:
             self.marks.append(Mark(self.iteration, None, str(error)))
+
+    def _flow(self) -> GradientFlow:
+        """How far back the last prediction reaches, over the first sequence of the table from a state of 0.
+
+        Its loss is the mean over the outputs, whose gradient is finite wherever the read-out is.
+        """
+        if not torch.isfinite(self.model.readout.weight).all():
+            raise NonFiniteError("expected finite weights, got NaN or inf in 'readout'", module="readout")
+        self.optimizer.zero_grad()
+        with watch(self.model) as watched:
+            prediction, _ = self.model(self.task.inputs[:1])
+            prediction[:, -1].mean().backward()
+        self.optimizer.zero_grad()  # no step of the training is to be made along this gradient
+        return watched.latest()
 
 
 def _detached(state: Any) -> Any:

@@ -41,10 +41,24 @@ def writable_folder(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise InvalidValueError(
-            f"out: expected a folder that can be written, got {path} ({error.strerror}); choose another"
-        ) from error
+        raise _unwritable(path, error) from error
     return path
+
+
+def check_folder(path: Path) -> None:
+    """Raise `InvalidValueError` where files cannot be written to the folder `path`, which is not made yet."""
+    try:
+        nearest = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> InvalidValueError:
+    return InvalidValueError(
+        f"out: expected a folder that can be written, got {path} ({error.strerror}); choose another"
+    )
 
 
 class RecordFile:

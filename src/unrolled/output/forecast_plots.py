@@ -77,6 +77,7 @@ def loss_figure(history: pd.DataFrame, foot: str) -> Figure:
     """Loss over iterations, log scale: the median of each stretch, and the band from least to largest."""
 
     def draw(panel: Axes, part: pd.DataFrame) -> None:
+        """The loss of one variant."""
         panel.set_yscale("log")
         _band(panel, part["iteration"], part["loss"], COLOURS[0], "loss")
 
@@ -88,6 +89,7 @@ def norm_figure(history: pd.DataFrame, foot: str) -> Figure:
     history = history.assign(norm=10 ** history["log10_norm"], clipped=10 ** history["log10_clipped"])
 
     def draw(panel: Axes, part: pd.DataFrame) -> None:
+        """The norms of one variant, those after clipping where it fired."""
         panel.set_yscale("log")
         _band(panel, part["iteration"], part["norm"], COLOURS[0], "norm before clipping")
         if (part["touched"] > 0).any():
@@ -131,7 +133,10 @@ def _binned(iteration: pd.Series, values: pd.Series) -> tuple[np.ndarray, np.nda
 
 
 def prediction_figure(loops: pd.DataFrame, foot: str) -> Figure:
-    """Of the first seed: the truth, and the closed loop after one true point and after a warm-up."""
+    """Of the first seed: the truth, and the closed loop after one true point and after a warm-up.
+
+    Both loops begin with the state that training left.
+    """
     first = loops[loops["seed"] == loops["seed"].iloc[0]]
     low, high = first["truth"].min(), first["truth"].max()
     room = 0.5 * (high - low)
@@ -141,6 +146,7 @@ def prediction_figure(loops: pd.DataFrame, foot: str) -> Figure:
         return values.where(values.between(low - 20 * room, high + 20 * room))
 
     def draw(panel: Axes, part: pd.DataFrame) -> None:
+        """The truth and both loops of one variant, with a rule where the warm-up ends."""
         warm_up = part["warm_up"].iloc[0]
         line: dict[str, Any] = {"linewidth": 1.1, "markersize": 3.2}
         panel.plot(part["step"], part["truth"], color=TRUTH, marker=MARKERS[0], label="truth", **line)
@@ -150,7 +156,7 @@ def prediction_figure(loops: pd.DataFrame, foot: str) -> Figure:
         )  # fmt: skip
         panel.plot(
             part["step"], near(part["warmed_up"]), color=WARMED, marker=MARKERS[2], linestyle=DASHES[2],
-            label=f"after {warm_up}", **line,
+            label=f"closed loop after {warm_up} true points", **line,
         )  # fmt: skip
         panel.axvline(warm_up, color="#888888", linewidth=0.8)
         panel.set_ylim(low - room, high + room)
@@ -166,6 +172,7 @@ def reach_figure(reach: pd.DataFrame, foot: str) -> Figure:
     marks = sorted(first["iteration"].unique())
 
     def draw(panel: Axes, part: pd.DataFrame) -> None:
+        """A line for each mark of one variant."""
         for mark, rows in part.groupby("iteration"):
             k = marks.index(mark)
             rows = rows.sort_values("lag")

@@ -18,6 +18,10 @@ SUGGESTION_NOTE = (
     "★ suggested. Percentiles of the norm before clipping; Pascanu, Mikolov, Bengio (2013) advise a bound from "
     "half to ten times the mean."
 )
+LOOP_NOTE = (
+    "Closed loop: RMSE over the steps after one true point, each prediction being the next input, begun with "
+    "the hidden state that training left. Warmed up: the same after {warm_up} true points."
+)
 STYLES = {"converged": "green", "not converged": "yellow", "spiked": "magenta", "diverged": "red"}
 WIDE = 100  # columns from which there is room for longer heads
 
@@ -52,7 +56,9 @@ def training_table(table: pd.DataFrame, width: int) -> Table:
 
 def gradient_table(table: pd.DataFrame, width: int) -> Table:
     """One row per variant: the norm before clipping, how often the clip fired, and the cosine it left."""
-    shown = compact_table("Gradient norm before clipping" + _over_seeds(table))
+    title = "Gradient norm before clipping" + _over_seeds(table)
+    shown = compact_table(title)
+    shown.min_width = min(len(title), width)
     shown.add_column("network")
     shown.add_column("clip")
     for name in ("median", "p90", "p99", "max", "fired", "cosine"):
