@@ -46,7 +46,7 @@ def vanish() -> tuple[Setting, ...]:
     """A gradient that vanishes, where no clip helps and other weights at the start, or an LSTM, do.
 
     One of four symbols is shown and asked for 79 steps later. A default tanh RNN of 32 units loses half a
-    gradient in 1.4 steps, so that 10⁻¹⁹ of it comes back to where the symbol was: it names one symbol in four,
+    gradient in 1.4 steps, so that 10⁻²⁰ of it comes back to where the symbol was: it names one symbol in four,
     under any clip, since what has vanished stays so when all of it is multiplied by one factor. The same RNN
     with orthogonal recurrent weights, and an LSTM whose gates remember for up to 160 steps (chrono
     initialisation), name all four.
