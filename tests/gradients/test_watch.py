@@ -129,6 +129,19 @@ def test_a_pass_that_meets_inf_is_kept_as_a_message_and_training_goes_on():
     assert watched.latest().profile().verdict.word == "exploding"
 
 
+@pytest.mark.parametrize("what", ["nan", "inf"])
+@pytest.mark.parametrize("of", ["output", "last state"])
+@pytest.mark.parametrize("kind", ["tanh", "gru", "lstm"])
+def test_a_loss_that_sends_nan_or_inf_back_is_kept_as_a_message(kind, of, what):
+    module = make(kind)
+    with watch(module, every=1) as watched:
+        output, last = module(sequence())
+        part = output[-1] if of == "output" else last[-1] if isinstance(last, tuple) else last
+        (part * float(what)).sum().backward()
+        with pytest.raises(InvalidValueError, match=f"pass 1 has no flow: expected a finite gradient .*{what}"):
+            watched.latest()
+
+
 def test_what_cannot_be_watched_is_refused():
     with pytest.raises(InvalidValueError, match="expected an integer of at least 1, got 0"):
         watch(make("gru"), every=0)

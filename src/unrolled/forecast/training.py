@@ -136,12 +136,7 @@ class Training:
             self.marks.append(Mark(self.iteration, None, str(error)))
 
     def _flow(self) -> GradientFlow:
-        """How far back the last prediction reaches, over the first sequence of the table from a state of 0.
-
-        Its loss is the mean over the outputs, whose gradient is finite wherever the read-out is.
-        """
-        if not torch.isfinite(self.model.readout.weight).all():
-            raise NonFiniteError("expected finite weights, got NaN or inf in 'readout'", module="readout")
+        """How far back the mean of the last prediction reaches, over the first sequence, from a state of 0."""
         self.optimizer.zero_grad()
         with watch(self.model) as watched:
             prediction, _ = self.model(self.task.inputs[:1])

@@ -36,9 +36,6 @@ def backward(
     profiles: list[list[Profile]] = []
     for call in reversed(trajectory.calls):
         output, *last = (gradients.sums.pop(leaf, None) for leaf in call.leaves)
-        for cotangent in (output, *last):
-            if cotangent is not None:
-                check_cotangent(cotangent.mantissa, call.name)
         sources = [source.requires_grad for source in call.sources]
         found, cotangents = pull_back_call(call, output, tuple(last), gradients, sources[0], bound)
         profiles.append(found)
@@ -65,7 +62,12 @@ def pull_back_call(
 
     `output` `(T, B, D*P)` and `last` `(L*D, B, ·)` are the gradients that reach its results. Returns the
     profiles, from layer 0 up, and the cotangents of its sources. Weight gradients are added to `gradients`.
+
+    Raises `NonFiniteError` where a gradient that comes in is not finite.
     """
+    for cotangent in (output, *last):
+        if cotangent is not None:
+            check_cotangent(cotangent.mantissa, call.name)
     directions = len(call.tracks[0])
     profiles: list[list[Profile]] = []
     starts: list[tuple[Scaled, ...]] = []
