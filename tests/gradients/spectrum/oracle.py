@@ -92,7 +92,8 @@ def product(steps):
 def exponents(steps, warm_up=0):
     """The textbook: QR at every step from the first directions of the library; `(T, n)` running sums of ln R_ii."""
     size = steps.shape[-1]
-    start = torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    start = torch.stack([torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(size)])
     q, logs = torch.linalg.qr(start.T)[0], []
     for jacobian in steps:
         q, r = torch.linalg.qr(jacobian @ q)

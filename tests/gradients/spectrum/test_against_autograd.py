@@ -75,7 +75,8 @@ def test_exponents_are_those_of_autograds_jacobians_with_qr_at_every_step(kind, 
     found = lyapunov_spectrum(module, x, state=states(module), qr_every=qr_every).part()
     for sample, steps in every_sample(module, x, states(module)):
         size = len(steps[0])
-        start = torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        generator = torch.Generator().manual_seed(0)
+        start = torch.stack([torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(size)])
         q, total = torch.linalg.qr(start.T)[0], 0.0
         for jacobian in steps:
             q, r = torch.linalg.qr(jacobian @ q)

@@ -137,6 +137,36 @@ MODELS = {
         "weight_hh_l0 of 'RNN': expected floating point weights, got torch.complex64; use .float() or .double()",
         lambda: (with_weight("tanh", "weight_hh_l0", torch.ones(5, 5, dtype=torch.complex64)), X),
     ),
+    "input weights of another shape": (
+        InvalidValueError,
+        "weight_ih_l0 of 'GRU': expected shape (15, 4), got (15, 3); make the module anew",
+        lambda: (with_weight("gru", "weight_ih_l0", torch.ones(15, 3).double()), X),
+    ),
+    "a bias of another shape": (
+        InvalidValueError,
+        "bias_hh_l0 of 'LSTM': expected shape (20,), got (19,); make the module anew",
+        lambda: (with_weight("lstm", "bias_hh_l0", torch.ones(19).double()), X),
+    ),
+    "a projection of another shape": (
+        InvalidValueError,
+        "weight_hr_l0 of 'LSTM': expected shape (3, 5), got (5, 5); make the module anew",
+        lambda: (with_weight("lstm-projected", "weight_hr_l0", torch.ones(5, 5).double()), X),
+    ),
+    "one weight of another dtype": (
+        InvalidTypeError,
+        "bias_hh_l0 of 'GRU': expected torch.float64 as of weight_ih, got torch.float32; use .float()",
+        lambda: (with_weight("gru", "bias_hh_l0", torch.ones(15)), X),
+    ),
+    "no arguments": (
+        InvalidTypeError,
+        "inputs: expected a sequence, or a sequence and a state, got 0 arguments with the state; see",
+        lambda: (make("gru"), ()),
+    ),
+    "three arguments": (
+        InvalidTypeError,
+        "inputs: expected a sequence, or a sequence and a state, got 3 arguments with the state; see",
+        lambda: (make("gru"), (X, None, None)),
+    ),
     "features": (
         InvalidValueError,
         "input of 'GRU': expected (T, B, 4), or without the batch (T, 4), got (7, 3, 3); reshape the input",

@@ -33,6 +33,12 @@ def values(matrix):
     return log_singular_values(matrix)[0].numpy()
 
 
+def test_a_single_matrix_needs_no_batch():
+    one = graded([3.0, -400.0, 1.0], orthogonal(0, 3))
+    alone = log_singular_values(Graded(one.sign[0], one.log[0], one.rows[0]))
+    torch.testing.assert_close(alone, log_singular_values(one)[0], rtol=0, atol=0)
+
+
 def dense(matrix):
     """As a float64 matrix, where it fits."""
     return (matrix.sign * matrix.log.exp()).unsqueeze(-1) * matrix.rows

@@ -178,7 +178,7 @@ def test_what_one_step_drops_stays_lost_but_what_the_warm_up_drops_does_not_coun
 
 @pytest.mark.parametrize("qr_every", [1, "auto"])
 def test_directions_that_the_warm_up_drops_are_followed_closely_again(qr_every):
-    """They come back as the smallest of a wide spectrum, where every digit counts for the sum of all."""
+    """They come back as the smallest of a wide spectrum, and as aligned as if they had never been lost."""
     module, x = active_relu(), noise(320)
     rates = wide(0.9, 0.8, 0.7, 0.6, 0.1, 0.05, 0.02, 0.01)
     basis = torch.eye(8).double() + 0.2 * torch.randn(8, 8, generator=torch.Generator().manual_seed(3)).double()
@@ -188,7 +188,7 @@ def test_directions_that_the_warm_up_drops_are_followed_closely_again(qr_every):
     assert (module(x[6:], module(x[:6])[1])[0][20:] > 0).all()
     found = lyapunov_spectrum(module, x, warm_up=120, qr_every=qr_every).part().values
     assert np.isfinite(found).all()
-    np.testing.assert_allclose(found[:, :4], [rates[:4].log().numpy()] * 2, atol=1e-6)
+    np.testing.assert_allclose(found, [rates.log().numpy()] * 2, atol=1e-6)
     np.testing.assert_allclose(found.sum(1), float(rates.log().sum()), atol=1e-6)
 
 

@@ -172,6 +172,7 @@ def damaged(fields, *path, to):
 @pytest.mark.parametrize(
     ("path", "to"),
     [
+        (("systems",), []),
         (("systems", 0, "values"), [[1.0, 2.0], [1.0]]),
         (("systems", 0, "values"), None),
         (("systems", 0, "values"), "none"),
@@ -198,6 +199,7 @@ def test_a_record_with_anything_missing_or_out_of_shape_is_damaged(path, to):
 @pytest.mark.parametrize(
     ("path", "to"),
     [
+        (("systems",), []),
         (("systems", 0, "log10"), [[[1.0, 2.0]]]),
         (("systems", 0, "log10"), None),
         (("systems", 0, "lags"), [1, 7]),
@@ -209,6 +211,20 @@ def test_singular_values_out_of_shape_are_damaged(path, to):
     fields = values_of()["one sample"].to_dict()
     with pytest.raises(ResultFileError, match="expected what to_json wrote, got a damaged record"):
         JacobianSingularValues.from_dict(damaged(fields, *path, to=to))
+
+
+def test_lags_that_were_cut_do_not_become_samples():
+    fields = values_of()["one sample"].to_dict()
+    (system, *_) = fields["systems"]
+    with pytest.raises(ResultFileError, match="got a damaged record"):
+        JacobianSingularValues.from_dict(damaged(fields, "systems", 0, "lags", to=system["lags"][:1]))
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_in_json_is_refused(name, tmp_path):
+    (tmp_path / "record.json").write_text(f'{{"version": {name}}}')
+    with pytest.raises(ResultFileError, match=f"got {name} in place of a number"):
+        LyapunovSpectrum.from_json(tmp_path / "record.json")
 
 
 def test_the_same_call_gives_the_same_bytes():

@@ -12,6 +12,7 @@ from tests.gradients.spectrum import oracle
 from tests.gradients.test_flow_against_autograd import KINDS, make, sequence, states
 from unrolled.gradients import jacobian_singular_values, lyapunov_spectrum, track
 from unrolled.gradients.spectrum import course, lyapunov, singular_values
+from unrolled.gradients.spectrum.frames import random_directions
 
 T, LAGS = 30, [1, 2, 13, 14, 30]
 OPTIONS = {"plain": {}, "stack": {"num_layers": 2}, "both ways": {"num_layers": 2, "bidirectional": True}}
@@ -211,6 +212,23 @@ def test_k_exponents_are_the_largest(qr_every):
     for k in range(1, 6):
         found = lyapunov_spectrum(module, x, k=k, warm_up=100, qr_every=qr_every).part().values
         np.testing.assert_allclose(found, [expected[:k]] * 2, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 9, 16, 33])
+def test_fewer_directions_are_the_first_of_many(size):
+    like = torch.empty(0, dtype=torch.float64)
+    every = random_directions(size, size, like)
+    torch.testing.assert_close(every @ every.T, torch.eye(size, dtype=torch.float64))
+    for k in range(1, size + 1):
+        torch.testing.assert_close(random_directions(size, k, like).abs(), every[:k].abs())
+
+
+@pytest.mark.parametrize("qr_every", [1, 3, 7, 50])
+def test_a_number_of_steps_between_factorisations_never_costs_the_digits(qr_every):
+    module, x, start = network("lstm", "stack")
+    expected = lyapunov_spectrum(module, x, state=start, qr_every=1)
+    for part, alike in zip(lyapunov_spectrum(module, x, state=start, qr_every=qr_every), expected, strict=True):
+        np.testing.assert_allclose(part.values, alike.values, atol=1e-6)
 
 
 def test_a_system_smaller_than_k_has_all_of_its_exponents():

@@ -19,8 +19,9 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.gradients import track
 from unrolled.gradients.layout import Layout
-from unrolled.gradients.nonfinite import check_states, is_finite
+from unrolled.gradients.nonfinite import check_states
 from unrolled.gradients.recurrence import PUSHED, Layers, Push, PushForward, Weights
+from unrolled.gradients.spectrum.checks import check_weights
 from unrolled.gradients.spectrum.system import System
 from unrolled.gradients.trajectory import DIRECTIONS, initial_states, recurrent_modules
 
@@ -184,10 +185,15 @@ def courses(model: nn.Module, inputs: Any, state: Any) -> list[Course]:
     """The calls that a forward pass of `model` makes. Raises for what cannot be run."""
     modules = recurrent_modules(model)
     for name, module in modules.items():
-        _check_weights(name, module)
+        check_weights(name, module)
     is_tuple = isinstance(inputs, tuple) and not isinstance(inputs, PackedSequence)
     arguments = (*(inputs if is_tuple else (inputs,)), *(() if state is None else (state,)))
     if isinstance(model, nn.RNNBase):  # no need to run it, nor to hold its output
+        if not 1 <= len(arguments) <= 2:
+            raise InvalidTypeError(
+                f"inputs: expected a sequence, or a sequence and a state, got {len(arguments)} arguments "
+                "with the state; see lyapunov_spectrum"
+            )
         return [_course(next(iter(modules)), model, 0, *arguments)]
     found: list[Course] = []
 
@@ -224,28 +230,3 @@ def _course(name: str, module: nn.RNNBase, call: int, input: Any, hx: Any = None
     states = initial_states(module, name, layout, input, hx)
     x = layout.inward(input).detach()
     return Course(name, module, call, x, tuple(state.detach() for state in states))
-
-
-def _check_weights(name: str, module: nn.RNNBase) -> None:
-    """Raise unless the weights are as `torch.nn` made them, and finite."""
-    for layer in range(module.num_layers):
-        for reverse in range(2 if module.bidirectional else 1):
-            weights = Weights.of(module, layer, bool(reverse))
-            gates = {"GRU": 3, "LSTM": 4}.get(module.mode, 1) * module.hidden_size
-            expected, got = (gates, module.proj_size or module.hidden_size), tuple(weights.weight_hh.shape)
-            if got != expected:
-                raise InvalidValueError(
-                    f"weight_hh_l{layer} of {name!r}: expected shape {expected}, square gate by gate, got "
-                    f"{got}; make the module anew with the right sizes"
-                )
-            for short, weight in weights.named().items():
-                if not weight.is_floating_point():
-                    raise InvalidTypeError(
-                        f"{short}_l{layer} of {name!r}: expected floating point weights, got {weight.dtype}; "
-                        "use .float() or .double()"
-                    )
-                if not is_finite(weight):
-                    raise InvalidValueError(
-                        f"{short}_l{layer} of {name!r}: expected finite weights, got NaN or inf; "
-                        "initialise or load them again"
-                    )

@@ -9,6 +9,8 @@ with a part of its width. The smallest exponents lie furthest apart, so the seco
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from torch import Tensor
 
@@ -20,8 +22,6 @@ from unrolled.gradients.spectrum.system import System
 # Numbers in a state from which on a second frame costs less than it saves, and its share of them: a third to
 # a tenth take the same time, a half takes longer.
 WORTH_TWO, SHARE = 48, 5
-# Digits that may be lost in inverse steps, fewer than else: the inverse weights bring errors of their own.
-LARGEST_LOSS = 1e6
 
 
 class NotInvertibleError(Exception):
@@ -31,15 +31,16 @@ class NotInvertibleError(Exception):
 class Ends:
     """`start` `(k, n)` orthonormal rows, of which the last ones are followed by inverse steps if `both`."""
 
-    def __init__(self, system: System, start: Tensor, batch: int, qr_every: int | str, both: bool) -> None:
+    def __init__(
+        self, system: System, start: Tensor, batch: int, qr_every: int | str, both: bool, warming_up: bool
+    ) -> None:
         k, size = start.shape
         self.system, self.size = system, size
         both = both and qr_every == "auto" and k == size and size >= WORTH_TWO
         lower = size // SHARE if both else 0
-        self.upper = Frames(system, start[: k - lower], batch, qr_every)
-        self.lower = Frames(system, start[k - lower :].flip(0), batch, qr_every) if both else None
-        if self.lower is not None:
-            self.lower.limit = LARGEST_LOSS
+        make = partial(Frames, system, batch=batch, qr_every=qr_every, warming_up=warming_up)
+        self.upper = make(start[: k - lower])
+        self.lower = make(start[k - lower :].flip(0)) if both else None
         for frames in self.frames:
             frames.begin()
 

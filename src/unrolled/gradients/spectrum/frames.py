@@ -24,8 +24,9 @@ from unrolled.gradients.spectrum.graded import Graded
 from unrolled.gradients.spectrum.system import System
 
 # By how much a vector may come to exceed the part of it that counts, before it is refactorised: the digits
-# of that part are fewer by as many. What is left gives an exponent to better than 1e-7 a step.
-LARGEST_LOSS = {torch.float64: 1e8, torch.float32: 1e2}
+# of that part are fewer by as many. What is left gives an exponent to better than 1e-9 a step, some of which
+# is needed: errors grow where exponents come close to each other.
+LARGEST_LOSS = {torch.float64: 1e6, torch.float32: 1e2}
 SAFETY = 0.9  # of the digits that may be lost, those aimed for: one stretch is not like the other
 MEMORY = 0.9  # of the rate at which digits were lost, what is kept when a stretch loses fewer
 LONGEST = 64  # steps without a factorisation, even of a single vector
@@ -53,7 +54,7 @@ class Frames:
     `log` `(B, F, k)`: the logarithms of what their orthogonal parts have grown by, as far as it is
     factored out; with `graded`, also the whole triangular factor. `every`: how many steps may lie between
     two factorisations; fixed where `qr_every` is a number, else set from the digits that are seen to be
-    lost.
+    lost. `warming_up`: whether directions that are lost may come back, as they do at the end of a warm-up.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Frames:
         batch: int,
         qr_every: int | str = "auto",
         graded: bool = False,
+        warming_up: bool = False,
     ) -> None:
         self.system, self.start, self.batch = system, start, batch
         self.k, self.size = start.shape
@@ -75,6 +77,7 @@ class Frames:
         self.v = start.new_empty(batch, 0, self.k, self.size)
         self.log = np.zeros((batch, 0, self.k))
         self.all_alive = True
+        self.warming_up = warming_up
         self.graded = Graded.identity((batch, 0), self.k, start.double()) if graded else None
         self._spare: list[Tensor] = []
 
@@ -129,7 +132,8 @@ class Frames:
         return result
 
     def orthogonalise(self) -> None:
-        """Make the frames orthonormal and forget all growth."""
+        """Make the frames orthonormal and forget all growth: the end of a warm-up."""
+        self.warming_up = False
         self.v = torch.linalg.qr(self.v.mT)[0].mT.contiguous()
         self.log = np.zeros_like(self.log)
         self.all_alive = True
@@ -152,12 +156,13 @@ class Frames:
     def _take(self, found: Factored, count: int) -> bool:
         """Go on with a factorisation if the digits lasted for it; sets the interval from here on."""
         growth, ahead = found.growth.reshape(self.log.shape), found.ahead.reshape(self.log.shape)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             loss = ahead / growth
             lost = np.logical_not(loss < 1 / self.negligible)
             if lost.any() or not self.all_alive:
                 # Directions lost for good have no digits to lose, nor has what is 0 after a single step.
-                loss[(self.log == -math.inf) | (lost & (count == 1))] = 1.0
+                for_good = (self.log == -math.inf) & (not self.warming_up)
+                loss[for_good | (lost & (count == 1))] = 1.0
             if not self._bearable(float(loss.max()), count):
                 return False
             self.log = self.log + np.log(growth)
@@ -174,7 +179,7 @@ class Frames:
         """Whether so many steps may lie between two factorisations."""
         if self.fixed is not None:
             self.every = self.fixed
-            return count == 1 or loss < 1 / self.negligible
+            return count == 1 or loss <= self.limit
         if count > 1 and not loss <= self.limit:
             return False
         if count == self.every:  # one cut short by a mark says nothing
@@ -190,8 +195,9 @@ def random_directions(size: int, k: int, like: Tensor) -> Tensor:
     Fewer of them are the first of many.
     """
     generator = torch.Generator().manual_seed(0)
-    start = torch.randn(k, size, generator=generator, dtype=torch.float64)
-    rows: Tensor = torch.linalg.qr(start.mT)[0].mT.to(like)
+    # One by one: the last numbers of a draw depend on how many there are.
+    start = [torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(k)]
+    rows: Tensor = torch.linalg.qr(torch.stack(start).mT)[0].mT.to(like)
     return rows
 
 

@@ -75,8 +75,9 @@ def log_singular_values(matrix: Graded) -> Tensor:
     Jacobi rotations of the rows (Demmel, Veselić 1992: relative accuracy whatever the grading).
     """
     batch, size = matrix.log.shape[:-1], matrix.log.shape[-1]
-    flat = Graded(matrix.sign.flatten(0, -2), matrix.log.flatten(0, -2), matrix.rows.flatten(0, -3))
-    flat = Graded(*(part if len(batch) else part.unsqueeze(0) for part in (flat.sign, flat.log, flat.rows)))
+    flat = Graded(
+        matrix.sign.reshape(-1, size), matrix.log.reshape(-1, size), matrix.rows.reshape(-1, size, size)
+    )
     result = torch.empty_like(flat.log)
     open_ = torch.arange(len(result), device=result.device)
     for sweep in range(QR_SWEEPS + 1):

@@ -46,9 +46,10 @@ def lyapunov_spectrum(
     Exponents are means of `ln |R_ii|`, R from QR factorisations of the pushed tangents (Benettin et al.
     1980; for recurrent networks Engelken, Wolf, Abbott 2023). With `qr_every="auto"` tangents are
     refactorised as often as the digits that are seen to be lost ask for, which gives the exponents of QR
-    at every step to 1e-6; a number asks for QR after every so many steps. A direction that is lost for
-    good, as behind a dead relu, has -inf. The trajectory is the module's own, in its dtype; tangents are
-    float64. Memory does not grow with the length, but for a bidirectional module of several layers.
+    at every step to 1e-6; a number asks for QR after every so many steps, or fewer where those would lose
+    too many digits. A direction that is lost for good, as behind a dead relu, has -inf. The trajectory is
+    the module's own, in its dtype; tangents are float64. Memory does not grow with the length, but for a
+    bidirectional module of several layers.
 
     `progress` is True for a line on standard error, or a function of the steps done and of all steps.
 
@@ -110,7 +111,7 @@ def _follow(
     every = []
     for system in leg.systems:
         start = random_directions(system.size, min(k or system.size, system.size), leg.like)
-        every.append(Ends(system, start, leg.batch, qr_every, both))
+        every.append(Ends(system, start, leg.batch, qr_every, both, warming_up=warm_up > 0))
     looks = warm_up + _looks(leg.steps - warm_up)
     found: list[list[np.ndarray]] = [[] for _ in every]
     for segment in leg.segments(0):

@@ -62,7 +62,7 @@ class Saved(ABC):
     def from_json(cls, path: str | Path) -> Self:
         """Read what `to_json` wrote. Raises `ResultFileError`."""
         try:
-            fields = json.loads(Path(path).read_text())
+            fields = json.loads(Path(path).read_text(), parse_constant=_no_number)
         except (OSError, ValueError) as error:
             raise ResultFileError(
                 f"{path}: expected a {cls.KIND} as JSON, got {error}; measure it again"
@@ -78,6 +78,11 @@ class Saved(ABC):
         self.frame().to_csv(path, index=False)
 
 
+def _no_number(name: str) -> None:
+    """JSON has neither NaN nor inf, though Python's reader takes them."""
+    raise ValueError(f"{name} in place of a number")
+
+
 def plain(array: np.ndarray) -> list[Any]:
     """An array as nested lists, with `-inf` as None: JSON has no number for it."""
     if array.ndim > 1:
@@ -86,9 +91,13 @@ def plain(array: np.ndarray) -> list[Any]:
 
 
 def array(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """The inverse of `plain`; `shape` may say -1 once. Raises `ValueError` where it does not fit."""
+    """The inverse of `plain`; `shape` may say -1 for any size. Raises `ValueError` where it does not fit."""
     found = np.array(values, dtype=float)  # None becomes NaN
-    return np.where(np.isnan(found), -np.inf, found).reshape(shape)
+    if found.ndim != len(shape) or any(
+        want not in (-1, got) for want, got in zip(shape, found.shape, strict=True)
+    ):
+        raise ValueError(f"an array {found.shape} in place of {shape}")
+    return np.where(np.isnan(found), -np.inf, found)
 
 
 @cache

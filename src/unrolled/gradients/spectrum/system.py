@@ -67,6 +67,10 @@ class Collection(Generic[Part]):
     notes: tuple[str, ...]
     environment: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("no systems")
+
     def __iter__(self) -> Iterator[Part]:
         return iter(self.parts)
 
