@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
@@ -28,6 +29,13 @@ def run(work: Callable[[argparse.Namespace], int], parser: Parser, argv: Sequenc
     except UnrolledError as error:
         sys.stderr.write(f"{parser.prog}: {' '.join(str(error).split())}\n")
         return 2
+
+
+def list_files(screen: Console, paths: Iterable[Path]) -> None:
+    """Name the files that were written, each on a line of its own however narrow the terminal is."""
+    screen.print()
+    for path in paths:
+        screen.print(f"  {path}", style="dim", soft_wrap=True)
 
 
 def console() -> Console:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diagnostics.command import Parser, console, run
+from diagnostics.command import Parser, console, list_files, run
 from unrolled.forecast.presets import PRESETS, variants
 from unrolled.forecast.setting import OPTIMIZERS, Setting
 from unrolled.workload import CELLS
@@ -136,9 +136,7 @@ def show(options: argparse.Namespace) -> int:
     _print(study, screen, options.suggest)
     paths = _write(study, options.out, not options.no_plots)
     if not options.quiet:
-        screen.print()
-        for path in paths:
-            screen.print(f"  {path}", style="dim", soft_wrap=True)
+        list_files(screen, paths)
     return 0
 
 
@@ -193,7 +191,6 @@ def _print(study: Study, screen: Console, suggest: bool) -> None:
 
 def _write(study: Study, folder: Path, plots: bool) -> list[Path]:
     """`runs.csv`, `history.csv`, `closed_loop.csv`, `reach.csv`, `forecast.json` and the plots, or nothing."""
-    from unrolled.output.files import writable_folder
     from unrolled.output.gradflow_files import frame_to_csv, replace_together
 
     frames = {
@@ -216,7 +213,7 @@ def _write(study: Study, folder: Path, plots: bool) -> list[Path]:
             paths += draw_forecast(frames["history"], frames["closed_loop"], frames["reach"], beside, foot)
         return paths
 
-    return replace_together(writable_folder(folder), write)
+    return replace_together(folder, write)
 
 
 if __name__ == "__main__":

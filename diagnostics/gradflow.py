@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diagnostics.chosen import chosen_network, chosen_workload
-from diagnostics.command import console, run
+from diagnostics.command import console, list_files, run
 from diagnostics.options import Defaults, add_machine, add_network, add_output, add_sizes, integers, parser
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def show(options: argparse.Namespace) -> int:
     import torch
 
     from unrolled.gradients.study import measure
-    from unrolled.output.files import writable_folder
+    from unrolled.output.files import check_folder
     from unrolled.output.progress import ProgressLine
     from unrolled.workload import check_size
 
@@ -68,7 +68,7 @@ def show(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
     subjects, length_subjects, lengths = _subjects(options)
     clips = _clips(options.clip)
-    writable_folder(options.out)
+    check_folder(options.out)
     torch.manual_seed(options.seed)  # for a given model that draws numbers in its forward
     progress = None if options.quiet else ProgressLine(sys.stderr)
     try:
@@ -88,9 +88,7 @@ def show(options: argparse.Namespace) -> int:
     report(study, screen)
     paths = _write(study, options.out, not options.no_plots)
     if not options.quiet:
-        screen.print()
-        for path in paths:
-            screen.print(f"  {path}", style="dim", soft_wrap=True)
+        list_files(screen, paths)
     return 0
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from diagnostics.command import Parser, console, run
+from diagnostics.command import Parser, console, list_files, run
 from unrolled.workload import CELLS
 
 
@@ -37,7 +37,7 @@ def draw(options: argparse.Namespace) -> int:
 
     from diagnostics.saved import saved_results
     from unrolled.errors import InvalidValueError
-    from unrolled.output.files import writable_folder, write_atomically
+    from unrolled.output.files import check_folder, writable_folder, write_atomically
     from unrolled.output.gradflow_files import replace_together
 
     if options.width is not None and options.width < 60:
@@ -45,7 +45,7 @@ def draw(options: argparse.Namespace) -> int:
     found = saved_results(options.results, options.cell)
     folder = options.out or (options.results if options.results.is_dir() else options.results.parent)
     if not options.no_plots:
-        writable_folder(folder)
+        check_folder(folder)
     if options.svg:
         writable_folder(options.svg.parent)
     screen = console()
@@ -61,8 +61,7 @@ def draw(options: argparse.Namespace) -> int:
         drawn = replace_together(
             folder, lambda beside: [path for saved in found for path in saved.draw(beside)]
         )
-        for path in drawn:
-            screen.print(f"  {path}", style="dim")
+        list_files(screen, drawn)
     return 0
 
 

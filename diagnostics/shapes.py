@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diagnostics.command import Parser, console, run
+from diagnostics.command import Parser, console, list_files, run
 from unrolled.workload import CELLS, DTYPES
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def make_parser() -> Parser:
 
 def show(options: argparse.Namespace) -> int:
     """Describe, print, replace the files in `--out`; 1 where a module and its loop do not agree."""
-    from unrolled.output.files import writable_folder
+    from unrolled.output.files import check_folder
     from unrolled.output.progress import ProgressLine
     from unrolled.shapes.measure import measure
 
     configurations = _configurations(options)
     if options.out is not None:
-        writable_folder(options.out)
+        check_folder(options.out)
     pictures = {} if options.out is None else _pictures(configurations)
     progress = ProgressLine(sys.stderr)
     try:
@@ -87,7 +87,7 @@ def show(options: argparse.Namespace) -> int:
     else:
         _print(found)
         if paths and not options.quiet:
-            _list(paths)
+            list_files(console(), paths)
     return 0 if found.agree else 1
 
 
@@ -156,13 +156,6 @@ def _print(found: Shapes) -> None:
         screen.print(parameter_table(parameters[parameters["configuration"] == frame["name"][0]]))
         screen.print()
     screen.print(found.summary())
-
-
-def _list(paths: list[Path]) -> None:
-    screen = console()
-    screen.print()
-    for path in paths:
-        screen.print(f"  {path}", style="dim", soft_wrap=True)
 
 
 def _pictures(configurations: Sequence[Configuration]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.errors import InvalidValueError
+from unrolled.output.files import writable_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 def replace_together(folder: Path, write: Callable[[Path], Iterable[Path]]) -> list[Path]:
     """Let `write` fill a folder beside the files in `folder`, then move each of its files in place.
 
-    Whatever `write` raises, `folder` stays as it was. Raises `InvalidValueError` where the disk says no.
+    Whatever `write` raises, the files in `folder`, which is made where there is none, stay as they were. Raises
+    `InvalidValueError` where the disk says no.
     """
+    writable_folder(folder)
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as beside:
             complete = list(write(Path(beside)))
