@@ -156,7 +156,7 @@ def parts_of(state: Any) -> tuple[Tensor, ...]:
     is_tuple = isinstance(parts, tuple | list) and len(parts) > 0
     if not is_tuple or not all(isinstance(part, Tensor) for part in parts):
         raise InvalidTypeError(
-            f"state: expected a tensor or a tuple of tensors, got {type(state).__name__}; see "
-            f"step_gradient_flow"
+            f"state: expected a tensor or a tuple of tensors, got {type(state).__name__}; take and return one "
+            "of these"
         )
     return tuple(parts)

@@ -335,6 +335,15 @@ def test_options_that_are_none(options, error, message):
         refuses(error, message, call)
 
 
+@pytest.mark.parametrize("progress", ["yes", 3, None])
+def test_a_progress_that_can_be_told_nothing(progress):
+    message = (
+        f"progress: expected True, False or a function of the steps done and all steps, got {progress!r}; "
+    )
+    refuses(InvalidTypeError, message, lambda: lyapunov_spectrum(make("gru"), X, progress=progress))
+    refuses(InvalidTypeError, message, lambda: jacobian_singular_values(make("gru"), X, [1], progress=progress))
+
+
 def test_the_last_options_that_are_some():
     for options in ({"k": 4}, {"k": 1}, {"warm_up": 5}, {"qr_every": 1000}):
         for call in calls_with(**options):
@@ -429,10 +438,10 @@ STEP_CASES = {
     ),
     "state of words": (
         InvalidTypeError,
-        "state: expected a tensor or a tuple of tensors, got str; see",
+        "state: expected a tensor or a tuple of tensors, got str; take and",
         (still, STEPS, "zeros"),
     ),
-    "state of nothing": (InvalidTypeError, "a tuple of tensors, got tuple; see", (still, STEPS, ())),
+    "state of nothing": (InvalidTypeError, "a tuple of tensors, got tuple; take and", (still, STEPS, ())),
     "step that returns less": (
         InvalidValueError,
         "step: expected a state shaped as it came, [(3, 4)], got [(3, 2)]; return the whole next state",
@@ -445,10 +454,10 @@ STEP_CASES = {
     ),
     "step that returns a list": (
         InvalidTypeError,
-        "state: expected a tensor or a tuple of tensors, got list; see",
+        "state: expected a tensor or a tuple of tensors, got list; take and",
         (lambda x, h: h.tolist(), STEPS, START),
     ),
-    "step that returns nothing": (InvalidTypeError, "got NoneType; see", (lambda x, h: None, STEPS, START)),
+    "step that returns nothing": (InvalidTypeError, "got NoneType; take and", (lambda x, h: None, STEPS, START)),
     "step that overflows": (
         NonFiniteError,
         "expected finite states, got inf in 'step', layer 0 (forward), first at step 1; lower the recurrent gain",

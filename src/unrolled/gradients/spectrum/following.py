@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
+from unrolled.errors import InvalidTypeError
 from unrolled.output.progress import ProgressLine
 
 Progress = bool | Callable[[int, int], None]
@@ -16,11 +17,20 @@ PATIENCE_S = 2.0  # what takes less needs no line
 
 @contextmanager
 def following(progress: Progress, total: int, what: str) -> Iterator[Callable[[float], None]]:
-    """Yields a function to be told of so many more steps; `progress(done, total)` is called from it."""
+    """Yields a function to be told of so many more steps; `progress(done, total)` is called from it.
+
+    Raises `InvalidTypeError` for a `progress` that is neither.
+    """
+    if not isinstance(progress, bool) and not callable(progress):
+        raise InvalidTypeError(
+            f"progress: expected True, False or a function of the steps done and all steps, got {progress!r}; "
+            "leave it out for none"
+        )
     done, began, percent = 0.0, monotonic(), 0
     line = ProgressLine(sys.stderr) if progress is True else None
 
     def tick(steps: float) -> None:
+        """Hear of so many more steps, and say so where that is due."""
         nonlocal done, percent
         done += steps
         if callable(progress):
