@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -191,7 +192,10 @@ def test_help_lists_the_options_without_importing_torch():
 def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path):
     command = [sys.executable, "-m", "pytest", "bench", "--benchmark-only", "--cell", "gru", "--layers", "1"]
     command += ["--budget", "0.3", "--out", str(tmp_path)]
-    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in a background job it would be ignored
+    running = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heard
+    )
     deadline = time.monotonic() + 60
     while not (tmp_path / "bench.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

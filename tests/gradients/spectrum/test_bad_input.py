@@ -457,7 +457,11 @@ STEP_CASES = {
         "state: expected a tensor or a tuple of tensors, got list; take and",
         (lambda x, h: h.tolist(), STEPS, START),
     ),
-    "step that returns nothing": (InvalidTypeError, "got NoneType; take and", (lambda x, h: None, STEPS, START)),
+    "step that returns nothing": (
+        InvalidTypeError,
+        "got NoneType; take and",
+        (lambda x, h: None, STEPS, START),
+    ),
     "step that overflows": (
         NonFiniteError,
         "expected finite states, got inf in 'step', layer 0 (forward), first at step 1; lower the recurrent gain",
