@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from tests.gradients.test_bad_input import Own, Unused
 from tests.gradients.test_flow_against_autograd import make, sequence, states
 from unrolled.errors import InvalidTypeError, InvalidValueError, UnrolledError
 from unrolled.gradients import (
@@ -51,20 +52,6 @@ def refuses(error, message, call):
     assert message in text
     assert "\n" not in text
     assert re.search(r"expected .+, got .+[;,] .+", text), text
-
-
-class Unused(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.rnn = make("tanh")
-
-    def forward(self, x):
-        return x
-
-
-class Own(nn.LSTM):
-    def forward(self, x, hx=None):
-        return super().forward(2 * x, hx)
 
 
 def with_entry(kind, name, value):
