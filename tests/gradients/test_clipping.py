@@ -12,6 +12,8 @@ from tests.gradients.helpers import Loop, cell_step, truth, weights_of
 from tests.gradients.test_flow_against_autograd import make, sequence
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.gradients import Clip, NonFiniteError, gradient_flow
+from unrolled.gradients import flow as flow_module
+from unrolled.gradients.backward import backward
 from unrolled.gradients.scaled import Scaled
 
 
@@ -227,6 +229,23 @@ def test_a_step_bound_that_is_never_reached_changes_nothing():
         np.testing.assert_allclose(one.samples, other.samples, rtol=1e-12)
     assert (bounded.clip.entries, bounded.clip.tensors) == (0, 0)
     assert bounded.clip.cosine == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize(("factor", "share"), [(1 + 1e-15, 0), (1 + 1e-13, 0.25)])
+def test_step_clipping_changes_a_tensor_by_more_than_rounding(monkeypatch, factor, share):
+    """Two passes add up the same terms, in an order that is up to the matrix product."""
+    module, x = make("tanh"), sequence()
+    rounded = module.bias_hh_l0
+
+    def noisy(trajectory, scalar, parameters, bound):
+        bound.count[0] += 1  # as if one state's cotangent had met it, with no more effect than the noise
+        profiles, found = backward(trajectory, scalar, parameters)
+        return profiles, found | {rounded: found[rounded].scale(factor)}
+
+    passes = iter([backward, noisy])
+    monkeypatch.setattr(flow_module, "backward", lambda *arguments: next(passes)(*arguments))
+    flow = gradient_flow(module, x, clip="step:1e9")
+    assert flow.clip.tensors == share
 
 
 def test_loop_oracle_and_clip_agree_on_the_gradient_before():

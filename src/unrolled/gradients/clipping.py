@@ -34,8 +34,7 @@ EPSILON = 1e-6  # added to the norm that is divided by, as torch does
 class ClipReport:
     """What clipping did. Norms are log10 of the global L2 norm; `-inf` is a gradient of exactly 0.
 
-    `entries` and `tensors` are the shares that were changed (for `step`, `entries` is the share of steps
-    and
+    `entries` and `tensors` are the shares that were changed (for `step`, `entries` is the share of steps and
     samples at which the bound was put on the state's cotangent); `cosine` is to the unclipped gradient.
     `bound` is the one that was used: for `auto` the percentile found.
     """

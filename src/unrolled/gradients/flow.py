@@ -28,6 +28,7 @@ from unrolled.gradients.scaled import LOG10_2, Scaled, log2_total
 from unrolled.gradients.trajectory import Trajectory
 
 VERSION = 1  # of the JSON
+ROUNDINGS = 64  # in the last digit of a gradient, relative to its norm, that are no change of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +36,7 @@ class GradientFlow:
     """How the gradient flowed back through a model once.
 
     `profiles`: one per module, call, layer, direction and path. `parameters`: log10 norm of the gradient of
-    each parameter (after clipping, where `clip` is given). `gradients` holds those gradients themselves,
-    with
+    each parameter (after clipping, where `clip` is given). `gradients` holds those gradients themselves, with
     exponents, in the process that computed them; a loaded flow has none.
     """
 
@@ -249,10 +249,8 @@ def _environment() -> dict[str, Any]:
 def _step_report(
     clip: Clip, before: dict[str, Scaled], after: dict[str, Scaled], bound: StepBound
 ) -> ClipReport:
-    changed = sum(
-        bool((before[name] + gradient.scale(-1.0)).log2_norm() > -math.inf) for name, gradient in after.items()
-    )
     touched, seen = bound.count
+    changed = sum(_differ(before[name], gradient) for name, gradient in after.items()) if touched else 0
     return ClipReport(
         clip.mode,
         clip.bound,
@@ -260,6 +258,12 @@ def _step_report(
         entries=touched / max(seen, 1),
         tensors=changed / max(len(after), 1),
     )
+
+
+def _differ(one: Scaled, other: Scaled) -> bool:
+    """Whether by more than two passes that add up the same terms, each in an order of its own."""
+    rounding = ROUNDINGS * torch.finfo(other.mantissa.dtype).eps
+    return bool((one + other.scale(-1.0)).log2_norm() > one.log2_norm() + math.log2(rounding))
 
 
 def _arguments(inputs: Any, state: Any) -> tuple[Any, ...]:
