@@ -69,7 +69,7 @@ class Dense(Contender):
     def __call__(self):
         """One timed call."""
         size = sum(part.shape[-1] for part in self.state)
-        q = random_directions(size, self.k, self.x).mT
+        q = random_directions(size, self.k, self.x)
         total = self.x.new_zeros(self.k)
         for jacobian in self.jacobians():
             q, r = torch.linalg.qr(jacobian @ q)

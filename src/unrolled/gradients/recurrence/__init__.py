@@ -7,7 +7,7 @@ from torch import nn
 from unrolled.gradients.recurrence.gru import GRU, PushedGRU
 from unrolled.gradients.recurrence.linearised import Buffers, Linearised
 from unrolled.gradients.recurrence.lstm import LSTM, PushedLSTM
-from unrolled.gradients.recurrence.push_forward import Layers, Push, PushForward
+from unrolled.gradients.recurrence.push_forward import Layers, Push, PushForward, Steps
 from unrolled.gradients.recurrence.rnn import RNN, PushedReluRNN, PushedRNN, ReluRNN
 from unrolled.gradients.recurrence.weights import Weights, names
 
@@ -35,6 +35,7 @@ __all__ = [
     "Linearised",
     "Push",
     "PushForward",
+    "Steps",
     "Weights",
     "names",
     "recurrence_of",

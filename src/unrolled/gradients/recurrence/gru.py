@@ -102,7 +102,7 @@ class PushedGRU(PushForward):
         to_r, to_z = to_n * q * r * (1 - r), (h[:-1] - n) * z * (1 - z)
         self.steps = per_step(z, to_r, to_z, to_n * r, to_n)
 
-    def push(self, t: int, v: Tensor, below: Tensor | None, out: Tensor) -> None:
+    def step(self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None) -> None:
         """The sums over gates are one product each."""
         keep, to_r, to_z, to_q, to_n = (factor[t] for factor in self.steps)
         torch.mul(by_sample(v, keep), keep, out=by_sample(out, keep))

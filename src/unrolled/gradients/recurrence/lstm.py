@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from unrolled.gradients.recurrence.linearised import Buffers, Linearised, summed
-from unrolled.gradients.recurrence.push_forward import Gates, Push, PushForward, by_sample, inverted, per_step
+from unrolled.gradients.recurrence.push_forward import (
+    Gates,
+    Push,
+    PushForward,
+    Steps,
+    by_sample,
+    inverted,
+    per_step,
+)
 from unrolled.gradients.recurrence.weights import Weights, add_outer, affine
 
 
@@ -121,6 +129,8 @@ class PushedLSTM(PushForward):
     h_t' = R (tanh(c_t) o(1 - o) a_o + o (1 - tanh² c_t) c_t')
     """
 
+    lower = 0.3
+
     def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None) -> None:
         if c is None:
             raise ValueError("an LSTM needs its first cell state")
@@ -147,32 +157,31 @@ class PushedLSTM(PushForward):
         self.planes = (f, to_i, to_f, to_g, tanh_c * o * (1 - o), o * (1 - tanh_c * tanh_c))
         self.steps = list(zip(*per_step(*self.planes), strict=True))
 
-    def push(self, t: int, v: Tensor, below: Tensor | None, out: Tensor) -> None:
+    def step(self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None) -> None:
         """The three gates that lead into the cell state are one product."""
         keep, to_i, to_f, to_g, to_o, to_c = self.steps[t]
-        size, cells = self.output_size, out[:, self.output_size :]
-        sources = [v[:, :size]] if below is None else [v[:, :size], below]
-        torch.mul(by_sample(v[:, size:], keep), keep, out=by_sample(cells, keep))
+        size, cells = self.output_size, out[self.output_size :]
+        sources = [v[:size]] if below is None else [v[:size], below]
+        torch.mul(by_sample(v[size:], keep), keep, out=by_sample(cells, keep))
         for source, gates in zip(sources, self.into_c, strict=False):
             gates.add(source, (to_i, to_f, to_g), cells)
-        hidden = out[:, :size] if self.projection is None else torch.empty_like(cells)
+        hidden = out[:size] if self.projection is None else torch.empty_like(cells)
         torch.mul(by_sample(cells, to_c), to_c, out=by_sample(hidden, to_c))
         for source, gates in zip(sources, self.into_h, strict=False):
             gates.add(source, (to_o,), hidden)
         if self.projection is not None:
-            torch.mm(hidden, self.projection.t(), out=out[:, :size])
+            torch.mm(self.projection, hidden, out=out[:size])
 
     def inverse(self) -> Push | None:
         """`J_t⁻ᵀ`, for a square output gate and no projection."""
-        (outer,) = self.into_h[0].rows
-        weight = inverted(outer) if self.projection is None else None
+        weight = inverted(self.into_h[0].weight) if self.projection is None else None
         keep, *inner, to_o, to_c = self.planes
         if weight is None or not bool(((to_o != 0) & (keep > 0)).all()):
             return None
         return InverseLSTM(weight, self.into_c[0], (1 / keep, *inner, 1 / to_o, to_c))
 
 
-class InverseLSTM:
+class InverseLSTM(Steps):
     """The steps of `J_t⁻ᵀ`: `(h', c')` with `K = Σ factor_g U_g` over the gates i, f, g becomes
 
     s = c' / f        h'' = (U_o⁻ᵀ (h' - Kᵀ s)) / (tanh(c_t) o(1 - o))        c'' = s - o (1 - tanh² c_t) h''
@@ -182,13 +191,17 @@ class InverseLSTM:
         self.weight, self.inner, self.size = weight, inner, len(weight)
         self.steps = list(zip(*per_step(*planes), strict=True))
 
-    def __call__(self, t: int, v: Tensor, out: Tensor) -> None:
+    def step(self, t: int, v: Tensor, out: Tensor) -> None:
         """Two products a step."""
         by_f, to_i, to_f, to_g, by_o, to_c = self.steps[t]
-        size, merged = self.size, self.inner.merged((to_i, to_f, to_g))
-        h, c = by_sample(out[:, :size], by_f), by_sample(out[:, size:], by_f)
-        torch.mul(by_sample(v[:, size:], by_f), by_f, out=c)
-        subtract = torch.addmm if c.dim() == 2 else torch.baddbmm
-        rest = subtract(by_sample(v[:, :size], by_f), c, merged, alpha=-1)
-        torch.mul(rest @ self.weight, by_o, out=h)
-        c.addcmul_(to_c, h, value=-1)
+        merged, old = self.inner.merged((to_i, to_f, to_g)), v[: self.size]
+        h, c = out.tensor_split((self.size,))
+        torch.mul(by_sample(v[self.size :], by_f), by_f, out=by_sample(c, by_f))
+        if merged.dim() == 2:
+            rest = torch.addmm(old, merged.t(), c, alpha=-1)
+        else:
+            before, now = (by_sample(part, by_f).transpose(0, 1) for part in (old, c))
+            rest = torch.baddbmm(before, merged.mT, now, alpha=-1).transpose(0, 1).reshape_as(old)
+        torch.mm(self.weight, rest, out=h)
+        by_sample(h, by_o).mul_(by_o)
+        by_sample(c, to_c).addcmul_(to_c, by_sample(h, to_c), value=-1)

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from unrolled.gradients.recurrence.linearised import Buffers, Linearised, summed
-from unrolled.gradients.recurrence.push_forward import Push, PushForward, by_sample, inverted, per_step
+from unrolled.gradients.recurrence.push_forward import (
+    Push,
+    PushForward,
+    Steps,
+    by_sample,
+    inverted,
+    per_step,
+)
 from unrolled.gradients.recurrence.weights import Weights, add_outer
 
 
@@ -59,9 +66,11 @@ class ReluRNN(RNN):
 class PushedRNN(PushForward):
     """`h_t' = f'(a_t) (U h_{t-1}' + W x_t')`, a prime for a tangent."""
 
+    lower = 0.12
+
     def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None) -> None:
         self.size = self.output_size = h.shape[-1]
-        self.from_h, self.from_x = weights.weight_hh.t().contiguous(), weights.weight_ih.t().contiguous()
+        self.from_h, self.from_x = weights.weight_hh, weights.weight_ih
         self.slope_planes = self.slope(h[1:])
         (self.slopes,) = per_step(self.slope_planes)
 
@@ -69,32 +78,34 @@ class PushedRNN(PushForward):
         """`f'` by way of the state: `1 - tanh²`."""
         return 1 - h * h
 
-    def push(self, t: int, v: Tensor, below: Tensor | None, out: Tensor) -> None:
+    def step(self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None) -> None:
         """Two operations a step, three above another layer."""
-        torch.mm(v, self.from_h, out=out)
+        torch.mm(self.from_h, v, out=out)
         if below is not None:
-            out.addmm_(below, self.from_x)
-        by_sample(out, self.slopes[t]).mul_(self.slopes[t])
+            out.addmm_(self.from_x, below)
+        slope = self.slopes[t]
+        by_sample(out, slope).mul_(slope)
 
     def inverse(self) -> Push | None:
         """`J_t⁻ᵀ = diag(1 / f') U⁻ᵀ`, unless a unit is saturated to the last digit."""
-        weight = inverted(self.from_h.t())
+        weight = inverted(self.from_h)
         if weight is None or not bool((self.slope_planes > 0).all()):
             return None
         return InverseRNN(weight, 1 / self.slope_planes)
 
 
-class InverseRNN:
-    """The steps of `J_t⁻ᵀ`."""
+class InverseRNN(Steps):
+    """The steps of `J_t⁻ᵀ`, `weight` being `U⁻ᵀ`."""
 
     def __init__(self, weight: Tensor, planes: Tensor) -> None:
         self.weight = weight
         (self.factors,) = per_step(planes)
 
-    def __call__(self, t: int, v: Tensor, out: Tensor) -> None:
+    def step(self, t: int, v: Tensor, out: Tensor) -> None:
         """Two operations a step."""
-        torch.mm(v, self.weight, out=out)
-        by_sample(out, self.factors[t]).mul_(self.factors[t])
+        torch.mm(self.weight, v, out=out)
+        factor = self.factors[t]
+        by_sample(out, factor).mul_(factor)
 
 
 class PushedReluRNN(PushedRNN):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,24 +20,19 @@ from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.gradients import track
 from unrolled.gradients.layout import Layout
 from unrolled.gradients.nonfinite import check_states
-from unrolled.gradients.recurrence import PUSHED, Layers, Push, PushForward, Weights
+from unrolled.gradients.recurrence import PUSHED, Layers, PushForward, Steps, Weights
 from unrolled.gradients.spectrum.checks import check_weights
 from unrolled.gradients.spectrum.system import System
 from unrolled.gradients.trajectory import DIRECTIONS, initial_states, recurrent_modules
 
 FEWEST_STEPS = 64  # of a segment, however large the batch: a frame is factorised at its end in any case
+# Columns of a matrix product that are worth filling up: 12 take no longer than 9, and often half of that.
+MULTIPLE = 12
 
 NO_STACK = (
     "no spectrum of the stack of {name!r}: it is bidirectional, so no single order of time carries all its "
     "layers; each direction of each layer is a system of its own"
 )
-
-
-class Invertible(Push, Protocol):
-    """A stretch of linearised steps that may have an inverse."""
-
-    def inverse(self) -> Push | None:
-        """The steps of `J_t⁻ᵀ`, or None."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Segment:
 
     start: int
     steps: int
-    pushes: tuple[Invertible, ...]
+    pushes: tuple[Steps, ...]
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,8 @@ class Leg:
     """Systems that are run through together, over `steps` steps of `batch` samples.
 
     `segments(first)` runs the sequence from its start and yields the segments from the one on that holds
-    step `first`. `like` has the dtype and device of tangents.
+    step `first`. `like` has the dtype and device of tangents, whose number is best a `multiple` of some.
+    `lower` is the share of a whole spectrum that is best followed by inverse steps.
     """
 
     systems: tuple[System, ...]
@@ -62,6 +58,8 @@ class Leg:
     batch: int
     like: Tensor
     segments: Callable[[int], Iterator[Segment]]
+    multiple: int = 1
+    lower: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,9 @@ class Course:
 
     def _leg(self, systems: tuple[System, ...], layers: range, reverse: bool, x: Tensor) -> Leg:
         like = x.new_empty(0, dtype=torch.float64)
-        return Leg(systems, self.steps, self.batch, like, partial(self._segments, layers, reverse, x))
+        segments = partial(self._segments, layers, reverse, x)
+        lower = PUSHED[self.module.mode].lower
+        return Leg(systems, self.steps, self.batch, like, segments, MULTIPLE, lower)
 
     def _row(self, layer: int, reverse: bool) -> tuple[Tensor, Tensor | None]:
         row = layer * (2 if self.module.bidirectional else 1) + reverse
@@ -175,9 +175,8 @@ class Course:
                 states[number] = (one.h_n, one.c_n)
                 inputs = one.h[1:]
             if blocks:
-                systems = [blocks[n : n + 1] for n in range(len(blocks))] + [blocks] * (len(blocks) > 1)
-                pushes = tuple(Layers(layers) for layers in systems)
-                yield Segment(start, len(inputs), pushes)
+                stack = [Layers(blocks)] if len(blocks) > 1 else []
+                yield Segment(start, len(inputs), (*blocks, *stack))
 
 
 @torch.no_grad()

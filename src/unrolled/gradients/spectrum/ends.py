@@ -14,14 +14,12 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from unrolled.gradients.recurrence import Push
-from unrolled.gradients.spectrum.course import Invertible
+from unrolled.gradients.recurrence import Push, Steps
 from unrolled.gradients.spectrum.frames import Frames
 from unrolled.gradients.spectrum.system import System
 
-# Numbers in a state from which on a second frame costs less than it saves, and its share of them: a third to
-# a tenth take the same time, a half takes longer.
-WORTH_TWO, SHARE = 48, 5
+# Numbers in a state from which on a second frame costs less than it saves.
+WORTH_TWO = 48
 
 
 class NotInvertibleError(Exception):
@@ -29,18 +27,28 @@ class NotInvertibleError(Exception):
 
 
 class Ends:
-    """`start` `(k, n)` orthonormal rows, of which the last ones are followed by inverse steps if `both`."""
+    """`start` `(n, k)` orthonormal columns, of which a `lower` share, the last ones, goes by inverse steps.
+
+    That of a whole spectrum only, rounded to a `multiple`; see `Frames` for that and for the rest.
+    """
 
     def __init__(
-        self, system: System, start: Tensor, batch: int, qr_every: int | str, both: bool, warming_up: bool
+        self,
+        system: System,
+        start: Tensor,
+        batch: int,
+        qr_every: int | str,
+        lower: float,
+        warming_up: bool,
+        multiple: int = 1,
     ) -> None:
-        k, size = start.shape
+        size, k = start.shape
         self.system, self.size = system, size
-        both = both and qr_every == "auto" and k == size and size >= WORTH_TWO
-        lower = size // SHARE if both else 0
-        make = partial(Frames, system, batch=batch, qr_every=qr_every, warming_up=warming_up)
-        self.upper = make(start[: k - lower])
-        self.lower = make(start[k - lower :].flip(0)) if both else None
+        worth = qr_every == "auto" and k == size and size >= WORTH_TWO
+        last = multiple * round(lower * size / multiple) if worth else 0
+        make = partial(Frames, system, batch=batch, qr_every=qr_every, warming_up=warming_up, multiple=multiple)
+        self.upper = make(start[:, : k - last])
+        self.lower = make(start[:, k - last :].flip(1)) if last else None
         for frames in self.frames:
             frames.begin()
 
@@ -49,7 +57,7 @@ class Ends:
         """One or two."""
         return [self.upper] if self.lower is None else [self.upper, self.lower]
 
-    def pushes(self, push: Invertible) -> list[Push]:
+    def pushes(self, push: Steps) -> list[Push]:
         """Steps for each frame. Raises `NotInvertibleError`."""
         if self.lower is None:
             return [push]

@@ -1,18 +1,17 @@
 """Frames of tangent vectors pushed along a trajectory, refactorised before their directions collapse.
 
 The textbook way puts a QR factorisation after every step (Benettin et al. 1980; Eckmann, Ruelle 1985). It
-costs ten times what the step does, and only two things of it are needed: that the frame stays well
+costs several times what the step does, and only two things of it are needed: that the frame stays well
 conditioned, and that what is taken out of it is upper triangular, because products of such matrices are
-too, with the products of their diagonals. A pivoted LU factorisation does both for a fifth of the price
-(Bauer's Treppeniteration, 1957): `V = L U`, go on with L, keep U. A QR factorisation where a figure is
-wanted turns the product of all U so far into the R that QR at every step would have led to.
+too, with the products of their diagonals. So any factorisation does that has both, and only as often as
+digits are lost. Where a figure is wanted, the frame's own R turns the product of all triangles so far into the
+one that QR at every step would have led to.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,41 +19,35 @@ from torch import Tensor
 
 from unrolled.errors import NonFiniteError
 from unrolled.gradients.recurrence import Push
+from unrolled.gradients.spectrum.factorise import Factored, cholesky, lu, matrices, qr, tangents, upper_factor
 from unrolled.gradients.spectrum.graded import Graded
 from unrolled.gradients.spectrum.system import System
 
 # By how much a vector may come to exceed the part of it that counts, before it is refactorised: the digits
 # of that part are fewer by as many. What is left gives an exponent to better than 1e-9 a step, some of which
-# is needed: errors grow where exponents come close to each other.
+# is needed: errors grow where exponents come close to each other. And its square has to leave some digits to
+# the Gram matrix of `cholesky`.
 LARGEST_LOSS = {torch.float64: 1e6, torch.float32: 1e2}
 SAFETY = 0.9  # of the digits that may be lost, those aimed for: one stretch is not like the other
 MEMORY = 0.9  # of the rate at which digits were lost, what is kept when a stretch loses fewer
 LONGEST = 64  # steps without a factorisation, even of a single vector
 GROWTH = 2  # of the interval, while nothing is known against it
 RANGE = {torch.float64: 1e120, torch.float32: 1e15}  # of the largest entry, up and down, between factorisations
-
-
-@dataclass(frozen=True)
-class Factored:
-    """`pushed = triangle frame`, with vectors as rows, so that `triangle` would be lower triangular.
-
-    `frame` `(M, k, n)` of M frames; `upper` `(M, k, k)` is the triangle transposed, with anything at all
-    below its diagonal; `growth` `(M, k)` the sizes on it; `ahead` `(M, k)` the size of what they are left of.
-    """
-
-    frame: Tensor
-    upper: Tensor
-    growth: np.ndarray
-    ahead: np.ndarray
+# Stretches that are pushed on trust before all are looked at, and the numbers in their frames: looking takes
+# as long as a factorisation of few vectors, and on a GPU waits for it.
+TOGETHER, NUMBERS_TOGETHER = 16, 2**20
 
 
 class Frames:
     """F frames of k tangent vectors for each of B samples, of a system with n numbers in its state.
 
-    `log` `(B, F, k)`: the logarithms of what their orthogonal parts have grown by, as far as it is
-    factored out; with `graded`, also the whole triangular factor. `every`: how many steps may lie between
-    two factorisations; fixed where `qr_every` is a number, else set from the digits that are seen to be
-    lost. `warming_up`: whether directions that are lost may come back, as they do at the end of a warm-up.
+    `start` `(n, k)` are the vectors that a frame starts with. `log` `(B, F, k)`: the logarithms of what their
+    orthogonal parts have grown by, as far as it is factored out; with `graded`, also the whole triangular
+    factor. Vectors are taken apart by `cholesky`, and by `lu` once a single step has lost too much for it; by
+    `qr` where `qr_every` is a number. `every`: how many steps may lie between two factorisations; fixed where
+    `qr_every` is a number, else set from the digits that are seen to be lost. `warming_up`: whether directions
+    that are lost may come back, as they do at the end of a warm-up. `multiple`: the number of columns `M` of
+    `v` `(n, M)` is filled up to a multiple of it.
     """
 
     def __init__(
@@ -65,31 +58,45 @@ class Frames:
         qr_every: int | str = "auto",
         graded: bool = False,
         warming_up: bool = False,
+        multiple: int = 1,
     ) -> None:
-        self.system, self.start, self.batch = system, start, batch
-        self.k, self.size = start.shape
+        self.system, self.start, self.batch, self.multiple = system, start, batch, multiple
+        self.size, self.k = start.shape
         self.limit = LARGEST_LOSS[start.dtype]
         self.negligible = self.size * torch.finfo(start.dtype).eps
         self.fixed = None if qr_every == "auto" else int(qr_every)
+        self.factorise = cholesky if self.fixed is None else qr
         self.every = self.fixed or 1
+        self.together = 1
         self.rate = 0.0  # of the logarithm of the loss, per step
         self.steps = self.factorisations = 0
-        self.v = start.new_empty(batch, 0, self.k, self.size)
         self.log = np.zeros((batch, 0, self.k))
         self.all_alive = True
         self.warming_up = warming_up
         self.graded = Graded.identity((batch, 0), self.k, start.double()) if graded else None
-        self._spare: list[Tensor] = []
+        self.v = start.new_zeros(self.size, 0)
+        self._spare = (self.v, self.v)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(B, F, k)`."""
+        return self.batch, self.log.shape[1], self.k
 
     def begin(self) -> None:
         """Add a frame that starts with the vectors `start`."""
-        self.v = torch.cat((self.v, self.start.expand(self.batch, 1, -1, -1)), dim=1)
+        start = self.start.expand(self.batch, 1, -1, -1)
+        before = matrices(self.v, self.shape).reshape(*self.shape[:2], self.size, self.k)
+        every = torch.cat((before, start), dim=1)
         self.log = np.concatenate((self.log, np.zeros((self.batch, 1, self.k))), axis=1)
         if self.graded is not None:
             one = Graded.identity((self.batch, 1), self.k, self.graded.log)
             pairs = ((self.graded.sign, one.sign), (self.graded.log, one.log), (self.graded.rows, one.rows))
             self.graded = Graded(*(torch.cat(pair, dim=1) for pair in pairs))
-        self._spare = [torch.empty_like(self.v).view(-1, self.size) for _ in range(2)]
+        count = math.prod(self.shape)
+        if self.batch == 1:
+            count = -(-count // self.multiple) * self.multiple
+        self.v = tangents(every, count)
+        self._spare = (torch.zeros_like(self.v), torch.zeros_like(self.v))
 
     def advance(self, push: Push, first: int, last: int, start: int = 0) -> None:
         """Push all frames from state `first` to `last` of a stretch that starts at step `start`.
@@ -97,44 +104,122 @@ class Frames:
         Raises `NonFiniteError` where a single step overflows.
         """
         while first < last:
-            count = min(self.every, last - first)
-            if self._advanced(push, first, count, start):
-                first += count
-                self.steps += count
-                self.factorisations += 1
-            else:
-                self.every = min(self.every, max(1, count // 2))
+            counts = self._stretches(last - first)
+            found, v, now = [], self.v, first
+            for count in counts:
+                found.append(self.factorise(push(now, now + count, v, self._spare), self.shape))
+                v, now = found[-1].frame, now + count
+            taken = self._take(found, counts, start + first)
+            first, self.steps = first + taken, self.steps + taken
 
-    def _advanced(self, push: Push, first: int, count: int, start: int) -> bool:
-        """Push by `count` steps and factorise; False, and nothing has changed, where that was too many."""
-        pushed = self._pushed(push, first, first + count)
-        largest = pushed.abs().amax(-2).cpu().numpy()  # per number of the state
-        top = float(largest.max())
-        if not math.isfinite(top) and count == 1:
-            raise NonFiniteError(
-                f"expected a finite Jacobian of {self.system.label}, got nan or inf, first at step "
-                f"{start + first}; a single step of this network overflows, so lower its recurrent weights",
-                module=self.system.module,
-                layer=self.system.layer,
-                step=start + first,
-            )
-        limit = RANGE[pushed.dtype]
-        if count > 1 and not 1 / limit <= top <= limit:
-            return False
-        return self._take((_lu if self.fixed is None else _qr)(pushed, largest), count)
+    def _stretches(self, steps: int) -> list[int]:
+        """The lengths of the next few stretches out of so many steps, none above `every`."""
+        every = self.every
+        number = -(-steps // every)
+        few = min(number, self.together, max(1, NUMBERS_TOGETHER // max(1, self.v.numel())))
+        if self.fixed is not None:
+            return [min(every, steps - every * done) for done in range(few)]
+        return [steps * (done + 1) // number - steps * done // number for done in range(few)]
+
+    def _take(self, found: Sequence[Factored], counts: Sequence[int], step: int) -> int:
+        """Go on with those stretches from step `step` on whose digits lasted; how many steps they come to.
+
+        Sets the interval from here on. Raises `NonFiniteError` where the first is one step that overflows.
+        """
+        growth, ahead, top = _sizes(found)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            losses = (ahead / growth).reshape(-1, *self.shape)
+            grown = np.log(growth).reshape(-1, *self.shape)
+        lost = ~(losses < 1 / self.negligible)
+        some_lost, worst = lost.any((1, 2, 3)).tolist(), losses.max((1, 2, 3)).tolist()
+        done = 0
+        for number, (one, count) in enumerate(zip(found, counts, strict=True)):
+            if self.factorise is cholesky and count == 1 and not worst[number] <= self.limit:
+                self.factorise = lu  # from here on: it may not lose so much
+                break
+            if not self._within_range(top[number], count):
+                if count == 1 and number == 0:
+                    self._raise(step)
+                self.every = max(1, count // 2)
+                break
+            if some_lost[number] or not self.all_alive:
+                # Directions lost for good have no digits to lose, nor has what is 0 after a single step.
+                for_good = (self.log == -math.inf) & (not self.warming_up)
+                losses[number][for_good | (lost[number] & (count == 1))] = 1.0
+                worst[number] = float(losses[number].max())
+            if not self._bearable(worst[number], count):
+                break
+            self._accept(one, grown[number], lost[number] if some_lost[number] else None)
+            done += count
+        else:
+            self._go_further(max(counts))
+            return done
+        self.together = 1
+        return done
+
+    def _within_range(self, largest: float, count: int) -> bool:
+        """Whether the largest entry can be relied on, after so many steps; a single one may lead anywhere."""
+        limit = RANGE[self.v.dtype]
+        return 1 / limit <= largest <= limit or (count == 1 and math.isfinite(largest))
+
+    def _raise(self, step: int) -> None:
+        raise NonFiniteError(
+            f"expected a finite Jacobian of {self.system.label}, got nan or inf, first at step {step}; a "
+            "single step of this network overflows, so lower its recurrent weights",
+            module=self.system.module,
+            layer=self.system.layer,
+            step=step,
+        )
+
+    def _bearable(self, loss: float, count: int) -> bool:
+        """Whether a stretch of so many steps may lose so much; if not, the next is shorter."""
+        rate = math.log(min(max(loss, 1.0), 1 / self.negligible)) / count if loss == loss else math.inf
+        if count == 1 or loss <= self.limit:
+            self.rate = max(rate, MEMORY * self.rate)
+            return True
+        self.rate = max(rate, self.rate)
+        self.every = max(1, min(count - 1, self._aim()))
+        return False
+
+    def _aim(self) -> int:
+        """Steps in which as many digits are lost as is aimed for."""
+        return int(SAFETY * math.log(self.limit) / max(self.rate, 1e-9))
+
+    def _accept(self, one: Factored, grown: np.ndarray, lost: np.ndarray | None) -> None:
+        """Go on with the frame, and add up what has been taken out of it."""
+        self.log = self.log + grown
+        if lost is not None:
+            self.log[lost] = -math.inf
+            self.all_alive = False
+        self.v = one.frame
+        self.factorisations += 1
+        if self.graded is not None:
+            gone = None if lost is None else torch.from_numpy(lost).to(self.v.device)
+            self.graded = self.graded.times(one.upper.double().reshape(*self.shape, self.k), gone)
+
+    def _go_further(self, longest: int) -> None:
+        """Set the interval, and how many stretches to push on trust, after all of some were borne."""
+        if self.fixed is not None:
+            self.every, self.together = self.fixed, TOGETHER
+            return
+        aim = min(self._aim(), LONGEST)
+        if 2 * longest > self.every:  # those cut short by a mark say little
+            self.every = max(1, min(aim, GROWTH * longest))
+        if self.every <= longest:
+            self.together = min(2 * self.together, TOGETHER)
 
     def read(self) -> np.ndarray:
         """`(B, F, k)`: logarithms of what the orthogonal parts have grown by so far."""
-        if self.fixed is not None:
+        if self.factorise is qr:
             return self.log
-        triangle = torch.linalg.qr(self.v.mT, mode="r")[1]
-        result: np.ndarray = self.log + _log(triangle.diagonal(dim1=-2, dim2=-1).abs())
+        triangle = upper_factor(self.v, self.shape, self.factorise is cholesky)
+        result: np.ndarray = self.log + _log(triangle.diagonal(dim1=-2, dim2=-1).abs()).reshape(self.shape)
         return result
 
     def orthogonalise(self) -> None:
         """Make the frames orthonormal and forget all growth: the end of a warm-up."""
         self.warming_up = False
-        self.v = torch.linalg.qr(self.v.mT)[0].mT.contiguous()
+        self.v = qr(self.v, self.shape).frame
         self.log = np.zeros_like(self.log)
         self.all_alive = True
 
@@ -142,105 +227,31 @@ class Frames:
         """The triangular factor of the product so far: it has the singular values of the product."""
         if self.graded is None:
             raise TypeError("expected frames that keep their triangles")
-        return self.graded.times(torch.linalg.qr(self.v.mT, mode="r")[1].double())
-
-    def _pushed(self, push: Push, first: int, last: int) -> Tensor:
-        """All frames `(B * F, k, n)` after these steps; `v` stays."""
-        source = self.v.view(-1, self.size)
-        for t in range(first, last):
-            target = self._spare[(t - first) % 2]
-            push(t, source, target)
-            source = target
-        return source.view(-1, self.k, self.size)
-
-    def _take(self, found: Factored, count: int) -> bool:
-        """Go on with a factorisation if the digits lasted for it; sets the interval from here on."""
-        growth, ahead = found.growth.reshape(self.log.shape), found.ahead.reshape(self.log.shape)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            loss = ahead / growth
-            lost = np.logical_not(loss < 1 / self.negligible)
-            if lost.any() or not self.all_alive:
-                # Directions lost for good have no digits to lose, nor has what is 0 after a single step.
-                for_good = (self.log == -math.inf) & (not self.warming_up)
-                loss[for_good | (lost & (count == 1))] = 1.0
-            if not self._bearable(float(loss.max()), count):
-                return False
-            self.log = self.log + np.log(growth)
-        if lost.any():
-            self.log[lost] = -math.inf
-            self.all_alive = False
-        self.v = found.frame.view(self.v.shape)
-        if self.graded is not None:
-            gone = torch.from_numpy(lost).to(found.frame.device)
-            self.graded = self.graded.times(found.upper.double().view(*self.log.shape, self.k), gone)
-        return True
-
-    def _bearable(self, loss: float, count: int) -> bool:
-        """Whether so many steps may lie between two factorisations."""
-        if self.fixed is not None:
-            self.every = self.fixed
-            return count == 1 or loss <= self.limit
-        if count > 1 and not loss <= self.limit:
-            return False
-        if count == self.every:  # one cut short by a mark says nothing
-            self.rate = max(math.log(loss) / count, MEMORY * self.rate)
-            bearable = SAFETY * math.log(self.limit) / max(self.rate, 1e-9)
-            self.every = max(1, min(int(bearable), GROWTH * count, LONGEST))
-        return True
+        triangle = upper_factor(self.v, self.shape, self.factorise is cholesky)
+        return self.graded.times(triangle.double().reshape(*self.shape, self.k))
 
 
 def random_directions(size: int, k: int, like: Tensor) -> Tensor:
-    """k orthonormal rows, the same each time: special directions might miss a subspace.
+    """k orthonormal columns `(size, k)`, the same each time: special directions might miss a subspace.
 
     Fewer of them are the first of many.
     """
     generator = torch.Generator().manual_seed(0)
     # One by one: the last numbers of a draw depend on how many there are.
     start = [torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(k)]
-    rows: Tensor = torch.linalg.qr(torch.stack(start).mT)[0].mT.to(like)
-    return rows
+    columns: Tensor = torch.linalg.qr(torch.stack(start, dim=1))[0].to(like)
+    return columns
 
 
-def _lu(pushed: Tensor, largest: np.ndarray) -> Factored:
-    """With rows exchanged for the largest pivot, which leaves rows of zeros, such as dead units', exactly 0.
-
-    (Rows of the matrix whose columns are the vectors, the largest entries of which are given.) The error of
-    an entry is relative to its row, so that is what a pivot is judged by.
-    """
-    k, size = pushed.shape[-2:]
-    packed, pivots, _ = torch.linalg.lu_factor_ex(pushed.mT)
-    orders = np.array([_order(one, size) for one in pivots.tolist()])
-    places = torch.from_numpy(orders.argsort(axis=-1)).to(pushed.device)
-    # L, with vectors as rows: 1 on the diagonal, and back in the order of the state.
-    unit, above = _masks(k, size, pushed.dtype, pushed.device)
-    lower = torch.addcmul(unit, packed.mT, above)
-    frame = lower.gather(-1, places.unsqueeze(-2).expand_as(lower))
-    growth = np.abs(packed.diagonal(dim1=-2, dim2=-1).cpu().numpy())
-    return Factored(frame, packed[:, :k], growth, largest[np.arange(len(orders))[:, None], orders[:, :k]])
-
-
-@cache
-def _masks(k: int, size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A diagonal of ones, and ones above it; a product with these takes half the time of `triu`."""
-    ones = torch.ones(k, size, dtype=dtype, device=device)
-    return torch.eye(k, size, dtype=dtype, device=device), ones.triu(1)
-
-
-def _order(pivots: list[int], size: int) -> list[int]:
-    """Which row of the matrix has become each row of L, from the exchanges of rows one after the other."""
-    order = list(range(size))
-    for place, pivot in enumerate(pivots):
-        order[place], order[pivot - 1] = order[pivot - 1], order[place]
-    return order
-
-
-def _qr(pushed: Tensor, largest: np.ndarray) -> Factored:
-    """The textbook way, whose error is relative to the largest entry of all."""
-    q, upper = torch.linalg.qr(pushed.mT)
-    growth = np.abs(upper.diagonal(dim1=-2, dim2=-1).cpu().numpy())
-    return Factored(
-        q.mT.contiguous(), upper, growth, np.broadcast_to(largest.max(-1, keepdims=True), growth.shape)
-    )
+def _sizes(found: Sequence[Factored]) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Per stretch and vector: the part in R, and what it is left of; per stretch: the largest of these."""
+    left = torch.stack([one.upper.diagonal(dim1=-2, dim2=-1) for one in found]).abs()
+    sizes = torch.stack([one.sizes for one in found])
+    failed = [one.failed for one in found if one.failed is not None]
+    if failed:
+        left[torch.stack(failed) > 0] = 0.0
+    whole = sizes.cpu().numpy()
+    return left.cpu().numpy(), whole[..., : left.shape[-1]], whole.reshape(len(whole), -1).max(1).tolist()
 
 
 def _log(sizes: Tensor) -> np.ndarray:

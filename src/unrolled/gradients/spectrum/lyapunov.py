@@ -111,7 +111,8 @@ def _follow(
     every = []
     for system in leg.systems:
         start = random_directions(system.size, min(k or system.size, system.size), leg.like)
-        every.append(Ends(system, start, leg.batch, qr_every, both, warming_up=warm_up > 0))
+        lower = leg.lower if both else 0.0
+        every.append(Ends(system, start, leg.batch, qr_every, lower, warm_up > 0, leg.multiple))
     looks = warm_up + _looks(leg.steps - warm_up)
     found: list[list[np.ndarray]] = [[] for _ in every]
     for segment in leg.segments(0):

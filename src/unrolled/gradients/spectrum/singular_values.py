@@ -83,7 +83,13 @@ def leg_values(
 ) -> list[np.ndarray]:
     """log10 of the singular values `(lags, B, n)` of each system of a leg, for increasing lags."""
     every = [
-        Frames(system, random_directions(system.size, system.size, leg.like), leg.batch, graded=True)
+        Frames(
+            system,
+            random_directions(system.size, system.size, leg.like),
+            leg.batch,
+            graded=True,
+            multiple=leg.multiple,
+        )
         for system in leg.systems
     ]
     starts = [leg.steps - lag for lag in lags]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence import Push
+from unrolled.gradients.recurrence import Steps
 from unrolled.gradients.spectrum.course import Leg, Segment
 from unrolled.gradients.spectrum.lyapunov import check_k, check_length, check_options, follow
 from unrolled.gradients.spectrum.lyapunov_record import LyapunovSpectrum
@@ -76,17 +76,16 @@ def _without_torchs_notes() -> Iterator[None]:
         yield
 
 
-class PushedStep:
+class PushedStep(Steps):
     """The steps of a function, linearised about the states it went through, `(T + 1, B, ...)` per part."""
 
     def __init__(self, step: Step, inputs: Tensor, states: tuple[Tensor, ...], single: bool) -> None:
-        self.step, self.inputs, self.states, self.single = step, inputs, states, single
+        self.function, self.inputs, self.states, self.single = step, inputs, states, single
 
-    def __call__(self, t: int, v: Tensor, out: Tensor) -> None:
+    def step(self, t: int, v: Tensor, out: Tensor) -> None:
         """All tangents at once, by `vmap`."""
         before = tuple(part[t] for part in self.states)
-        batch = len(before[0])
-        rows = v.view(batch, -1, v.shape[-1]).transpose(0, 1)  # (k, B, n)
+        rows = v.view(len(v), len(before[0]), -1).permute(2, 1, 0)  # (k, B, n)
         sizes = [part[0].numel() for part in before]
         tangents = tuple(
             rows_of.reshape(len(rows), *part.shape)
@@ -94,7 +93,7 @@ class PushedStep:
         )
 
         def function(*parts: Tensor) -> tuple[Tensor, ...]:
-            return parts_of(self.step(self.inputs[t], parts[0] if self.single else parts))
+            return parts_of(self.function(self.inputs[t], parts[0] if self.single else parts))
 
         def push(*directions: Tensor) -> Any:
             jvp: Any = torch.func.jvp
@@ -102,11 +101,7 @@ class PushedStep:
 
         pushed = torch.func.vmap(push)(*tangents)
         joined = torch.cat([part.flatten(2) for part in pushed], dim=-1)
-        out.copy_(joined.transpose(0, 1).reshape(out.shape))
-
-    def inverse(self) -> Push | None:
-        """Not known."""
-        return None
+        out.copy_(joined.permute(2, 1, 0).reshape(out.shape))
 
 
 def _leg(step: Step, inputs: Tensor, state: State, name: str) -> Leg:
