@@ -54,7 +54,8 @@ def cholesky(v: Tensor, shape: Shape) -> Factored:
     pushed = matrices(v, shape)
     gram = pushed.mT @ pushed
     upper, failed = torch.linalg.cholesky_ex(gram, upper=True)
-    frame = torch.linalg.solve_triangular(upper, pushed, upper=True, left=False)
+    # Rᵀ frameᵀ = Vᵀ, as this way around no copy is made: LAPACK's matrices are columns by columns.
+    frame = torch.linalg.solve_triangular(upper.mT, pushed.mT, upper=False).mT
     lengths = gram.diagonal(dim1=-2, dim2=-1).sqrt()
     return Factored(tangents(frame, v.shape[1]), upper, lengths, failed)
 

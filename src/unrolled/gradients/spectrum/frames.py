@@ -29,9 +29,10 @@ from unrolled.gradients.spectrum.system import System
 # the Gram matrix of `cholesky`.
 LARGEST_LOSS = {torch.float64: 1e6, torch.float32: 1e2}
 SAFETY = 0.9  # of the digits that may be lost, those aimed for: one stretch is not like the other
-MEMORY = 0.9  # of the rate at which digits were lost, what is kept when a stretch loses fewer
+MEMORY = 0.97  # of the rate at which digits were lost, what is kept when a stretch loses fewer
 LONGEST = 64  # steps without a factorisation, even of a single vector
 GROWTH = 2  # of the interval, while nothing is known against it
+FEW = 2  # multiples up to which columns are filled up: what it takes is more than what it saves from there on
 RANGE = {torch.float64: 1e120, torch.float32: 1e15}  # of the largest entry, up and down, between factorisations
 # Stretches that are pushed on trust before all are looked at, and the numbers in their frames: looking takes
 # as long as a factorisation of few vectors, and on a GPU waits for it.
@@ -47,7 +48,7 @@ class Frames:
     `qr` where `qr_every` is a number. `every`: how many steps may lie between two factorisations; fixed where
     `qr_every` is a number, else set from the digits that are seen to be lost. `warming_up`: whether directions
     that are lost may come back, as they do at the end of a warm-up. `multiple`: the number of columns `M` of
-    `v` `(n, M)` is filled up to a multiple of it.
+    `v` `(n, M)`, if it is a small one, is filled up to a multiple of it.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Frames:
             pairs = ((self.graded.sign, one.sign), (self.graded.log, one.log), (self.graded.rows, one.rows))
             self.graded = Graded(*(torch.cat(pair, dim=1) for pair in pairs))
         count = math.prod(self.shape)
-        if self.batch == 1:
+        if self.batch == 1 and count < FEW * self.multiple:
             count = -(-count // self.multiple) * self.multiple
         self.v = tangents(every, count)
         self._spare = (torch.zeros_like(self.v), torch.zeros_like(self.v))
@@ -126,12 +127,13 @@ class Frames:
 
         Sets the interval from here on. Raises `NonFiniteError` where the first is one step that overflows.
         """
-        growth, ahead, top = _sizes(found)
+        left, whole, top = _sizes(found)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            losses = (ahead / growth).reshape(-1, *self.shape)
-            grown = np.log(growth).reshape(-1, *self.shape)
+            losses = (whole / left).reshape(-1, *self.shape)
+            grown = np.log(left).reshape(-1, *self.shape)
+        worst = losses.reshape(len(found), -1).max(1).tolist()
         lost = ~(losses < 1 / self.negligible)
-        some_lost, worst = lost.any((1, 2, 3)).tolist(), losses.max((1, 2, 3)).tolist()
+        some_lost = [not loss < 1 / self.negligible for loss in worst]
         done = 0
         for number, (one, count) in enumerate(zip(found, counts, strict=True)):
             if self.factorise is cholesky and count == 1 and not worst[number] <= self.limit:
@@ -245,13 +247,14 @@ def random_directions(size: int, k: int, like: Tensor) -> Tensor:
 
 def _sizes(found: Sequence[Factored]) -> tuple[np.ndarray, np.ndarray, list[float]]:
     """Per stretch and vector: the part in R, and what it is left of; per stretch: the largest of these."""
-    left = torch.stack([one.upper.diagonal(dim1=-2, dim2=-1) for one in found]).abs()
-    sizes = torch.stack([one.sizes for one in found])
+    left = torch.stack([one.upper.diagonal(dim1=-2, dim2=-1) for one in found]).abs().cpu().numpy()
+    whole = torch.stack([one.sizes for one in found]).cpu().numpy()
     failed = [one.failed for one in found if one.failed is not None]
     if failed:
-        left[torch.stack(failed) > 0] = 0.0
-    whole = sizes.cpu().numpy()
-    return left.cpu().numpy(), whole[..., : left.shape[-1]], whole.reshape(len(whole), -1).max(1).tolist()
+        none = torch.stack(failed).cpu().numpy() > 0
+        if none.any():
+            left[none] = 0.0
+    return left, whole[..., : left.shape[-1]], whole.reshape(len(whole), -1).max(1).tolist()
 
 
 def _log(sizes: Tensor) -> np.ndarray:
