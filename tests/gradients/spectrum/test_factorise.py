@@ -48,6 +48,16 @@ def test_samples_and_frames_do_not_mix(way):
             torch.testing.assert_close(one.sizes, together.sizes[sample, frame])
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_large_matrices_of_a_batch_do_not_disturb_each_other(way):
+    """As torch's batched elimination lets them, on some machines, from 256 rows on and with two threads."""
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(256, 3 * 256, generator=generator, dtype=torch.float64)
+    found = way(v, (3, 1, 256))
+    product = matrices(found.frame, (3, 1, 256)) @ found.upper.triu()
+    torch.testing.assert_close(product, matrices(v, (3, 1, 256)), rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize(("is_frame", "scale"), [(True, 1.0), (False, 1e200)])
 def test_the_triangle_alone_is_that_of_qr(is_frame, scale):
     v = columns(2, scale=scale)

@@ -81,7 +81,12 @@ def qr(v: Tensor, shape: Shape) -> Factored:
 def lu(v: Tensor, shape: Shape) -> Factored:
     """By elimination: a frame of unit lower triangles, with rows exchanged for the largest pivot."""
     pushed = matrices(v, shape)
-    packed, pivots, _ = torch.linalg.lu_factor_ex(pushed)
-    exchanged, lower, upper = torch.lu_unpack(packed, pivots)
+    # One by one: in a batch of large matrices, MKL's threads and torch's spoil each other's exchanges of rows,
+    # to wrong ones or to a standstill.
+    each = [torch.linalg.lu_factor_ex(one)[:2] for one in pushed.reshape(-1, *pushed.shape[-2:])]
+    packed, pivots = (torch.stack(parts) for parts in zip(*each, strict=True))
+    exchanged, lower, upper = torch.lu_unpack(
+        packed.view_as(pushed), pivots.view(*pushed.shape[:-2], pivots.shape[-1])
+    )
     rows = exchanged.mT @ pushed.abs().amax(-1, keepdim=True)
     return Factored(tangents(exchanged @ lower, v.shape[1]), upper, rows.squeeze(-1))
