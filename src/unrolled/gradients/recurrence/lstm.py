@@ -129,7 +129,7 @@ class PushedLSTM(PushForward):
     h_t' = R (tanh(c_t) o(1 - o) a_o + o (1 - tanh² c_t) c_t')
     """
 
-    lower = 0.3
+    lower = 0.4
 
     def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None) -> None:
         if c is None:

@@ -26,8 +26,8 @@ from unrolled.gradients.spectrum.system import System
 from unrolled.gradients.trajectory import DIRECTIONS, initial_states, recurrent_modules
 
 FEWEST_STEPS = 64  # of a segment, however large the batch: a frame is factorised at its end in any case
-# Columns of a matrix product that are worth filling up: 12 take no longer than 9, and often half of that.
-MULTIPLE = 12
+# Columns of a matrix product that are worth filling up: 16 take no longer than 10, and often half of that.
+MULTIPLE = 8
 
 NO_STACK = (
     "no spectrum of the stack of {name!r}: it is bidirectional, so no single order of time carries all its "

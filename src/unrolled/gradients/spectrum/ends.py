@@ -45,7 +45,7 @@ class Ends:
         size, k = start.shape
         self.system, self.size = system, size
         worth = qr_every == "auto" and k == size and size >= WORTH_TWO
-        last = multiple * round(lower * size / multiple) if worth else 0
+        last = k - multiple * round((1 - lower) * k / multiple) if worth and lower else 0
         make = partial(Frames, system, batch=batch, qr_every=qr_every, warming_up=warming_up, multiple=multiple)
         self.upper = make(start[:, : k - last])
         self.lower = make(start[:, k - last :].flip(1)) if last else None

@@ -19,15 +19,16 @@ from torch import Tensor
 
 from unrolled.errors import NonFiniteError
 from unrolled.gradients.recurrence import Push
-from unrolled.gradients.spectrum.factorise import Factored, cholesky, lu, matrices, qr, tangents, upper_factor
+from unrolled.gradients.spectrum.factorise import LU, QR, Cholesky, Factorisation, matrices
 from unrolled.gradients.spectrum.graded import Graded
 from unrolled.gradients.spectrum.system import System
 
 # By how much a vector may come to exceed the part of it that counts, before it is refactorised: the digits
-# of that part are fewer by as many. What is left gives an exponent to better than 1e-9 a step, some of which
+# of that part are fewer by as many. What is left gives an exponent to better than 1e-8 a step, some of which
 # is needed: errors grow where exponents come close to each other. And its square has to leave some digits to
-# the Gram matrix of `cholesky`.
-LARGEST_LOSS = {torch.float64: 1e6, torch.float32: 1e2}
+# the Gram matrix of `Cholesky`.
+LARGEST_LOSS = {torch.float64: 1e7, torch.float32: 1e2}
+BEYOND = 10  # times as much is taken to be lost where a factorisation turns out to have failed
 SAFETY = 0.9  # of the digits that may be lost, those aimed for: one stretch is not like the other
 MEMORY = 0.97  # of the rate at which digits were lost, what is kept when a stretch loses fewer
 LONGEST = 64  # steps without a factorisation, even of a single vector
@@ -44,8 +45,8 @@ class Frames:
 
     `start` `(n, k)` are the vectors that a frame starts with. `log` `(B, F, k)`: the logarithms of what their
     orthogonal parts have grown by, as far as it is factored out; with `graded`, also the whole triangular
-    factor. Vectors are taken apart by `cholesky`, and by `lu` once a single step has lost too much for it; by
-    `qr` where `qr_every` is a number. `every`: how many steps may lie between two factorisations; fixed where
+    factor. Vectors are taken apart by `Cholesky`, and by `LU` once a single step has lost too much for it; by
+    `QR` where `qr_every` is a number. `every`: how many steps may lie between two factorisations; fixed where
     `qr_every` is a number, else set from the digits that are seen to be lost. `warming_up`: whether directions
     that are lost may come back, as they do at the end of a warm-up. `multiple`: the number of columns `M` of
     `v` `(n, M)`, if it is a small one, is filled up to a multiple of it.
@@ -66,7 +67,7 @@ class Frames:
         self.limit = LARGEST_LOSS[start.dtype]
         self.negligible = self.size * torch.finfo(start.dtype).eps
         self.fixed = None if qr_every == "auto" else int(qr_every)
-        self.factorise = cholesky if self.fixed is None else qr
+        self.kind: type[Factorisation] = Cholesky if self.fixed is None else QR
         self.every = self.fixed or 1
         self.together = 1
         self.rate = 0.0  # of the logarithm of the loss, per step
@@ -75,8 +76,7 @@ class Frames:
         self.all_alive = True
         self.warming_up = warming_up
         self.graded = Graded.identity((batch, 0), self.k, start.double()) if graded else None
-        self.v = start.new_zeros(self.size, 0)
-        self._spare = (self.v, self.v)
+        self._set(start.new_zeros(self.size, 0))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,8 +96,18 @@ class Frames:
         count = math.prod(self.shape)
         if self.batch == 1 and count < FEW * self.multiple:
             count = -(-count // self.multiple) * self.multiple
-        self.v = tangents(every, count)
-        self._spare = (torch.zeros_like(self.v), torch.zeros_like(self.v))
+        self._set(self.start.new_zeros(self.size, count))
+        matrices(self.v, self.shape).copy_(every if every.shape[0] * every.shape[1] > 1 else every[0, 0])
+
+    def _set(self, v: Tensor) -> None:
+        """Go on with so many tangents `v`."""
+        self.v, self._spare = v, (torch.zeros_like(v), torch.zeros_like(v))
+        self._most = min(TOGETHER, max(1, NUMBERS_TOGETHER // max(1, v.numel())))
+        self._next = [torch.zeros_like(v) for _ in range(self._most)]
+        self._take_apart_by(self.kind)
+
+    def _take_apart_by(self, kind: type[Factorisation]) -> None:
+        self.kind, self._factorise = kind, kind(self.v, self.shape, self._most)
 
     def advance(self, push: Push, first: int, last: int, start: int = 0) -> None:
         """Push all frames from state `first` to `last` of a stretch that starts at step `start`.
@@ -106,52 +116,51 @@ class Frames:
         """
         while first < last:
             counts = self._stretches(last - first)
-            found, v, now = [], self.v, first
-            for count in counts:
-                found.append(self.factorise(push(now, now + count, v, self._spare), self.shape))
-                v, now = found[-1].frame, now + count
-            taken = self._take(found, counts, start + first)
+            v, now = self.v, first
+            for number, (count, frame) in enumerate(zip(counts, self._next, strict=False)):
+                self._factorise(number, push(now, now + count, v, self._spare), frame)
+                v, now = frame, now + count
+            taken = self._take(counts, start + first)
             first, self.steps = first + taken, self.steps + taken
 
     def _stretches(self, steps: int) -> list[int]:
         """The lengths of the next few stretches out of so many steps, none above `every`."""
         every = self.every
         number = -(-steps // every)
-        few = min(number, self.together, max(1, NUMBERS_TOGETHER // max(1, self.v.numel())))
+        few = min(number, self.together, self._most)
         if self.fixed is not None:
             return [min(every, steps - every * done) for done in range(few)]
         return [steps * (done + 1) // number - steps * done // number for done in range(few)]
 
-    def _take(self, found: Sequence[Factored], counts: Sequence[int], step: int) -> int:
+    def _take(self, counts: Sequence[int], step: int) -> int:
         """Go on with those stretches from step `step` on whose digits lasted; how many steps they come to.
 
         Sets the interval from here on. Raises `NonFiniteError` where the first is one step that overflows.
         """
-        left, whole, top = _sizes(found)
+        left, whole, firm = self._factorise.found(len(counts))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            losses = (whole / left).reshape(-1, *self.shape)
-            grown = np.log(left).reshape(-1, *self.shape)
-        worst = losses.reshape(len(found), -1).max(1).tolist()
-        lost = ~(losses < 1 / self.negligible)
-        some_lost = [not loss < 1 / self.negligible for loss in worst]
+            losses, grown = whole[..., : self.k] / left, np.log(left)
+        worst, largest = losses.max((1, 2, 3)).tolist(), whole.max((1, 2, 3)).tolist()
         done = 0
-        for number, (one, count) in enumerate(zip(found, counts, strict=True)):
-            if self.factorise is cholesky and count == 1 and not worst[number] <= self.limit:
-                self.factorise = lu  # from here on: it may not lose so much
+        for number, count in enumerate(counts):
+            loss = worst[number] if firm[number] else max(worst[number], BEYOND * self.limit)
+            if self.kind is Cholesky and count == 1 and not loss <= self.limit:
+                self._take_apart_by(LU)  # from here on: it may not lose so much
                 break
-            if not self._within_range(top[number], count):
+            if not self._within_range(largest[number], count):
                 if count == 1 and number == 0:
                     self._raise(step)
                 self.every = max(1, count // 2)
                 break
-            if some_lost[number] or not self.all_alive:
+            lost = None
+            if not (self.all_alive and loss < 1 / self.negligible):
+                lost = ~(losses[number] < 1 / self.negligible)
                 # Directions lost for good have no digits to lose, nor has what is 0 after a single step.
                 for_good = (self.log == -math.inf) & (not self.warming_up)
-                losses[number][for_good | (lost[number] & (count == 1))] = 1.0
-                worst[number] = float(losses[number].max())
-            if not self._bearable(worst[number], count):
+                loss = float(np.where(for_good | (lost & (count == 1)), 1.0, losses[number]).max())
+            if not self._bearable(loss, count):
                 break
-            self._accept(one, grown[number], lost[number] if some_lost[number] else None)
+            self._accept(number, grown[number], lost)
             done += count
         else:
             self._go_further(max(counts))
@@ -187,17 +196,18 @@ class Frames:
         """Steps in which as many digits are lost as is aimed for."""
         return int(SAFETY * math.log(self.limit) / max(self.rate, 1e-9))
 
-    def _accept(self, one: Factored, grown: np.ndarray, lost: np.ndarray | None) -> None:
-        """Go on with the frame, and add up what has been taken out of it."""
-        self.log = self.log + grown
-        if lost is not None:
+    def _accept(self, number: int, grown: np.ndarray, lost: np.ndarray | None) -> None:
+        """Go on with a frame, and add up what has been taken out of it."""
+        self.log += grown
+        if lost is not None and lost.any():
             self.log[lost] = -math.inf
             self.all_alive = False
-        self.v = one.frame
+        self.v, self._next[number] = self._next[number], self.v
         self.factorisations += 1
         if self.graded is not None:
             gone = None if lost is None else torch.from_numpy(lost).to(self.v.device)
-            self.graded = self.graded.times(one.upper.double().reshape(*self.shape, self.k), gone)
+            triangle = self._factorise.upper(number).double()
+            self.graded = self.graded.times(triangle.reshape(*self.shape, self.k), gone)
 
     def _go_further(self, longest: int) -> None:
         """Set the interval, and how many stretches to push on trust, after all of some were borne."""
@@ -212,16 +222,19 @@ class Frames:
 
     def read(self) -> np.ndarray:
         """`(B, F, k)`: logarithms of what the orthogonal parts have grown by so far."""
-        if self.factorise is qr:
-            return self.log
-        triangle = upper_factor(self.v, self.shape, self.factorise is cholesky)
-        result: np.ndarray = self.log + _log(triangle.diagonal(dim1=-2, dim2=-1).abs()).reshape(self.shape)
+        if self.kind is QR:
+            return self.log.copy()
+        triangle = self._factorise.triangle(self.v)
+        left = triangle.diagonal(dim1=-2, dim2=-1).double().cpu().numpy()
+        with np.errstate(divide="ignore"):
+            result: np.ndarray = self.log + np.log(abs(left)).reshape(self.shape)
         return result
 
     def orthogonalise(self) -> None:
         """Make the frames orthonormal and forget all growth: the end of a warm-up."""
         self.warming_up = False
-        self.v = qr(self.v, self.shape).frame
+        frame = torch.linalg.qr(matrices(self.v, self.shape))[0]
+        matrices(self.v, self.shape).copy_(frame)
         self.log = np.zeros_like(self.log)
         self.all_alive = True
 
@@ -229,7 +242,7 @@ class Frames:
         """The triangular factor of the product so far: it has the singular values of the product."""
         if self.graded is None:
             raise TypeError("expected frames that keep their triangles")
-        triangle = upper_factor(self.v, self.shape, self.factorise is cholesky)
+        triangle = self._factorise.triangle(self.v)
         return self.graded.times(triangle.double().reshape(*self.shape, self.k))
 
 
@@ -243,20 +256,3 @@ def random_directions(size: int, k: int, like: Tensor) -> Tensor:
     start = [torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(k)]
     columns: Tensor = torch.linalg.qr(torch.stack(start, dim=1))[0].to(like)
     return columns
-
-
-def _sizes(found: Sequence[Factored]) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Per stretch and vector: the part in R, and what it is left of; per stretch: the largest of these."""
-    left = torch.stack([one.upper.diagonal(dim1=-2, dim2=-1) for one in found]).abs().cpu().numpy()
-    whole = torch.stack([one.sizes for one in found]).cpu().numpy()
-    failed = [one.failed for one in found if one.failed is not None]
-    if failed:
-        none = torch.stack(failed).cpu().numpy() > 0
-        if none.any():
-            left[none] = 0.0
-    return left, whole[..., : left.shape[-1]], whole.reshape(len(whole), -1).max(1).tolist()
-
-
-def _log(sizes: Tensor) -> np.ndarray:
-    result: np.ndarray = sizes.double().log().cpu().numpy()
-    return result
