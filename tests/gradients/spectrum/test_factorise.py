@@ -40,7 +40,7 @@ def test_frame_times_triangle_is_what_was_taken_apart(way, batch, frames, extra)
         assert (np.sort(found.whole[0]) == rows.sort().values.numpy()).all()
     else:
         assert (found.whole >= left * (1 - 1e-12)).all()
-    assert found.firm.all()
+    assert found.off < 1e-10 or (way is LU and np.isnan(found.off))
     condition = torch.linalg.cond(matrices(frame, shape))
     assert (condition < (20 if way is LU else 1 + 1e-10)).all()
 
@@ -104,7 +104,7 @@ def test_cholesky_says_which_vectors_have_collapsed(collapse):
     v = columns(2)
     v[:, K + 3] = v[:, K] + collapse * v[:, K + 3]
     _, _, found = taken_apart(Cholesky, v, (2, 1, K))
-    assert not found.firm.any()
+    assert not found.off[0] < 0.3
     assert (found.left[0, 0] > 0).all()
     assert (found.left[0, 1] == 0).all()
 
@@ -122,7 +122,7 @@ def test_cholesky_does_not_take_a_rounding_error_for_a_vector():
         _, _, found = taken_apart(Cholesky, v, (1, 1, 8))
         if (found.left > 0).all() and (found.whole / found.left).max() < 1e6:
             seeming += 1
-            assert not found.firm.any()
+            assert not found.off[0] < 0.3
     assert seeming
 
 
@@ -133,7 +133,7 @@ def test_cholesky_keeps_the_product_where_a_third_of_the_digits_are_lost():
     torch.testing.assert_close(frame @ upper, v, rtol=0, atol=1e-14)
     assert torch.linalg.cond(frame) < 1.1
     assert 1e5 < (found.whole / found.left).max() < 1e7
-    assert found.firm.all()
+    assert found.off[0] < 0.01
 
 
 def test_elimination_keeps_rows_of_any_size_and_zeros():

@@ -154,8 +154,9 @@ class PushedLSTM(PushForward):
             torch.addcmul(new, keep, before, out=after)
         tanh_c = states[1:].tanh()
         to_i, to_f, to_g = g * i * (1 - i), states[:-1] * f * (1 - f), i * (1 - g * g)
-        self.planes = (f, to_i, to_f, to_g, tanh_c * o * (1 - o), o * (1 - tanh_c * tanh_c))
-        self.steps = list(zip(*per_step(*self.planes), strict=True))
+        self.keep, self.to_o = f, tanh_c * o * (1 - o)
+        self.factors = per_step(f, to_i, to_f, to_g, self.to_o, o * (1 - tanh_c * tanh_c))
+        self.steps = list(zip(*self.factors, strict=True))
 
     def step(self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None) -> None:
         """The three gates that lead into the cell state are one product."""
@@ -175,10 +176,11 @@ class PushedLSTM(PushForward):
     def inverse(self) -> Push | None:
         """`J_t⁻ᵀ`, for a square output gate and no projection."""
         weight = inverted(self.into_h[0].weight) if self.projection is None else None
-        keep, *inner, to_o, to_c = self.planes
-        if weight is None or not bool(((to_o != 0) & (keep > 0)).all()):
+        if weight is None or not bool(((self.to_o != 0) & (self.keep > 0)).all()):
             return None
-        return InverseLSTM(weight, self.into_c[0], (1 / keep, *inner, 1 / to_o, to_c))
+        by_f, by_o = per_step(1 / self.keep, 1 / self.to_o)
+        _, *inner, _, to_c = self.factors
+        return InverseLSTM(weight, self.into_c[0], list(zip(by_f, *inner, by_o, to_c, strict=True)))
 
 
 class InverseLSTM(Steps):
@@ -187,9 +189,8 @@ class InverseLSTM(Steps):
     s = c' / f        h'' = (U_o⁻ᵀ (h' - Kᵀ s)) / (tanh(c_t) o(1 - o))        c'' = s - o (1 - tanh² c_t) h''
     """
 
-    def __init__(self, weight: Tensor, inner: Gates, planes: tuple[Tensor, ...]) -> None:
-        self.weight, self.inner, self.size = weight, inner, len(weight)
-        self.steps = list(zip(*per_step(*planes), strict=True))
+    def __init__(self, weight: Tensor, inner: Gates, steps: list[tuple[Tensor, ...]]) -> None:
+        self.weight, self.inner, self.steps, self.size = weight, inner, steps, len(weight)
 
     def step(self, t: int, v: Tensor, out: Tensor) -> None:
         """Two products a step."""

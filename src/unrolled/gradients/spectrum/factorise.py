@@ -13,16 +13,15 @@ Tangents `V` `(n, M)` are columns: F frames of k vectors for each of B samples i
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 Shape = tuple[int, int, int]  # samples B, frames F, vectors k
-
-FIRM = 0.3  # by how much the squared lengths of a frame that ought to be orthonormal may differ from k, in all
 
 
 def matrices(v: Tensor, shape: Shape) -> Tensor:
@@ -37,13 +36,13 @@ class Found(NamedTuple):
     """What S factorisations have found.
 
     `left` `(S, B, F, k)`: the parts of the vectors in R, `|R_ii|`. `whole` `(S, B, F, ·)`: first, of what each
-    is the rest, in the sense in which its error is relative to it; the largest is about V's. `firm` `(S,)`:
-    whether these can be relied on.
+    is the rest, in the sense in which its error is relative to it; the largest is about V's. `off` `(S,)`: by
+    how much the squared lengths of an orthonormal frame differ from 1, in all; nan of another kind of frame.
     """
 
     left: np.ndarray
     whole: np.ndarray
-    firm: np.ndarray
+    off: np.ndarray
 
 
 class Factorisation(ABC):
@@ -83,10 +82,10 @@ class Cholesky(Factorisation):
     def __init__(self, like: Tensor, shape: Shape, times: int) -> None:
         self.shape, (batch, frames, k) = shape, shape
         of_each = () if batch * frames == 1 else (batch, frames)
-        self.grams = like.new_zeros(times, *of_each, k, k)
-        self.uppers = torch.zeros_like(self.grams).mT  # column by column, which is LAPACK's order
-        self.squares = like.new_zeros(times, *of_each)
-        self.failed = like.new_zeros(times, *of_each, dtype=torch.int32)
+        self.grams = like.new_empty(times, *of_each, k, k)
+        self.uppers = torch.empty_like(self.grams).mT  # column by column, which is LAPACK's order
+        self.squares = like.new_empty(times, *of_each)
+        self.failed = like.new_empty(times, *of_each, dtype=torch.int32)
         every = (self.grams, self.uppers, self.uppers.mT, self.failed, self.squares)
         self.each = list(zip(*(part.unbind() for part in every), strict=True))
         diagonals = (part.diagonal(dim1=-2, dim2=-1) for part in (self.uppers, self.grams))
@@ -94,8 +93,8 @@ class Cholesky(Factorisation):
         # In one piece, which torch would make of them in each operation.
         self.in_place = batch * frames == 1 and like.shape[1] == k
         if not self.in_place:
-            self.pushed = like.new_zeros(*of_each, len(like), k)
-            self.frame = torch.zeros_like(self.pushed)
+            self.pushed = like.new_empty(*of_each, len(like), k)
+            self.frame = torch.empty_like(self.pushed)
 
     def __call__(self, number: int, v: Tensor, out: Tensor) -> None:
         """Four operations."""
@@ -126,8 +125,8 @@ class Cholesky(Factorisation):
         left, squares = (part.reshape(times, *self.shape) for part in (left, squares))
         if failed.any():
             left = np.where(failed.reshape(times, *self.shape[:2], 1) > 0, 0.0, left)
-        firm = abs(lengths - self.shape[-1]).reshape(times, -1).max(1) < FIRM
-        return Found(abs(left), np.sqrt(squares), firm)
+        off = abs(lengths - self.shape[-1]).reshape(times, -1).max(1)
+        return Found(abs(left), np.sqrt(squares), off)
 
     def upper(self, number: int) -> Tensor:
         """R as it was."""
@@ -142,16 +141,18 @@ class Cholesky(Factorisation):
 class _InTurn(Factorisation):
     """One that keeps R, and the size of what its parts are the rest of, as they come."""
 
+    off: ClassVar[float]
+
     def __init__(self, like: Tensor, shape: Shape, times: int) -> None:
         self.shape = shape
         self.each: list[tuple[Tensor, Tensor]] = [(like, like)] * times
 
     def found(self, times: int) -> Found:
-        """Whatever it is, it can be relied on."""
+        """Of all."""
         batch, frames, k = self.shape
         uppers, sizes = (torch.stack(parts) for parts in zip(*self.each[:times], strict=True))
         left = abs(_numbers(uppers.diagonal(dim1=-2, dim2=-1))).reshape(times, batch, frames, k)
-        return Found(left, _numbers(sizes).reshape(times, batch, frames, -1), np.ones(times, dtype=bool))
+        return Found(left, _numbers(sizes).reshape(times, batch, frames, -1), np.full(times, self.off))
 
     def upper(self, number: int) -> Tensor:
         """R as it was."""
@@ -160,6 +161,8 @@ class _InTurn(Factorisation):
 
 class QR(_InTurn):
     """By reflections: an orthonormal frame."""
+
+    off = 0.0
 
     def __call__(self, number: int, v: Tensor, out: Tensor) -> None:
         """One operation."""
@@ -170,6 +173,8 @@ class QR(_InTurn):
 
 class LU(_InTurn):
     """By elimination: a frame of unit lower triangles, with rows exchanged for the largest pivot."""
+
+    off = math.nan
 
     def __call__(self, number: int, v: Tensor, out: Tensor) -> None:
         """Matrix by matrix: of a batch of large ones, MKL's threads and torch's spoil each other's exchanges

@@ -28,6 +28,9 @@ from unrolled.gradients.spectrum.system import System
 # is needed: errors grow where exponents come close to each other. And its square has to leave some digits to
 # the Gram matrix of `Cholesky`.
 LARGEST_LOSS = {torch.float64: 1e7, torch.float32: 1e2}
+# By how much the squared lengths of a frame may differ from 1, in all: of one that can be relied on, and of
+# one that counts as orthonormal.
+FIRM, ORTHONORMAL = 0.3, 1e-9
 BEYOND = 10  # times as much is taken to be lost where a factorisation turns out to have failed
 SAFETY = 0.9  # of the digits that may be lost, those aimed for: one stretch is not like the other
 MEMORY = 0.97  # of the rate at which digits were lost, what is kept when a stretch loses fewer
@@ -37,7 +40,7 @@ FEW = 2  # multiples up to which columns are filled up: what it takes is more th
 RANGE = {torch.float64: 1e120, torch.float32: 1e15}  # of the largest entry, up and down, between factorisations
 # Stretches that are pushed on trust before all are looked at, and the numbers in their frames: looking takes
 # as long as a factorisation of few vectors, and on a GPU waits for it.
-TOGETHER, NUMBERS_TOGETHER = 16, 2**20
+TOGETHER, NUMBERS_TOGETHER = 32, 2**17
 
 
 class Frames:
@@ -76,7 +79,7 @@ class Frames:
         self.all_alive = True
         self.warming_up = warming_up
         self.graded = Graded.identity((batch, 0), self.k, start.double()) if graded else None
-        self._set(start.new_zeros(self.size, 0))
+        self.v, self.off = start.new_zeros(self.size, 0), 0.0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,14 +99,11 @@ class Frames:
         count = math.prod(self.shape)
         if self.batch == 1 and count < FEW * self.multiple:
             count = -(-count // self.multiple) * self.multiple
-        self._set(self.start.new_zeros(self.size, count))
+        self.v = self.start.new_zeros(self.size, count)
         matrices(self.v, self.shape).copy_(every if every.shape[0] * every.shape[1] > 1 else every[0, 0])
-
-    def _set(self, v: Tensor) -> None:
-        """Go on with so many tangents `v`."""
-        self.v, self._spare = v, (torch.zeros_like(v), torch.zeros_like(v))
-        self._most = min(TOGETHER, max(1, NUMBERS_TOGETHER // max(1, v.numel())))
-        self._next = [torch.zeros_like(v) for _ in range(self._most)]
+        self._spare = (torch.zeros_like(self.v), torch.zeros_like(self.v))
+        self._most = min(TOGETHER, max(1, NUMBERS_TOGETHER // count))
+        self._next = list(self.v.new_zeros(self._most, *self.v.shape).unbind())
         self._take_apart_by(self.kind)
 
     def _take_apart_by(self, kind: type[Factorisation]) -> None:
@@ -137,13 +137,14 @@ class Frames:
 
         Sets the interval from here on. Raises `NonFiniteError` where the first is one step that overflows.
         """
-        left, whole, firm = self._factorise.found(len(counts))
+        left, whole, off = self._factorise.found(len(counts))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             losses, grown = whole[..., : self.k] / left, np.log(left)
         worst, largest = losses.max((1, 2, 3)).tolist(), whole.max((1, 2, 3)).tolist()
         done = 0
         for number, count in enumerate(counts):
-            loss = worst[number] if firm[number] else max(worst[number], BEYOND * self.limit)
+            loose = self.kind is Cholesky and not off[number] <= FIRM
+            loss = max(worst[number], BEYOND * self.limit) if loose else worst[number]
             if self.kind is Cholesky and count == 1 and not loss <= self.limit:
                 self._take_apart_by(LU)  # from here on: it may not lose so much
                 break
@@ -161,6 +162,7 @@ class Frames:
             if not self._bearable(loss, count):
                 break
             self._accept(number, grown[number], lost)
+            self.off = off[number]
             done += count
         else:
             self._go_further(max(counts))
@@ -222,7 +224,7 @@ class Frames:
 
     def read(self) -> np.ndarray:
         """`(B, F, k)`: logarithms of what the orthogonal parts have grown by so far."""
-        if self.kind is QR:
+        if self.off < ORTHONORMAL:
             return self.log.copy()
         triangle = self._factorise.triangle(self.v)
         left = triangle.diagonal(dim1=-2, dim2=-1).double().cpu().numpy()
@@ -235,7 +237,7 @@ class Frames:
         self.warming_up = False
         frame = torch.linalg.qr(matrices(self.v, self.shape))[0]
         matrices(self.v, self.shape).copy_(frame)
-        self.log = np.zeros_like(self.log)
+        self.log, self.off = np.zeros_like(self.log), 0.0
         self.all_alive = True
 
     def matrix(self) -> Graded:
