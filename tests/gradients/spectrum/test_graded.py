@@ -1,6 +1,7 @@
 """Singular values of matrices that no floating-point number can hold, against mpmath, numpy and closed forms."""
 
 import math
+from itertools import combinations
 
 import mpmath
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from unrolled.gradients.spectrum.graded import Graded, _jacobi, _units, log_singular_values
+from unrolled.gradients.spectrum.graded import WIDTH, Graded, _windows, log_singular_values
 
 SEEDS = st.integers(0, 2**32)
 SIZES = st.integers(1, 7)
@@ -146,7 +147,7 @@ def test_as_many_rows_of_zeros_as_singular_values_of_zero(seed, size, zeros):
 
 
 def test_samples_of_a_batch_do_not_see_each_other():
-    """One is settled at once, one has a row of zeros, one is steep, one has neighbours for Jacobi to part."""
+    """One is settled at once, one has a row of zeros, one is steep, one has neighbours to be parted."""
     log = torch.tensor([[0.0, 0, 0, 0], [3, -math.inf, 0, 1], [0, -90, -900, -9000], [0, -1e-3, -2e-3, -3e-3]])
     rows = torch.stack((torch.eye(4, dtype=torch.float64), *normal(0, 3, 4, 4)))
     batch = Graded(torch.ones_like(log.double()), log.double(), rows)
@@ -159,20 +160,30 @@ def test_samples_of_a_batch_do_not_see_each_other():
         np.testing.assert_allclose(together[sample], values(graded(log[sample], rows[sample])), atol=1e-13)
 
 
-@given(SEEDS, st.integers(1, 10), st.sampled_from([0.0, 1e-6, 3.0, 20.0]), st.integers(0, 3))
-@settings(max_examples=60, deadline=None)
-def test_jacobi_rotations_alone_find_every_singular_value(seed, size, width, zeros):
-    """All pairs of rows have to meet: of odd numbers, with rows of zeros, at equal lengths."""
-    zeros = min(zeros, size - 1)
-    log, rows = torch.tensor(spread(seed, size, width), dtype=torch.float64), normal(seed + 1, size, size)
-    log[:zeros] = -math.inf
-    lengths, units = _units(graded(log, rows))
-    found = _jacobi(lengths, units)[0].numpy()
-    kept = log[zeros:].exp()[:, None] * rows[zeros:]
-    expected = np.log(np.linalg.svd(kept.numpy(), compute_uv=False))
-    assert np.isneginf(found[size - zeros :]).all()
-    accuracy = 1e-13 * float(torch.linalg.cond(kept)) + 1e-12
-    np.testing.assert_allclose(found[: size - zeros], expected, atol=accuracy)
+@given(st.lists(st.floats(-50, 50), max_size=40), st.integers(0, 3))
+def test_any_two_rows_of_similar_length_come_together_in_a_window(logs, repeats):
+    logs = sorted(logs * (1 + repeats), reverse=True)
+    windows = _windows(logs)
+    for first, last in windows:
+        assert last - first > 1
+        assert logs[first] - logs[last - 1] <= WIDTH + 1e-9
+    for (i, one), (j, other) in combinations(enumerate(logs), 2):
+        if one - other <= WIDTH / 2 - 1e-9:
+            assert any(first <= i and j < last for first, last in windows)
+
+
+@pytest.mark.parametrize("width", [3.0, 12.0, 40.0, 200.0])
+@pytest.mark.parametrize("size", [24, 60])
+def test_many_rows_of_any_lengths_have_the_singular_values_of_their_inverse(size, width):
+    """`σ_i(A) σ_{n+1-i}(A⁻¹) = 1`, and `diag(d) Q₁ diag(e) Q₂` inverted is graded the other way around."""
+    log = torch.tensor(spread(size, size, width), dtype=torch.float64)
+    rows = orthogonal(1, size) + 0.1 * normal(2, size, size)
+    found = values(graded(log, rows))
+    # (diag(e^ℓ) N)⁻ᵀ = diag(e^-ℓ) N⁻ᵀ
+    inverse = values(graded(-log, torch.linalg.inv(rows).mT))
+    accuracy = 1e-14 * float(torch.linalg.cond(rows)) + 1e-11
+    np.testing.assert_allclose(found, -inverse[::-1], atol=accuracy)
+    assert found.sum() == pytest.approx(float(log.sum() + torch.linalg.slogdet(rows)[1]), abs=1e-9)
 
 
 # Products

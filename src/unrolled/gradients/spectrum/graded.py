@@ -7,16 +7,16 @@ thousands of Jacobians is never formed. `-inf` in ℓ stands for a row of exact 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-# Sweeps of QR before Jacobi rotations take over: singular values a factor ρ apart come clear of each other
-# by ρ² a sweep, so this many settle all but close neighbours.
-QR_SWEEPS = 12
-JACOBI_SWEEPS = 40  # it converges quadratically, within ten
-SETTLED = 1e-12  # the largest cosine between two rows that counts as a right angle
+# Rows whose lengths are within so many nats are made orthogonal by one SVD, to as many digits less.
+WIDTH = 5.0
+SWEEPS = 60  # they converge by e^WIDTH each, within ten
+SETTLED = 1e-13  # the relative error of a singular value that the angle between two rows may still make
 
 
 @dataclass(frozen=True)
@@ -70,32 +70,34 @@ class Graded:
 def log_singular_values(matrix: Graded) -> Tensor:
     """Natural logarithms of the singular values `(…, n)`, from the largest down, each to relative accuracy.
 
-    First some sweeps of the QR iteration: `(diag(d) N)ᵀ = Q (R diag(d))`, again a graded matrix, which comes
-    ever closer to a diagonal one. Close neighbours, which that would separate slowly, are left to one-sided
-    Jacobi rotations of the rows (Demmel, Veselić 1992: relative accuracy whatever the grading).
+    They are the lengths of the rows once these are orthogonal. Rows of similar length are made so by an SVD of
+    their own, which keeps their digits as it holds no others. Those far apart are by sweeps of the QR
+    iteration, `(diag(d) N)ᵀ = Q (R diag(d))`, again a graded matrix: of the cosine of two rows, each leaves
+    about the square of the ratio of their lengths. In turn, until both have nothing left to do.
     """
     batch, size = matrix.log.shape[:-1], matrix.log.shape[-1]
+    # On the CPU: many small matrices, of sizes that depend on what is in them.
     flat = Graded(
-        matrix.sign.reshape(-1, size), matrix.log.reshape(-1, size), matrix.rows.reshape(-1, size, size)
+        matrix.sign.reshape(-1, size).cpu(),
+        matrix.log.reshape(-1, size).cpu(),
+        matrix.rows.reshape(-1, size, size).cpu(),
     )
     result = torch.empty_like(flat.log)
-    open_ = torch.arange(len(result), device=result.device)
-    for sweep in range(QR_SWEEPS + 1):
-        flat = flat.sorted()
-        log, units = _units(flat)
-        settled = _largest_cosine(log, units) <= SETTLED
+    open_ = torch.arange(len(result))
+    for sweep in range(SWEEPS):
+        log, units = _units(flat.sorted())
+        if sweep > 0:  # before, lengths say little about singular values
+            for one in zip(log, units, strict=True):
+                _part(*one)
+        settled = _largest_error(log, units) <= SETTLED
         result[open_[settled]] = log[settled]
         left = ~settled
-        open_ = open_[left]
+        open_, log, units = open_[left], log[left], units[left]
         if len(open_) == 0:
             break
-        flat = Graded(flat.sign[left], flat.log[left], flat.rows[left])
-        if sweep == QR_SWEEPS:
-            result[open_] = _jacobi(log[left], units[left])
-        else:
-            triangle = torch.linalg.qr(flat.rows.mT, mode="r")[1]
-            diagonal = replace(Graded.identity((len(open_),), size, log), log=flat.log)
-            flat = diagonal.times(triangle)
+        triangle = torch.linalg.qr(units.mT, mode="r")[1]
+        flat = replace(Graded.identity((len(open_),), size, log), log=log).times(triangle)
+    result[open_] = log
     return result.sort(dim=-1, descending=True).values.reshape(*batch, size)
 
 
@@ -106,66 +108,35 @@ def _units(matrix: Graded) -> tuple[Tensor, Tensor]:
     return log, matrix.rows / lengths.clamp_min(torch.finfo(lengths.dtype).tiny).unsqueeze(-1)
 
 
-def _largest_cosine(log: Tensor, units: Tensor) -> Tensor:
-    """The largest cosine between two rows that are not 0, `(M,)`."""
-    present = (log > -math.inf).to(units.dtype).unsqueeze(-1)
-    there = units * present
+def _largest_error(log: Tensor, units: Tensor) -> Tensor:
+    """The largest relative error `(M,)` that the cosine c of two rows means for the square of a singular value.
+
+    Of the shorter one, it is `c² / (1 - ρ²)` for lengths in the ratio ρ, and for rows of equal length, c.
+    """
+    there = units * (log > -math.inf).to(units.dtype).unsqueeze(-1)
     cosines = (there @ there.mT).tril(-1).abs()
-    return cosines.flatten(1).amax(-1)
+    apart = (log.unsqueeze(-1) - log.unsqueeze(-2)).abs().nan_to_num(math.inf)
+    error = cosines.square() / (cosines - torch.expm1(-2 * apart)).clamp_min(torch.finfo(log.dtype).tiny)
+    return error.flatten(1).amax(-1)
 
 
-def _jacobi(log: Tensor, units: Tensor) -> Tensor:
-    """The logarithms of the lengths that the rows `e^log units` have once they are orthogonal.
-
-    One round rotates n/2 disjoint pairs of rows at once; n - 1 rounds, by the circle method, meet all pairs.
-    """
-    count, size = log.shape
-    if size % 2:  # a row of zeros to pair with
-        log = torch.cat((log, log.new_full((count, 1), -math.inf)), dim=1)
-        units = torch.nn.functional.pad(units, (0, 0, 0, 1))
-    half = log.shape[1] // 2
-    around = torch.arange(2 * half, device=log.device)
-    # The first row stays, the others go around a circle: down the second half, up the first.
-    circle = torch.cat(
-        (around[:1], around[half : half + 1], around[1 : half - 1], around[half + 1 :], around[half - 1 : half])
-    )
-    if half == 1:
-        circle = around
-    for _ in range(JACOBI_SWEEPS):
-        for _ in range(max(1, 2 * half - 1)):
-            x, y, a, b = units[:, :half], units[:, half:], log[:, :half], log[:, half:]
-            log, units = _rotated(x, y, a, b)
-            log, units = log[:, circle], units[:, circle]
-        if bool((_largest_cosine(log, units) <= SETTLED).all()):
-            break
-    return log.sort(dim=-1, descending=True).values[:, :size]
+def _part(log: Tensor, units: Tensor) -> None:
+    """Make rows of similar lengths orthogonal, in place; `e^log` `(n,)`, from the largest down."""
+    for first, last in _windows(log[log > -math.inf].tolist()):
+        top = float(log[first])
+        rows = (log[first:last] - top).exp().unsqueeze(-1) * units[first:last]
+        _, lengths, units[first:last] = torch.linalg.svd(rows, full_matrices=False)
+        log[first:last] = top + lengths.log()
 
 
-def _rotated(x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows `e^a x` and `e^b y`, x and y of length 1, turned in their plane until they are orthogonal.
-
-    With c their cosine and ρ ≤ 1 the ratio of their lengths, the tangent of the angle is
-    `t = 2ρc / (1 - ρ² + √((1 - ρ²)² + 4ρ²c²))`. The shorter row becomes `y - (t/ρ) x` and the longer
-    `x + tρ y`, both times the cosine of the angle: t/ρ stays of ordinary size however small ρ is.
-    """
-    present = (a > -math.inf) & (b > -math.inf)
-    swap = b > a
-    wide = swap.unsqueeze(-1)
-    x, y = torch.where(wide, y, x), torch.where(wide, x, y)
-    a, b = torch.where(swap, b, a), torch.where(swap, a, b)
-    ratio = torch.where(present, b - a, -math.inf).exp()
-    cosine = torch.where(present, (x * y).sum(-1), 0.0)
-    gap = (1 - ratio) * (1 + ratio)
-    under = gap + torch.hypot(gap, 2 * ratio * cosine)
-    # Of equal length, any angle below 45° would do but this one: 2c / (0 + 2|c|).
-    slope = torch.where(under > 0, 2 * cosine / under.clamp_min(torch.finfo(under.dtype).tiny), 0.0)
-    tangent = slope * ratio
-    scale = (1 + tangent * tangent).rsqrt()
-    longer = (x + (tangent * ratio).unsqueeze(-1) * y) * scale.unsqueeze(-1)
-    shorter = (y - slope.unsqueeze(-1) * x) * scale.unsqueeze(-1)
-    # Back in their places, so that every pair meets.
-    rows = torch.cat((torch.where(wide, shorter, longer), torch.where(wide, longer, shorter)), dim=1)
-    logs = torch.cat((torch.where(swap, b, a), torch.where(swap, a, b)), dim=1)
-    lengths = rows.norm(dim=-1)
-    logs = torch.where(lengths > 0, logs + lengths.log(), -math.inf)
-    return logs, rows / lengths.clamp_min(torch.finfo(lengths.dtype).tiny).unsqueeze(-1)
+def _windows(falling: list[float]) -> list[tuple[int, int]]:
+    """The first and last of numbers within `WIDTH` of each other; together, all pairs within half of it."""
+    rising = [-one for one in falling]
+    found: list[tuple[int, int]] = []
+    first = last = 0
+    while last < len(rising):
+        before, last = last, bisect_right(rising, rising[first] + WIDTH)
+        if last > max(before, first + 1):
+            found.append((first, last))
+        first = max(first + 1, bisect_right(rising, rising[first] + WIDTH / 2))
+    return found
