@@ -160,6 +160,29 @@ def test_samples_of_a_batch_do_not_see_each_other():
         np.testing.assert_allclose(together[sample], values(graded(log[sample], rows[sample])), atol=1e-13)
 
 
+@given(SEEDS, st.integers(1, 5), st.floats(0, 100), st.floats(0, 20))
+@settings(max_examples=40, deadline=None)
+def test_it_does_not_matter_what_the_length_of_a_row_is_written_as(seed, size, width, decades):
+    """Between `ℓ` and N, powers of two can be moved exactly."""
+    log, rows = torch.tensor(spread(seed, size, width), dtype=torch.float64), normal(seed + 1, size, size)
+    assume(float(torch.linalg.cond(rows)) < 1e4)
+    powers = (decades * math.log2(10) * normal(seed + 2, size).clamp(-2, 2)).round()
+    moved = graded(log - math.log(2) * powers, torch.exp2(powers)[:, None] * rows)
+    np.testing.assert_allclose(values(moved), values(graded(log, rows)), atol=1e-10, rtol=1e-13)
+
+
+def test_zero_rows_in_between_do_not_hide_the_others():
+    rows = torch.tensor([[1, 0.5, 0], [0, 0, 0], [0, 1, 0]], dtype=torch.float64)
+    expected = np.log(np.linalg.svd(rows.numpy(), compute_uv=False)[:2])
+    np.testing.assert_allclose(values(graded([0.0, 0.0, 0.0], rows)), [*expected, -math.inf], atol=1e-14)
+
+
+def test_singular_values_that_do_not_settle_are_not_passed_off_as_some(monkeypatch):
+    monkeypatch.setattr("unrolled.gradients.spectrum.graded.SWEEPS", 1)
+    with pytest.raises(ArithmeticError, match="expected singular values to settle within 1 sweeps, but 1 did"):
+        values(graded([0.0, 0.0], normal(0, 2, 2)))
+
+
 @given(st.lists(st.floats(-50, 50), max_size=40), st.integers(0, 3))
 def test_any_two_rows_of_similar_length_come_together_in_a_window(logs, repeats):
     logs = sorted(logs * (1 + repeats), reverse=True)

@@ -192,6 +192,17 @@ def test_directions_that_the_warm_up_drops_are_followed_closely_again(qr_every):
     np.testing.assert_allclose(found.sum(1), float(rates.log().sum()), atol=1e-6)
 
 
+@pytest.mark.parametrize("warm_up", [0, 600])
+def test_units_that_die_do_not_cost_a_factorisation_at_every_step_from_then_on(warm_up):
+    """A row of zeros that has just become one leaves 0/0, which says nothing about how fast others collapse."""
+    module, x = active_relu(), noise(2000)
+    x[500:, :, :3] = -1000
+    x[800:, :, 5] = -1000
+    part = lyapunov_spectrum(module, x, warm_up=warm_up).part()
+    assert np.isneginf(part.values).sum(1).tolist() == [4, 4]
+    assert part.every > 2
+
+
 def test_a_dropped_direction_is_not_taken_for_a_small_one():
     """Among few vectors that have come close to each other before, one less may leave but a rounding error."""
     followed = 0

@@ -29,7 +29,7 @@ class NotInvertibleError(Exception):
 class Ends:
     """`start` `(n, k)` orthonormal columns, of which a `lower` share, the last ones, goes by inverse steps.
 
-    That of a whole spectrum only, rounded to a `multiple`; see `Frames` for that and for the rest.
+    That of a whole spectrum only, so that a `multiple` is left; see `Frames` for that and for the rest.
     """
 
     def __init__(

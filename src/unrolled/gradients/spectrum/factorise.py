@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
     `left` `(S, B, F, k)`: the parts of the vectors in R, `|R_ii|`. `whole` `(S, B, F, ·)`: first, of what each
     is the rest, in the sense in which its error is relative to it; the largest is about V's. `off` `(S,)`: by
-    how much the squared lengths of an orthonormal frame differ from 1, in all; nan of another kind of frame.
+    how much the squared lengths of an orthonormal frame differ from k, in sum; nan of another kind of frame.
     """
 
     left: np.ndarray
@@ -72,6 +72,16 @@ class Factorisation(ABC):
         return found
 
 
+class _Slot(NamedTuple):
+    """Where `Cholesky` keeps what it finds: `lower` is `upper` transposed."""
+
+    gram: Tensor
+    upper: Tensor
+    lower: Tensor
+    failed: Tensor
+    square: Tensor
+
+
 class Cholesky(Factorisation):
     """By way of the Gram matrix: fails, or leaves a frame of little use, where V has lost too many digits.
 
@@ -87,7 +97,7 @@ class Cholesky(Factorisation):
         self.squares = like.new_empty(times, *of_each)
         self.failed = like.new_empty(times, *of_each, dtype=torch.int32)
         every = (self.grams, self.uppers, self.uppers.mT, self.failed, self.squares)
-        self.each = list(zip(*(part.unbind() for part in every), strict=True))
+        self.slots = [_Slot(*parts) for parts in zip(*(part.unbind() for part in every), strict=True)]
         diagonals = (part.diagonal(dim1=-2, dim2=-1) for part in (self.uppers, self.grams))
         self.seen = (*diagonals, self.failed, self.squares)
         # In one piece, which torch would make of them in each operation.
@@ -98,25 +108,24 @@ class Cholesky(Factorisation):
 
     def __call__(self, number: int, v: Tensor, out: Tensor) -> None:
         """Four operations."""
-        _, _, lower, _, square = self.each[number]
-        rows = self._factor(number, v)
+        slot, rows = self.slots[number], self._factor(number, v)
         frame = out if self.in_place else self.frame
         # Rᵀ frameᵀ = Vᵀ: this way around, all of it is in LAPACK's order.
-        torch.linalg.solve_triangular(lower, rows, upper=False, out=frame.mT)
+        torch.linalg.solve_triangular(slot.lower, rows, upper=False, out=frame.mT)
         if self.in_place:
             flat = out.view(-1)
-            torch.dot(flat, flat, out=square)
+            torch.dot(flat, flat, out=slot.square)
         else:
-            torch.sum(frame * frame, (-2, -1), out=square)
+            torch.sum(frame * frame, (-2, -1), out=slot.square)
             matrices(out, self.shape).copy_(frame)
 
     def _factor(self, number: int, v: Tensor) -> Tensor:
         """Find R; `Vᵀ`, in one piece."""
-        gram, upper, _, failed, _ = self.each[number]
+        slot = self.slots[number]
         pushed = v if self.in_place else self.pushed.copy_(matrices(v, self.shape))
         rows = pushed.mT
-        torch.matmul(rows, pushed, out=gram)
-        torch.linalg.cholesky_ex(gram, upper=True, out=(upper, failed))
+        torch.matmul(rows, pushed, out=slot.gram)
+        torch.linalg.cholesky_ex(slot.gram, upper=True, out=(slot.upper, slot.failed))
         return rows
 
     def found(self, times: int) -> Found:

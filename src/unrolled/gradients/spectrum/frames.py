@@ -28,7 +28,7 @@ from unrolled.gradients.spectrum.system import System
 # is needed: errors grow where exponents come close to each other. And its square has to leave some digits to
 # the Gram matrix of `Cholesky`.
 LARGEST_LOSS = {torch.float64: 1e7, torch.float32: 1e2}
-# By how much the squared lengths of a frame may differ from 1, in all: of one that can be relied on, and of
+# By how much the squared lengths of a frame may differ from k, in sum: of one that can be relied on, and of
 # one that counts as orthonormal.
 FIRM, ORTHONORMAL = 0.3, 1e-9
 BEYOND = 10  # times as much is taken to be lost where a factorisation turns out to have failed
@@ -102,7 +102,7 @@ class Frames:
         self.v = self.start.new_zeros(self.size, count)
         matrices(self.v, self.shape).copy_(every if every.shape[0] * every.shape[1] > 1 else every[0, 0])
         self._spare = (torch.zeros_like(self.v), torch.zeros_like(self.v))
-        self._most = min(TOGETHER, max(1, NUMBERS_TOGETHER // count))
+        self._most = min(TOGETHER, max(1, NUMBERS_TOGETHER // self.v.numel()))
         self._next = list(self.v.new_zeros(self._most, *self.v.shape).unbind())
         self._take_apart_by(self.kind)
 
@@ -143,9 +143,8 @@ class Frames:
         worst, largest = losses.max((1, 2, 3)).tolist(), whole.max((1, 2, 3)).tolist()
         done = 0
         for number, count in enumerate(counts):
-            loose = self.kind is Cholesky and not off[number] <= FIRM
-            loss = max(worst[number], BEYOND * self.limit) if loose else worst[number]
-            if self.kind is Cholesky and count == 1 and not loss <= self.limit:
+            loss, loose = worst[number], self.kind is Cholesky and not off[number] <= FIRM
+            if self.kind is Cholesky and count == 1 and (loose or not loss <= self.limit):
                 self._take_apart_by(LU)  # from here on: it may not lose so much
                 break
             if not self._within_range(largest[number], count):
@@ -159,7 +158,7 @@ class Frames:
                 # Directions lost for good have no digits to lose, nor has what is 0 after a single step.
                 for_good = (self.log == -math.inf) & (not self.warming_up)
                 loss = float(np.where(for_good | (lost & (count == 1)), 1.0, losses[number]).max())
-            if not self._bearable(loss, count):
+            if not self._bearable(max(loss, BEYOND * self.limit) if loose else loss, count):
                 break
             self._accept(number, grown[number], lost)
             self.off = off[number]
@@ -186,7 +185,10 @@ class Frames:
 
     def _bearable(self, loss: float, count: int) -> bool:
         """Whether a stretch of so many steps may lose so much; if not, the next is shorter."""
-        rate = math.log(min(max(loss, 1.0), 1 / self.negligible)) / count if loss == loss else math.inf
+        if math.isnan(loss):  # zeros of zeros: what was lost in which step, and what of the others?
+            self.every = 1
+            return False
+        rate = math.log(min(max(loss, 1.0), 1 / self.negligible)) / count
         if count == 1 or loss <= self.limit:
             self.rate = max(rate, MEMORY * self.rate)
             return True
@@ -239,6 +241,8 @@ class Frames:
         matrices(self.v, self.shape).copy_(frame)
         self.log, self.off = np.zeros_like(self.log), 0.0
         self.all_alive = True
+        if self.fixed is None:
+            self._take_apart_by(Cholesky)
 
     def matrix(self) -> Graded:
         """The triangular factor of the product so far: it has the singular values of the product."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-# Rows whose lengths are within so many nats are made orthogonal by one SVD, to as many digits less.
+# Rows whose lengths are within so many nats are made orthogonal by one SVD, to no fewer digits than these say.
 WIDTH = 5.0
 SWEEPS = 60  # they converge by e^WIDTH each, within ten
 SETTLED = 1e-13  # the relative error of a singular value that the angle between two rows may still make
@@ -60,20 +60,15 @@ class Graded:
             self.rows + shear @ self.rows,
         )
 
-    def sorted(self) -> Graded:
-        """The same rows from the largest ℓ down: another matrix with the same singular values."""
-        log, order = self.log.sort(dim=-1, descending=True)
-        rows = self.rows.gather(-2, order.unsqueeze(-1).expand_as(self.rows))
-        return Graded(torch.ones_like(self.sign), log, rows)
-
 
 def log_singular_values(matrix: Graded) -> Tensor:
     """Natural logarithms of the singular values `(…, n)`, from the largest down, each to relative accuracy.
 
-    They are the lengths of the rows once these are orthogonal. Rows of similar length are made so by an SVD of
-    their own, which keeps their digits as it holds no others. Those far apart are by sweeps of the QR
-    iteration, `(diag(d) N)ᵀ = Q (R diag(d))`, again a graded matrix: of the cosine of two rows, each leaves
-    about the square of the ratio of their lengths. In turn, until both have nothing left to do.
+    Rows that are not 0 have to be independent, as those of a product of triangles are. Singular values are
+    the lengths of the rows once these are orthogonal. Rows of similar length are made so by an SVD of their
+    own, which keeps their digits as it holds no others. Those far apart are by sweeps of the QR iteration,
+    `(diag(d) N)ᵀ = Q (R diag(d))`, again a graded matrix: of the cosine of two rows, each leaves about the
+    square of the ratio of their lengths. In turn, until both have nothing left to do.
     """
     batch, size = matrix.log.shape[:-1], matrix.log.shape[-1]
     # On the CPU: many small matrices, of sizes that depend on what is in them.
@@ -85,7 +80,7 @@ def log_singular_values(matrix: Graded) -> Tensor:
     result = torch.empty_like(flat.log)
     open_ = torch.arange(len(result))
     for sweep in range(SWEEPS):
-        log, units = _units(flat.sorted())
+        log, units = _units(flat)
         if sweep > 0:  # before, lengths say little about singular values
             for one in zip(log, units, strict=True):
                 _part(*one)
@@ -97,15 +92,20 @@ def log_singular_values(matrix: Graded) -> Tensor:
             break
         triangle = torch.linalg.qr(units.mT, mode="r")[1]
         flat = replace(Graded.identity((len(open_),), size, log), log=log).times(triangle)
-    result[open_] = log
+    else:
+        raise ArithmeticError(
+            f"expected singular values to settle within {SWEEPS} sweeps, but {len(open_)} did not"
+        )
     return result.sort(dim=-1, descending=True).values.reshape(*batch, size)
 
 
 def _units(matrix: Graded) -> tuple[Tensor, Tensor]:
-    """Rows of length 1, and the logarithms of their lengths."""
+    """The logarithms of the lengths of the rows, from the largest down, and the rows at length 1."""
     lengths = matrix.rows.norm(dim=-1)
     log = torch.where(lengths > 0, matrix.log + lengths.log(), -math.inf)
-    return log, matrix.rows / lengths.clamp_min(torch.finfo(lengths.dtype).tiny).unsqueeze(-1)
+    units = matrix.rows / lengths.clamp_min(torch.finfo(lengths.dtype).tiny).unsqueeze(-1)
+    log, order = log.sort(dim=-1, descending=True)
+    return log, units.gather(-2, order.unsqueeze(-1).expand_as(units))
 
 
 def _largest_error(log: Tensor, units: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def _part(log: Tensor, units: Tensor) -> None:
 
 
 def _windows(falling: list[float]) -> list[tuple[int, int]]:
-    """The first and last of numbers within `WIDTH` of each other; together, all pairs within half of it."""
+    """From where to where, exclusive, numbers are within `WIDTH`; all pairs within half of it are in one."""
     rising = [-one for one in falling]
     found: list[tuple[int, int]] = []
     first = last = 0

@@ -46,8 +46,9 @@ def lyapunov_spectrum(
     Exponents are means of `ln |R_ii|`, R from QR factorisations of the pushed tangents (Benettin et al.
     1980; for recurrent networks Engelken, Wolf, Abbott 2023). With `qr_every="auto"` tangents are
     refactorised as often as the digits that are seen to be lost ask for, which gives the exponents of QR
-    at every step to 1e-6; a number asks for QR after every so many steps, or fewer where those would lose
-    too many digits. A direction that is lost for good, as behind a dead relu, has -inf. The trajectory is
+    at every step to 1e-6 (apart from close neighbours far down a very wide spectrum, which rounding mixes in
+    either); a number asks for QR after every so many steps, or fewer where those would lose too many digits.
+    A direction that is lost for good, as behind a dead relu, has -inf. The trajectory is
     the module's own, in its dtype; tangents are float64. Memory does not grow with the length, but for a
     bidirectional module of several layers.
 
