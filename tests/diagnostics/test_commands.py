@@ -96,3 +96,15 @@ def test_help_comes_without_torch(name):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.startswith("usage: python -m diagnostics.")
+
+
+@pytest.mark.parametrize("name", ["", *(f".{name}" for name in sorted(commands()))])
+def test_an_interpreter_without_the_packages_is_told_where_they_are_in_one_line(name):
+    bare = [sys.executable, "-S", "-m", f"diagnostics{name}"]
+    done = subprocess.run(bare, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("diagnostics: expected packages that ")
+    assert "unrolled, torch" in line
+    assert line.endswith("install them into .venv, and activate that")

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from unrolled.gradients.recurrence.linearised import Buffers, Linearised, summed
-from unrolled.gradients.recurrence.push_forward import (
-    Push,
-    PushForward,
-    by_sample,
-    inverted,
-    per_step,
-)
+from unrolled.gradients.recurrence.push_forward import Push, PushForward, Steps, by_sample, inverted, per_step
 from unrolled.gradients.recurrence.weights import Weights, add_outer
 
 
@@ -79,10 +71,6 @@ class PushedRNN(PushForward):
         """`f'` by way of the state: `1 - tanh²`."""
         return 1 - h * h
 
-    def __call__(self, first: int, last: int, v: Tensor, spare: tuple[Tensor, Tensor]) -> Tensor:
-        """By itself, two operations a step."""
-        return scaled_products(self.from_h, self.slopes[first:last], v, spare)
-
     def step(self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None) -> None:
         """Two operations a step, three above another layer."""
         torch.mm(self.from_h, v, out=out)
@@ -99,28 +87,18 @@ class PushedRNN(PushForward):
         return InverseRNN(weight, 1 / self.slope_planes)
 
 
-class InverseRNN:
+class InverseRNN(Steps):
     """The steps of `J_t⁻ᵀ`, `weight` being `U⁻ᵀ`."""
 
     def __init__(self, weight: Tensor, planes: Tensor) -> None:
         self.weight = weight
         (self.factors,) = per_step(planes)
 
-    def __call__(self, first: int, last: int, v: Tensor, spare: tuple[Tensor, Tensor]) -> Tensor:
+    def step(self, t: int, v: Tensor, out: Tensor) -> None:
         """Two operations a step."""
-        return scaled_products(self.weight, self.factors[first:last], v, spare)
-
-
-def scaled_products(
-    weight: Tensor, factors: Sequence[Tensor], v: Tensor, spare: tuple[Tensor, Tensor]
-) -> Tensor:
-    """`diag(factor) weight v`, again and again, between the two `spare` tensors."""
-    out, other = spare
-    for factor in factors:
-        torch.mm(weight, v, out=out)
+        torch.mm(self.weight, v, out=out)
+        factor = self.factors[t]
         by_sample(out, factor).mul_(factor)
-        v, out, other = out, other, out
-    return v
 
 
 class PushedReluRNN(PushedRNN):

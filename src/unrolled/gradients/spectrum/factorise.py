@@ -100,9 +100,8 @@ class Cholesky(Factorisation):
         self.slots = [_Slot(*parts) for parts in zip(*(part.unbind() for part in every), strict=True)]
         diagonals = (part.diagonal(dim1=-2, dim2=-1) for part in (self.uppers, self.grams))
         self.seen = (*diagonals, self.failed, self.squares)
-        # In one piece, which torch would make of them in each operation.
         self.in_place = batch * frames == 1 and like.shape[1] == k
-        if not self.in_place:
+        if not self.in_place:  # copies in one piece, which torch would make anew in each operation
             self.pushed = like.new_empty(*of_each, len(like), k)
             self.frame = torch.empty_like(self.pushed)
 
@@ -157,7 +156,7 @@ class _InTurn(Factorisation):
         self.each: list[tuple[Tensor, Tensor]] = [(like, like)] * times
 
     def found(self, times: int) -> Found:
-        """Of all."""
+        """Of what was kept."""
         batch, frames, k = self.shape
         uppers, sizes = (torch.stack(parts) for parts in zip(*self.each[:times], strict=True))
         left = abs(_numbers(uppers.diagonal(dim1=-2, dim2=-1))).reshape(times, batch, frames, k)

@@ -100,7 +100,8 @@ class Frames:
         if self.batch == 1 and count < FEW * self.multiple:
             count = -(-count // self.multiple) * self.multiple
         self.v = self.start.new_zeros(self.size, count)
-        matrices(self.v, self.shape).copy_(every if every.shape[0] * every.shape[1] > 1 else every[0, 0])
+        inside = matrices(self.v, self.shape)
+        inside.copy_(every.view_as(inside))
         self._spare = (torch.zeros_like(self.v), torch.zeros_like(self.v))
         self._most = min(TOGETHER, max(1, NUMBERS_TOGETHER // self.v.numel()))
         self._next = list(self.v.new_zeros(self._most, *self.v.shape).unbind())

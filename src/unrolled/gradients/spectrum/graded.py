@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-# Rows whose lengths are within so many nats are made orthogonal by one SVD, to no fewer digits than these say.
-WIDTH = 5.0
-SWEEPS = 60  # they converge by e^WIDTH each, within ten
+WIDTH = 5.0  # nats within which lengths of rows lie that are made orthogonal by one SVD; it costs them 2 digits
+SWEEPS = 60  # each leaves about a tenth of the cosines or less, so ten are many
 SETTLED = 1e-13  # the relative error of a singular value that the angle between two rows may still make
 
 
@@ -72,15 +71,11 @@ def log_singular_values(matrix: Graded) -> Tensor:
     """
     batch, size = matrix.log.shape[:-1], matrix.log.shape[-1]
     # On the CPU: many small matrices, of sizes that depend on what is in them.
-    flat = Graded(
-        matrix.sign.reshape(-1, size).cpu(),
-        matrix.log.reshape(-1, size).cpu(),
-        matrix.rows.reshape(-1, size, size).cpu(),
-    )
-    result = torch.empty_like(flat.log)
+    log, rows = matrix.log.reshape(-1, size).cpu(), matrix.rows.reshape(-1, size, size).cpu()
+    result = torch.empty_like(log)
     open_ = torch.arange(len(result))
     for sweep in range(SWEEPS):
-        log, units = _units(flat)
+        log, units = _units(log, rows)
         if sweep > 0:  # before, lengths say little about singular values
             for one in zip(log, units, strict=True):
                 _part(*one)
@@ -91,20 +86,20 @@ def log_singular_values(matrix: Graded) -> Tensor:
         if len(open_) == 0:
             break
         triangle = torch.linalg.qr(units.mT, mode="r")[1]
-        flat = replace(Graded.identity((len(open_),), size, log), log=log).times(triangle)
+        swept = replace(Graded.identity((len(open_),), size, log), log=log).times(triangle)
+        log, rows = swept.log, swept.rows
     else:
         raise ArithmeticError(
-            f"expected singular values to settle within {SWEEPS} sweeps, but {len(open_)} did not"
+            f"expected singular values to settle in {SWEEPS} sweeps, but those of {len(open_)} matrices did not"
         )
     return result.sort(dim=-1, descending=True).values.reshape(*batch, size)
 
 
-def _units(matrix: Graded) -> tuple[Tensor, Tensor]:
-    """The logarithms of the lengths of the rows, from the largest down, and the rows at length 1."""
-    lengths = matrix.rows.norm(dim=-1)
-    log = torch.where(lengths > 0, matrix.log + lengths.log(), -math.inf)
-    units = matrix.rows / lengths.clamp_min(torch.finfo(lengths.dtype).tiny).unsqueeze(-1)
-    log, order = log.sort(dim=-1, descending=True)
+def _units(log: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The logarithms of the lengths of `e^log rows`, from the largest down, and the rows at length 1."""
+    lengths = rows.norm(dim=-1)
+    units = rows / lengths.clamp_min(torch.finfo(lengths.dtype).tiny).unsqueeze(-1)
+    log, order = torch.where(lengths > 0, log + lengths.log(), -math.inf).sort(dim=-1, descending=True)
     return log, units.gather(-2, order.unsqueeze(-1).expand_as(units))
 
 

@@ -48,9 +48,9 @@ def lyapunov_spectrum(
     refactorised as often as the digits that are seen to be lost ask for, which gives the exponents of QR
     at every step to 1e-6 (apart from close neighbours far down a very wide spectrum, which rounding mixes in
     either); a number asks for QR after every so many steps, or fewer where those would lose too many digits.
-    A direction that is lost for good, as behind a dead relu, has -inf. The trajectory is
-    the module's own, in its dtype; tangents are float64. Memory does not grow with the length, but for a
-    bidirectional module of several layers.
+    A direction that is lost for good, as behind a dead relu, has -inf. The trajectory is the module's own, in
+    its dtype; tangents are float64. Memory does not grow with the length, but for a bidirectional module of
+    several layers.
 
     `progress` is True for a line on standard error, or a function of the steps done and of all steps.
 

@@ -111,7 +111,7 @@ def leg_values(
 
 def _log10(frames: Frames) -> np.ndarray:
     logs: Tensor = log_singular_values(frames.matrix())  # (B, lags from the longest, n)
-    result: np.ndarray = logs.flip(1).transpose(0, 1).cpu().numpy() / LN_10
+    result: np.ndarray = logs.flip(1).transpose(0, 1).numpy() / LN_10
     return result
 
 
