@@ -4,17 +4,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help bench test gradflow shapes spectrum forecast lint clean
+.PHONY: help bench test test-all gradflow shapes spectrum forecast lint clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 bench: $(READY) ## how fast: fused against unrolled recurrences (ARGS="--cell lstm" adds options)
 	$(BIN)/pytest bench/ --benchmark-only $(ARGS)
 
-test: $(READY) ## the tests
-	$(BIN)/pytest $(ARGS)
+# Side by side on two cores, one thread each; what measures time runs apart, with nothing beside it.
+test: $(READY) ## the tests, but for the slow ones (ARGS="tests/speed" chooses some)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest -n 2 -m "not slow and not timing" $(ARGS)
+	$(BIN)/pytest -m "timing and not slow"
+
+test-all: $(READY) ## all tests, the slow ones too
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest -n 2 -m "not timing" $(ARGS)
+	$(BIN)/pytest -m timing
 
 gradflow: $(READY) ## how far back: the gradient's norm over sequence length
 	$(BIN)/python -m diagnostics.gradflow $(ARGS)
@@ -39,6 +45,8 @@ clean: ## remove .venv and every cache
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "unrolled needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "unrolled: installing into $(VENV) what constraints.txt names, once. PyTorch is most of it: about 1 GB on disk"
+	@echo "and one to two minutes; with CUDA, which is what Linux gets by default, about 5 GB and several minutes."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@

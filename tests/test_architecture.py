@@ -1,13 +1,12 @@
 """The arrows between the rooms point one way, nothing heavy is imported early, and the public names are exact."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import unrolled
+from tests.processes import python
 
 SOURCE = Path(unrolled.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -33,7 +32,7 @@ def room_of(path: Path) -> str:
 
 def imported_rooms(path: Path) -> set[str]:
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unrolled"):
             names |= {node.module} if node.module != "unrolled" else {f"unrolled.{a.name}" for a in node.names}
         elif isinstance(node, ast.Import):
@@ -62,9 +61,7 @@ def test_public_names_are_exactly_the_exported_ones():
 
 
 def test_a_misspelt_public_name_is_answered_with_the_right_ones():
-    with pytest.raises(
-        AttributeError, match="module 'unrolled' has no attribute 'gradientflow'; it has Environment"
-    ):
+    with pytest.raises(AttributeError, match="unrolled.*'gradientflow'.*Environment"):
         unrolled.gradientflow  # noqa: B018
 
 
@@ -89,5 +86,4 @@ def test_a_misspelt_public_name_is_answered_with_the_right_ones():
     ],
 )
 def test_light_modules_do_not_import_torch(module):
-    check = f"import sys, {module}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+    assert python("-c", f"import sys, {module}; sys.exit('torch' in sys.modules)").returncode == 0

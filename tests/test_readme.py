@@ -10,12 +10,12 @@ from unrolled.speed.equivalence import check_equivalence
 from unrolled.workload import Workload
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_implementation_in_ten_lines_is_one(tmp_path, monkeypatch):
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "mine.py").write_text(source)
+    (tmp_path / "mine.py").write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     workload = Workload(
         cell="rnn_tanh", input_size=3, hidden_size=4, num_layers=2, bidirectional=True, batch_size=2, seq_len=5

@@ -1,32 +1,31 @@
 """`pytest bench/ --benchmark-only` as its users run it: files, exit statuses, mistakes, pytest-benchmark's options."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.processes import ROOT, environment, python
+from unrolled.speed.statistics import MIN_ROUNDS, RESOLUTION
+
 TINY = [
-    "--cell",
-    "gru",
-    "--layers",
-    "1",
-    "--batch",
-    "2",
-    "--length",
-    "3",
-    "--hidden",
-    "4",
-    "--input",
-    "3",
-    "--budget",
-    "0.01",
+    "--cell", "gru", "--layers", "1", "--batch", "2", "--length", "3", "--hidden", "4", "--input", "5",
+    "--budget", "0.01",
+]  # fmt: skip
+BENCH = [
+    str(ROOT / "bench"),
+    "-p",
+    "no:cacheprovider",
+    "--rootdir",
+    str(ROOT),
+    "-c",
+    str(ROOT / "pyproject.toml"),
 ]
 
 PLUGIN = """
@@ -50,38 +49,63 @@ class OutputOnly(Cells):
 """
 
 
+# Runs pytest several times and tells of each; torch, which takes seconds to import, is imported once.
+ONE_AFTER_ANOTHER = """
+import contextlib, io, json, pathlib, sys
+import pytest
+
+told = []
+for options in json.loads(sys.argv[1]):
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        status = int(pytest.main(options))
+    files = {str(path): path.read_text() for path in pathlib.Path("results").rglob("*") if path.is_file()}
+    told.append([status, out.getvalue(), errors.getvalue(), files])
+pathlib.Path("told.json").write_text(json.dumps(told))
+"""
+
+
 def bench(*options, cwd=ROOT, only=True):
-    command = [sys.executable, "-m", "pytest", str(ROOT / "bench"), "-p", "no:cacheprovider"]
-    command += ["--benchmark-only"] * only + ["--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
-    return subprocess.run(
-        [*command, *options], cwd=cwd, capture_output=True, text=True, check=False, timeout=120
-    )
+    return python("-m", "pytest", *BENCH, *["--benchmark-only"] * only, *options, cwd=cwd)
 
 
-@pytest.fixture
-def plugin_folder(tmp_path):
-    (tmp_path / "my_package.py").write_text(PLUGIN)
-    return tmp_path
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One run in a folder of its own, saved in every way there is."""
+    folder = tmp_path_factory.mktemp("run")
+    done = bench(*TINY, "--out", "out", "--phase", "forward,training", "--threads", "2",
+                 "--benchmark-json=saved.json", "--benchmark-save=one", cwd=folder)  # fmt: skip
+    return done, folder
 
 
-def test_a_run_prints_tables_and_leaves_results_and_plots(tmp_path):
-    out, saved = tmp_path / "out", tmp_path / "saved.json"
-    done = bench(*TINY, "--out", str(out), f"--benchmark-json={saved}", "--phase", "forward,training")
+@pytest.fixture(scope="module")
+def plugged(tmp_path_factory):
+    """One run with a plug-in that is wrong, one that breaks at this size, and a good one."""
+    folder = tmp_path_factory.mktemp("plugged")
+    (folder / "my_package.py").write_text(PLUGIN)
+    plugins = [f"--implementation=my_package:{name}" for name in ("Wrong", "Broken", "good")]
+    return bench(*TINY, *plugins, "--phase", "forward", "--out", "out", cwd=folder), folder / "out"
+
+
+def test_a_run_prints_tables_and_leaves_results_and_plots(run):
+    done, folder = run
+    out, saved = folder / "out", folder / "saved.json"
     assert done.returncode == 0, done.stdout + done.stderr
     assert "gru · forward · cpu float32" in done.stdout
     assert "Against the fused module, cells took" in done.stdout
     table = pd.read_csv(out / "bench.csv")
     assert len(table) == 2 * 3
-    assert (table["rounds"] >= 9).all()
+    assert (table["rounds"] >= MIN_ROUNDS).all()
     names = {path.name for path in out.iterdir()}
     assert names >= {"bench.json", "bench.csv", "ratio-cpu.png", "ratio-cpu.svg", "time-training-cpu.svg"}
     rounds = json.loads((out / "bench.json").read_text())["results"]
     benchmarks = json.loads(saved.read_text())["benchmarks"]
     assert len(benchmarks) == len(rounds)
-    for ours, theirs in zip(rounds, benchmarks, strict=True):  # the very rounds that pytest-benchmark clocked
+    for ours, theirs in zip(rounds, benchmarks, strict=True):
+        # The very rounds that pytest-benchmark clocked: a float's decimals in JSON are read back as that float.
         assert ours["seconds"] == theirs["stats"]["data"]
         assert theirs["extra_info"]["verdict"]
-    assert json.loads(saved.read_text())["machine_info"]["unrolled"]["threads"] >= 1
+    assert json.loads(saved.read_text())["machine_info"]["unrolled"]["threads"] == 2
 
 
 def test_k_selects_and_measures_the_noise_floor_all_the_same(tmp_path):
@@ -89,7 +113,7 @@ def test_k_selects_and_measures_the_noise_floor_all_the_same(tmp_path):
     assert done.returncode == 0
     table = pd.read_csv(tmp_path / "bench.csv")
     assert list(table["implementation"]) == ["hoisted"]
-    assert (table["noise_floor"] >= 1.01).all()
+    assert (table["noise_floor"] >= RESOLUTION).all()  # which is the least of all floors
 
 
 def test_benchmark_disable_checks_and_runs_without_results(tmp_path):
@@ -99,103 +123,101 @@ def test_benchmark_disable_checks_and_runs_without_results(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_saving_and_comparing_show_pytest_benchmark_s_own_table(tmp_path):
-    forward = ("--phase", "forward", "--out", "out")
-    assert bench(*TINY, *forward, "--threads", "2", "--benchmark-save=one", cwd=tmp_path).returncode == 0
-    done = bench(*TINY, *forward, "--threads", "1", "--benchmark-compare", cwd=tmp_path)
-    assert done.returncode == 0
+def test_saving_and_comparing_show_pytest_benchmark_s_own_table(run):
+    _, folder = run
+    done = bench(
+        *TINY, "--phase", "forward", "--out", "again", "--threads", "1", "--benchmark-compare", cwd=folder
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "NOW" in done.stdout
     said = " ".join((done.stdout + done.stderr).split())
     assert "Compared with results of another machine or set-up: threads: 2 -> 1" in said
 
 
-def test_a_wrong_plug_in_gets_no_time_and_fails_and_a_good_one_goes_on(plugin_folder):
-    plugins = ("--implementation", "my_package:Wrong", "--implementation", "my_package:good")
-    done = bench(*TINY, *plugins, "--phase", "forward", "--out", "out", cwd=plugin_folder)
+def test_a_wrong_plug_in_gets_no_time_and_fails_and_a_good_one_goes_on(plugged):
+    done, out = plugged
     assert done.returncode == 1
     assert "WRONG: in float64: largest error" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
-    table = pd.read_csv(plugin_folder / "out" / "bench.csv").set_index("implementation")
+    table = pd.read_csv(out / "bench.csv").set_index("implementation")
     assert table.loc["my_package:Wrong", "verdict"] == "wrong"
     assert pd.isna(table.loc["my_package:Wrong", "median_s"])
     assert table.loc["my_package:good", "median_s"] > 0
 
 
-def test_a_plug_in_that_breaks_is_a_marked_cell_with_its_reason(plugin_folder):
-    sizes = [
-        *TINY,
-        "--input",
-        "5",
-        "--implementation",
-        "my_package:Broken",
-        "--phase",
-        "forward",
-        "--out",
-        "out",
-    ]
-    done = bench(*sizes, cwd=plugin_folder)
-    assert done.returncode == 1
+def test_a_plug_in_that_breaks_is_a_marked_cell_with_its_reason(plugged):
+    done, out = plugged
     assert "FAILED: RuntimeError: no such kernel" in done.stdout
-    assert "failed" in set(pd.read_csv(plugin_folder / "out" / "bench.csv")["status"])
-    assert (plugin_folder / "out" / "ratio-cpu.svg").exists()
+    table = pd.read_csv(out / "bench.csv").set_index("implementation")
+    assert table.loc["my_package:Broken", "status"] == "failed"
+    assert pd.isna(table.loc["my_package:Broken", "median_s"])
+    assert (out / "ratio-cpu.svg").exists()
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--cell", "ltsm"], "cell: expected one of rnn_tanh, rnn_relu, gru, lstm, got 'ltsm'"),
-        (["--grid", "huge"], "grid: expected one of quick, full, paper, got 'huge'"),
-        (["--batch", "0"], "batch_size: expected an integer of at least 1, got 0"),
-        (["--threads", "0"], "--threads: expected an integer of at least 1, got 0"),
-        (
-            ["--implementation", "fast"],
-            "implementation: expected fused, cells, hoisted, compiled or package.module",
-        ),
-        (
-            ["--implementation", "not_there:build"],
-            "implementation not_there:build: not_there cannot be imported",
-        ),
-        (
-            ["--implementation", "my_package:PLUGIN"],
-            "implementation my_package:PLUGIN: my_package has no 'PLUGIN'",
-        ),
-        (
-            ["--implementation", "my_package:OutputOnly"],
-            "expected a module that returns (output, state), got Tensor",
-        ),
-        (["--device", "cuda:9"], "device: cuda:9 was asked for, but torch"),
-        (["--out", "my_package.py/out"], "out: expected a folder that can be written, got my_package.py/out"),
-        (["--budget", "-1"], "--budget: expected seconds above 0, got -1.0"),
-    ],
-)
-def test_a_mistake_is_one_line_exit_status_4_and_nothing_touched(plugin_folder, options, message):
-    old = plugin_folder / "results" / "bench"
-    old.mkdir(parents=True)
-    (old / "bench.json").write_text("earlier results")
-    done = bench(*options, cwd=plugin_folder)
+MISTAKES = [
+    (["--cell", "ltsm"], "cell: .*got 'ltsm'"),
+    (["--grid", "huge"], "grid: .*got 'huge'"),
+    (["--batch", "0"], "batch_size: .*got 0"),
+    (["--threads", "0"], "--threads: .*got 0"),
+    (["--implementation", "fast"], "implementation: .*got 'fast'"),
+    (["--implementation", "not_there:build"], "implementation not_there:build: .*not_there"),
+    (["--implementation", "my_package:PLUGIN"], "implementation my_package:PLUGIN: .*'PLUGIN'"),
+    (["--implementation", "my_package:OutputOnly"], "my_package:OutputOnly: .*got Tensor"),
+    (["--device", "cuda:9"], "device: .*cuda:9"),
+    (["--out", "my_package.py/out"], "out: .*got my_package\\.py/out"),
+    (["--budget", "-1"], "--budget: .*got -1\\.0"),
+]
+
+
+@pytest.fixture(scope="module")
+def mistakes(tmp_path_factory):
+    """What came of each of them, one after another in one process: status, output, errors, files left."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "my_package.py").write_text(PLUGIN)
+    (folder / "results" / "bench").mkdir(parents=True)
+    (folder / "results" / "bench" / "bench.json").write_text("earlier results")
+    asked = [[*BENCH, "--benchmark-only", *options] for options, _ in MISTAKES]
+    done = python("-c", ONE_AFTER_ANOTHER, json.dumps(asked), cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((folder / "told.json").read_text())
+
+
+@pytest.mark.parametrize("k", range(len(MISTAKES)), ids=[" ".join(options) for options, _ in MISTAKES])
+def test_a_mistake_is_one_line_exit_status_4_and_nothing_touched(mistakes, k):
+    status, out, errors, files = mistakes[k]
+    assert status == 4
+    (line,) = [line for line in errors.splitlines() if line.startswith("ERROR")]
+    assert re.search(MISTAKES[k][1], line)
+    assert "Traceback" not in out + errors
+    assert files == {"results/bench/bench.json": "earlier results"}
+
+
+def test_a_mistake_in_a_process_of_its_own_is_no_different(tmp_path):
+    done = bench("--grid", "huge", cwd=tmp_path)
     assert done.returncode == 4
-    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    assert len(errors) == 1
-    assert message in errors[0]
-    assert "Traceback" not in done.stdout + done.stderr
-    assert (old / "bench.json").read_text() == "earlier results"
-    assert len(list(old.iterdir())) == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    assert "grid: " in line
+    assert "'huge'" in line
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        ".benchmarks"
+    }  # an empty folder of pytest-benchmark's
 
 
 def test_help_lists_the_options_without_importing_torch():
     check = "import sys, pytest; pytest.main(['bench', '--help']); sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = python("-c", check)
     assert done.returncode == 0
     assert "package.module:build" in " ".join(done.stdout.split())
 
 
 def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path):
-    command = [sys.executable, "-m", "pytest", "bench", "--benchmark-only", "--cell", "gru", "--layers", "1"]
+    command = [sys.executable, "-m", "pytest", *BENCH, "--benchmark-only", "--cell", "gru", "--layers", "1"]
     command += ["--budget", "0.3", "--out", str(tmp_path)]
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in a background job it would be ignored
     running = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heard
-    )
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+        preexec_fn=heard,
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (tmp_path / "bench.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

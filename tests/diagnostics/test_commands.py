@@ -1,17 +1,15 @@
 """The commands around the benchmarks: they draw from files alone, compare, list themselves and refuse in one line."""
 
-import subprocess
-import sys
-from pathlib import Path
+import dataclasses
+import re
 
 import pytest
 from diagnostics.__main__ import commands
 
 from diagnostics import compare, plots
+from tests.processes import python
 from tests.speed.test_result import MACHINE, result
 from unrolled.speed.run import RunFiles
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -31,18 +29,16 @@ def test_plots_draws_again_from_the_files_alone(results, tmp_path, capsys):
         "ratio-cpu.png", "ratio-cpu.svg", "time-training-cpu.png", "time-training-cpu.svg", "table.svg",
     }  # fmt: skip
     assert "cells took 2.00 times as long" in capsys.readouterr().out
-    assert (out / "table.svg").read_text().startswith("<svg")
+    assert (out / "table.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
 def test_compare_lists_changes_and_warns_of_another_machine(results, tmp_path, capsys):
-    import dataclasses
-
     other = tmp_path / "other"
     other.mkdir()
     RunFiles(other, dataclasses.replace(MACHINE, cpu="another CPU"), "now").add(result(2.2))
     assert compare.main([str(results), str(other)]) == 0
     printed = capsys.readouterr()
-    assert "warning: cpu differs: a CPU before, another CPU after; times are not comparable" in printed.err
+    assert re.search("cpu .*a CPU .*another CPU", printed.err)
     assert "+10.0%" in printed.out
     assert "1 benchmarks in common; the median ratio moved by 10.0%" in " ".join(printed.out.split())
 
@@ -53,22 +49,22 @@ def test_compare_lists_changes_and_warns_of_another_machine(results, tmp_path, c
         (
             plots,
             ["nowhere"],
-            "results: nowhere cannot be read (No such file or directory); name a results folder",
+            "results: nowhere ",
         ),
-        (plots, ["{results}", "--width", "3"], "--width: expected at least 60 columns, got 3"),
-        (plots, ["{results}", "--out", "{results}/bench.json/x"], "out: expected a folder that can be written"),
-        (compare, ["{results}", "nowhere"], "results: nowhere cannot be read"),
+        (plots, ["{results}", "--width", "3"], "--width: .*got 3"),
+        (plots, ["{results}", "--out", "{results}/bench.json/x"], "out: .*got .*bench.json/x"),
+        (compare, ["{results}", "nowhere"], "results: nowhere "),
         (
             compare,
             ["{results}", "{results}", "--most", "0"],
-            "--most: expected an integer of at least 1, got 0",
+            "--most: .*got 0",
         ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_status_2(results, capsys, module, arguments, message):
     assert module.main([word.format(results=results) for word in arguments]) == 2
     printed = capsys.readouterr()
-    assert message in printed.err
+    assert re.search(message, printed.err)
     assert len(printed.err.splitlines()) == 1
     assert not printed.out
 
@@ -82,9 +78,8 @@ def test_a_mistyped_option_is_one_line_and_exit_status_2(capsys, arguments):
 
 
 def test_python_m_diagnostics_lists_every_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "diagnostics"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = python("-m", "diagnostics")
+    assert done.returncode == 0
     assert {"plots", "compare"} <= set(commands())
     for name in commands():
         assert f"python -m diagnostics.{name}" in done.stdout
@@ -93,15 +88,42 @@ def test_python_m_diagnostics_lists_every_command():
 @pytest.mark.parametrize("name", sorted(commands()))
 def test_help_comes_without_torch(name):
     code = f"import sys, runpy; sys.argv = ['x', '--help']\ntry:\n    runpy.run_module('diagnostics.{name}', run_name='__main__')\nexcept SystemExit:\n    sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = python("-c", code)
     assert done.returncode == 0
     assert done.stdout.startswith("usage: python -m diagnostics.")
 
 
+TINY = {
+    "gradflow": "--cell gru --hidden 4 --input 3 --batch 2 --length 5 --lengths 5 --no-plots --out {out}",
+    "shapes": "--cell gru --input 3 --hidden 4",
+    "spectrum": "--cell gru --hidden 4 --input 3 --batch 2 --length 31 --lags 1,5 --no-plots --out {out}",
+    "forecast": "--iterations 3 --length 12 --warm-up 3 --no-plots --out {out}",
+    "plots": "{results} --out {out}",
+    "compare": "{results} {results}",
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_run_in_a_process_of_its_own(name, results, tmp_path):
+    options = TINY[name].format(out=tmp_path / "out", results=results).split()
+    done = python("-m", f"diagnostics.{name}", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "out").exists() == ("{out}" in TINY[name])
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_mistake_in_a_process_of_its_own(name):
+    done = python("-m", f"diagnostics.{name}", "--clop")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"python -m diagnostics.{name}: ")
+
+
 @pytest.mark.parametrize("name", ["", *(f".{name}" for name in sorted(commands()))])
 def test_an_interpreter_without_the_packages_is_told_where_they_are_in_one_line(name):
-    bare = [sys.executable, "-S", "-m", f"diagnostics{name}"]
-    done = subprocess.run(bare, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = python("-S", "-m", f"diagnostics{name}")
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()

@@ -2,30 +2,19 @@
 
 import json
 import math
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from diagnostics import forecast
 from unrolled.errors import InvalidValueError
 from unrolled.forecast.training import Training
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["--iterations", "25", "--length", "12", "--warm-up", "3"]
 DATA = {"runs.csv", "history.csv", "closed_loop.csv", "reach.csv", "forecast.json"}
 PLOTS = {f"{name}.{suffix}" for name in ("loss", "norm", "prediction", "reach") for suffix in ("png", "svg")}
-
-
-@pytest.fixture(autouse=True)
-def _own_threads():
-    """The command sets torch's threads for its process; here that is everybody's."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -50,7 +39,9 @@ def test_default_trains_without_a_clip_and_with_one_that_never_fires(fc):
     assert (status, errors) == (0, "")
     assert {path.name for path in out.iterdir()} == DATA
     assert [run["setting"]["clip"] for run in runs(out)] == ["none", "norm:10"]
-    assert runs(out)[0]["weights"] == runs(out)[1]["weights"]
+    assert (
+        runs(out)[0]["weights"] == runs(out)[1]["weights"]
+    )  # the same operations in one process and one thread
     words = " ".join(printed.split())
     assert "Clipping does nothing for RNN tanh; a case where it matters is --preset explode." in words
     assert "norm:10 never fired: the largest gradient norm is" in words
@@ -66,6 +57,7 @@ def test_figures_in_the_files_are_those_of_the_training(fc):
     training = Training(forecast.Setting(iterations=25, length=12, warm_up=3, clip="norm:0.2"))
     training.run()
     history = pd.read_csv(out / "history.csv")
+    # The same training once more, in the same process and thread; reading decimals may cost a rounding of 2e-16.
     assert history["loss"].to_numpy() == pytest.approx(training.history[:, 0], rel=1e-12)
     assert history["log10_norm"].to_numpy() == pytest.approx(training.history[:, 1], rel=1e-12)
     (run,) = runs(out)
@@ -82,7 +74,7 @@ def test_the_same_seed_gives_the_same_files_byte_for_byte(fc, tmp_path):
     *_, one = fc(*options, plots=True, out=tmp_path / "one")
     *_, other = fc(*options, plots=True, out=tmp_path / "other")
     assert {path.name for path in one.iterdir()} == DATA | PLOTS
-    for path in one.iterdir():
+    for path in one.iterdir():  # the same operations in one process and one thread, and no date in any file
         assert path.read_bytes() == (other / path.name).read_bytes(), path.name
     *_, third = fc(*options, "--seed", "1", out=tmp_path / "third")
     assert (third / "history.csv").read_bytes() != (one / "history.csv").read_bytes()
@@ -109,7 +101,7 @@ def test_an_interrupted_command_says_so_goes_on_and_leaves_the_same_files(fc, tm
     fc("--checkpoint", str(file))
     assert len(done) == 2 * 25 + 1
     *_, whole = fc(out=tmp_path / "whole")
-    for path in whole.iterdir():
+    for path in whole.iterdir():  # as above
         assert path.read_bytes() == (out / path.name).read_bytes(), path.name
 
 
@@ -120,8 +112,9 @@ def test_seeds_count_from_the_seed_and_every_variant_reads_the_same_data(fc):
     ]  # fmt: skip
     history = pd.read_csv(out / "history.csv")
     losses = history.pivot_table(index="iteration", columns=["seed", "clip"], values="loss")
-    assert (losses[5, "none"] == losses[5, "norm:10"]).all()
-    assert "2 not converged" in printed or "2 converged" in printed
+    assert (losses[5, "none"] == losses[5, "norm:10"]).all()  # a clip that never fires changes no bit
+    assert [run["outcome"] for run in runs(out)] == ["not converged"] * 4  # after 25 iterations
+    assert printed.count("2 not converged") == 2
 
 
 def test_suggest_adds_a_table_of_bounds(fc):
@@ -186,7 +179,7 @@ def test_step_clipping_trains_through_gradient_flow(fc):
     status, printed, _, out = fc("--iterations", "3", "--clip", "step:0.001")
     assert status == 0
     assert "step:0.001 changed the gradient" in " ".join(printed.split())
-    assert runs(out)[0]["cosine"] < 1
+    assert 0.5 < runs(out)[0]["cosine"] < 0.9  # 0.7: the bound turned the gradient, and not around
 
 
 def test_quiet_leaves_results_alone(fc):
@@ -198,34 +191,34 @@ def test_quiet_leaves_results_alone(fc):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--clip nrom:1", "clip: expected one of none, norm, value, tensor, step, auto, got 'nrom'"),
-        ("--clip norm:0", "clip: expected a bound above 0 for norm, got 0.0"),
-        ("--lr 0", "lr: expected a number above 0, got 0"),
-        ("--lr nan", "lr: expected a number above 0, got nan"),
-        ("--init-std -1", "init_std: expected a number above 0, got -1"),
-        ("--init-std 1 --gain 2", "init_std: expected no init, gain or forget bias beside it"),
-        ("--init glorot", "init: expected default, orthogonal, identity, normal:STD or chrono:T, got 'glorot'"),
-        ("--init chrono:50", "init: expected cell lstm or gru for chrono:50, got rnn_tanh"),
-        ("--hidden 0", "hidden_size: expected an integer of at least 1, got 0"),
-        ("--layers 0", "num_layers: expected an integer of at least 1, got 0"),
-        ("--iterations 0", "iterations: expected an integer of at least 1, got 0"),
-        ("--length 2", "length: expected at least 3 points"),
-        ("--warm-up 11", "warm_up: expected at most 10 of the 12 points"),
-        ("--warm-up 0", "warm_up: expected an integer of at least 1, got 0"),
-        ("--seeds 0", "--seeds: expected an integer of at least 1, got 0"),
-        ("--seed -1", "seed: expected a number from 0 to 2147483647, got -1"),
-        ("--threads 0", "--threads: expected an integer of at least 1, got 0"),
-        ("--device cuda:99", "device: cuda:99 was asked for"),
-        ("--signal cosine", "signal: expected sine, sum, chirp or csv:FILE:COLUMN, got 'cosine'; try sine"),
-        ("--signal recall:1", "signal: expected recall:S with 2 to 1000 symbols"),
-        ("--signal csv:missing.csv:units", "signal: expected a CSV file, got missing.csv (No such file"),
-        ("--signal csv:short.csv:units", "signal: expected at least 12 points, one window, got 2 in short.csv"),
-        ("--signal csv:short.csv:unit", "signal: expected a column 'unit' in short.csv, got units; name one"),
-        ("--signal csv:text.csv:units", "signal: expected finite numbers in column 'units' of text.csv, got 'many'"),
-        ("--signal csv:empty.csv:units", "signal: expected a CSV file with a header, got an empty one"),
-        ("--checkpoint text.csv", "checkpoint: expected what this command saved, got something else in text.csv"),
-        ("--checkpoint other.pt", "got one with lr 0.5 in place of 0.01 in other.pt; use its options, or name"),
-        ("--checkpoint no/where.pt", "checkpoint: expected a file that can be written, got no/where.pt"),
+        ("--clip nrom:1", "clip: .*got 'nrom'"),
+        ("--clip norm:0", r"clip: .*got 0\.0"),
+        ("--lr 0", "lr: .*got 0"),
+        ("--lr nan", "lr: .*got nan"),
+        ("--init-std -1", "init_std: .*got -1"),
+        ("--init-std 1 --gain 2", "init_std: .*got init_std 1"),
+        ("--init glorot", "init: .*got 'glorot'"),
+        ("--init chrono:50", "init: .*got rnn_tanh"),
+        ("--hidden 0", "hidden_size: .*got 0"),
+        ("--layers 0", "num_layers: .*got 0"),
+        ("--iterations 0", "iterations: .*got 0"),
+        ("--length 2", "length: .*got 2"),
+        ("--warm-up 11", "warm_up: .*10 of the 12 .*got 11"),
+        ("--warm-up 0", "warm_up: .*got 0"),
+        ("--seeds 0", "--seeds: .*got 0"),
+        ("--seed -1", "seed: .*got -1"),
+        ("--threads 0", "--threads: .*got 0"),
+        ("--device cuda:99", "device: .*cuda:99"),
+        ("--signal cosine", "signal: .*got 'cosine'"),
+        ("--signal recall:1", "signal: .*got 'recall:1'"),
+        ("--signal csv:missing.csv:units", r"signal: .*got missing\.csv"),
+        ("--signal csv:short.csv:units", r"signal: .*got 2 in short\.csv"),
+        ("--signal csv:short.csv:unit", "signal: .*'unit' .*got units"),
+        ("--signal csv:text.csv:units", "signal: .*got 'many'"),
+        ("--signal csv:empty.csv:units", "signal: .*got an empty one"),
+        ("--checkpoint text.csv", r"checkpoint: .*got something else in text\.csv"),
+        ("--checkpoint other.pt", r"checkpoint: .*lr 0\.5 .*0\.01 in other\.pt"),
+        ("--checkpoint no/where.pt", r"checkpoint: .*got no/where\.pt"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_status_2_and_costs_nothing(fc, tmp_path, monkeypatch, arguments, message):
@@ -239,7 +232,7 @@ def test_a_mistake_is_one_line_and_status_2_and_costs_nothing(fc, tmp_path, monk
     out.mkdir()
     (out / "runs.csv").write_text("old")
     status, printed, errors, _ = fc(*arguments.split())
-    assert message in errors
+    assert re.search(message, errors)
     assert errors.startswith("python -m diagnostics.forecast: ")
     assert len(errors.splitlines()) == 1
     assert (status, printed) == (2, "")
@@ -260,18 +253,15 @@ def test_a_mistyped_option_is_one_line_and_status_2(capsys, arguments):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_help_lists_every_option_of_the_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "diagnostics.forecast", "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def test_help_lists_every_option_of_the_command(capsys):
+    with pytest.raises(SystemExit) as raised:
+        forecast.main(["--help"])
+    assert raised.value.code == 0
+    shown = capsys.readouterr().out
     options = "preset signal length warm-up cell hidden layers init-std init gain forget-bias clip optimizer lr"
     options += " iterations batch seed seeds device threads suggest checkpoint out no-plots quiet"
     for option in options.split():
-        assert f"--{option}" in done.stdout
+        assert f"--{option}" in shown
 
 
 @pytest.mark.cuda

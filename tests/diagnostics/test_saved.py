@@ -1,6 +1,7 @@
 """Results that were saved are drawn again from their files alone, byte for byte; damaged ones are refused in a line."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -29,11 +30,13 @@ def test_gradflow_draws_again_what_it_drew_and_says_again_what_it_said(folder, t
     drawn = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert drawn == {f"{name}.{kind}" for name in ("reach", "lengths", "layers") for kind in ("png", "svg")}
     for name in drawn:
+        # The same numbers, as decimals are read back as the float they were, and no date in the file.
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
 
 def test_a_loaded_study_has_every_number_of_the_files(folder):
     study = load_study(folder / "gradflow.json")
+    # A float is written with as many decimals as tell it from all others, and read back as itself.
     assert study.flow_frame().to_csv(index=False, na_rep="nan") == (folder / "flow.csv").read_text()
     assert study.lengths_table().to_csv(index=False, na_rep="nan") == (folder / "lengths.csv").read_text()
     assert study.to_json() == (folder / "gradflow.json").read_text()
@@ -51,7 +54,7 @@ def test_norms_that_float32_could_not_hold_survive_the_file(tmp_path, capsys):
 def test_tables_are_as_wide_as_asked_for_and_saved_as_svg(folder, tmp_path, capsys):
     assert plots.main([str(folder), "--no-plots", "--width", "80", "--svg", str(tmp_path / "table.svg")]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
-    assert "LSTM.l1" in (tmp_path / "table.svg").read_text().replace("&#160;", " ")
+    assert "LSTM.l1" in (tmp_path / "table.svg").read_text(encoding="utf-8").replace("&#160;", " ")
     assert [path.name for path in tmp_path.iterdir()] == ["table.svg"]
 
 
@@ -89,8 +92,7 @@ def test_a_damaged_record_is_one_line_and_status_2(folder, tmp_path, capsys, dam
     (tmp_path / "gradflow.json").write_text(json.dumps(content))
     assert plots.main([str(tmp_path)]) == 2
     printed = capsys.readouterr()
-    assert "results: expected what gradflow wrote in" in printed.err
-    assert "; run it again" in printed.err
+    assert re.search(r"results: .*gradflow\.json", printed.err)
     assert (len(printed.err.splitlines()), printed.out) == (1, "")
     assert [path.name for path in tmp_path.iterdir()] == ["gradflow.json"]
 
@@ -98,26 +100,26 @@ def test_a_damaged_record_is_one_line_and_status_2(folder, tmp_path, capsys, dam
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "results: expected JSON in"),
-        ("[]", "results: expected a JSON object in"),
-        ("{}", "results: expected a file of format unrolled.bench, unrolled.gradflow"),
-        ('{"format": "unrolled.gradflow", "version": 99}', "expected version 1 of unrolled.gradflow, got 99"),
-        ('{"format": "unrolled.else", "version": 1}', "got 'unrolled.else' in"),
+        ("", r"results: .*JSON.*gradflow\.json"),
+        ("[]", "results: .*object.*got list"),
+        ("{}", r"esults: .*unrolled\.bench, unrolled\.gradflow"),
+        ('{"format": "unrolled.gradflow", "version": 99}', r"results: .*unrolled\.gradflow, got 99"),
+        ('{"format": "unrolled.else", "version": 1}', r"results: .*got 'unrolled\.else' in"),
     ],
 )
 def test_what_is_no_record_is_one_line_and_status_2(tmp_path, capsys, text, message):
     (tmp_path / "gradflow.json").write_text(text)
     assert plots.main([str(tmp_path)]) == 2
     printed = capsys.readouterr()
-    assert message in printed.err
+    assert re.search(message, printed.err)
     assert (len(printed.err.splitlines()), printed.out) == (1, "")
 
 
 def test_a_folder_without_results_is_one_line_and_status_2(tmp_path, capsys):
     assert plots.main([str(tmp_path)]) == 2
-    assert "results: expected bench.json or gradflow.json" in capsys.readouterr().err
+    assert "bench.json or gradflow.json" in capsys.readouterr().err
 
 
 def test_cells_are_a_benchmarks(folder, capsys):
     assert plots.main([str(folder), "--cell", "lstm"]) == 2
-    assert "expected a file of format unrolled.bench, got another in" in capsys.readouterr().err
+    assert "unrolled.bench, got another in" in capsys.readouterr().err

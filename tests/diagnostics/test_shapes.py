@@ -1,9 +1,7 @@
 """`python -m diagnostics.shapes` as it is used: what it prints, what it writes, what it refuses."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+import re
 
 import pandas as pd
 import pytest
@@ -12,7 +10,6 @@ import torch
 from diagnostics import shapes
 from unrolled.shapes.record import Shapes
 
-ROOT = Path(__file__).parents[2]
 FILES = {"shapes.csv", "parameters.csv", "shapes.json", "unrolled.png", "unrolled.svg"}
 
 
@@ -103,13 +100,22 @@ def test_a_projection_says_that_there_is_no_such_cell(sh):
 
 
 def test_seed_and_dtype_leave_the_walkthrough_and_change_its_numbers(sh):
-    frames = [
-        Shapes.from_json(sh(*arguments, "--json")[1]).frame()
+    """Module and loop may agree to the last bit, so that the numbers are looked at in the weights."""
+    plain, seeded, double = (
+        Shapes.from_json(sh(*arguments, "--json")[1])
         for arguments in ([], ["--seed", "1"], ["--dtype", "float64"])
-    ]
-    assert [len(frame) for frame in frames] == [10, 10, 10]
-    assert list(frames[0]["difference"]) != list(frames[1]["difference"])
-    assert frames[2]["difference"].max() < 1e-14 < frames[0]["difference"].min()
+    )
+    assert [one.built for one in plain.descriptions] == [one.built for one in seeded.descriptions]
+    assert [len(found.frame()) for found in (plain, seeded, double)] == [10, 10, 10]
+    first, other, wide = (
+        next(found.descriptions[0].configuration.reference().parameters()).detach()
+        for found in (plain, seeded, double)
+    )
+    assert (first.dtype, other.dtype, wide.dtype) == (torch.float32, torch.float32, torch.float64)
+    assert (first - other).abs().max() > 0.1
+    assert (first - wide).abs().max() < 1e-7  # the same numbers, rounded
+    # Sums of 120 products of float64, over ten steps: some tens of roundings of 2e-16.
+    assert double.frame()["difference"].max() < 1e-14
 
 
 def test_json_is_all_that_is_on_standard_output(sh, tmp_path):
@@ -128,7 +134,7 @@ def test_files_are_written_whole_and_the_same_each_time_and_nothing_else_is_touc
         _, printed, _ = sh("--cell", "lstm", "--layers", "2", "--bidirectional", "--out", str(folder))
         assert f"{folder}/unrolled.svg" in printed
     assert {path.name for path in folders[0].iterdir()} == FILES | {"notes.txt"}
-    for name in FILES:
+    for name in FILES:  # the same operations in one process and one thread, and no date in any file
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
     frame, parameters = (pd.read_csv(folders[0] / name) for name in ("shapes.csv", "parameters.csv"))
     assert list(frame["out"]) == ["(10, 3, 40)"] * 2
@@ -187,36 +193,36 @@ def test_a_module_that_does_not_agree_with_its_loop_is_exit_status_1(sh, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--input 0", "input_size: expected an integer of at least 1, got 0"),
-        ("--hidden 0", "hidden_size: expected an integer of at least 1, got 0"),
-        ("--hidden -3", "hidden_size: expected an integer of at least 1, got -3"),
-        ("--hidden 30,0", "hidden_size: expected an integer of at least 1, got 0"),
-        ("--hidden 30,", "--hidden: expected a number, or one per layer with commas in between, got '30,'; try 30,20"),
-        ("--hidden wide", "--hidden: expected a number, or one per layer with commas in between, got 'wide'"),
-        ("--hidden 30,20 --layers 3", "hidden_size: expected one size or 3 (num_layers), got 2: (30, 20)"),
-        ("--layers 0", "num_layers: expected an integer of at least 1, got 0"),
-        ("--batch -1", "batch_size: expected an integer of at least 1, got -1"),
-        ("--batch 0", "batch_size: expected an integer of at least 1, got 0"),
-        ("--length 0", "seq_len: expected an integer of at least 1, got 0"),
-        ("--proj-size 20", "proj_size: expected 0 (none) to 19, below hidden_size, got 20"),
-        ("--proj-size -1", "proj_size: expected 0 (none) to 19, below hidden_size, got -1"),
-        ("--hidden 1 --proj-size 1", "proj_size: expected 0 (none) to 0, below hidden_size, got 1"),
-        ("--cell gru --proj-size 5", "proj_size: expected cell lstm, got gru; no other cell has a projection"),
-        ("--hidden 30,20 --proj-size 25", "proj_size: expected 0 (none) to 19, below hidden_size, got 25"),
-        ("--unbatched --batch 3", "--unbatched: expected an input (T, I), got --batch beside it; leave one out"),
-        ("--unbatched --batch-first", "--unbatched: expected an input (T, I), got --batch-first beside it"),
-        ("--seed -1", "--seed: expected a number from 0 to 2147483647, got -1"),
-        ("--device tpu", "device: expected cpu, cuda or cuda:N, got 'tpu'"),
-        ("--device cuda:99", "device: cuda:99 was asked for"),
-        ("--hidden 100000", "sizes: expected at most 536,870,912 numbers in weights and activations, got"),
-        ("--out {file}/x", "out: expected a folder that can be written"),
+        ("--input 0", "input_size: .*got 0"),
+        ("--hidden 0", "hidden_size: .*got 0"),
+        ("--hidden -3", "hidden_size: .*got -3"),
+        ("--hidden 30,0", "hidden_size: .*got 0"),
+        ("--hidden 30,", "--hidden: .*got '30,'"),
+        ("--hidden wide", "--hidden: .*got 'wide'"),
+        ("--hidden 30,20 --layers 3", r"hidden_size: .*got 2: \(30, 20\)"),
+        ("--layers 0", "num_layers: .*got 0"),
+        ("--batch -1", "batch_size: .*got -1"),
+        ("--batch 0", "batch_size: .*got 0"),
+        ("--length 0", "seq_len: .*got 0"),
+        ("--proj-size 20", "proj_size: .*got 20"),
+        ("--proj-size -1", "proj_size: .*got -1"),
+        ("--hidden 1 --proj-size 1", "proj_size: .*got 1"),
+        ("--cell gru --proj-size 5", "proj_size: .*got gru"),
+        ("--hidden 30,20 --proj-size 25", "proj_size: .*got 25"),
+        ("--unbatched --batch 3", "--unbatched: .*got --batch beside it"),
+        ("--unbatched --batch-first", "--unbatched: .*got --batch-first beside it"),
+        ("--seed -1", "--seed: .*got -1"),
+        ("--device tpu", "device: .*got 'tpu'"),
+        ("--device cuda:99", "device: .*cuda:99"),
+        ("--hidden 100000", "sizes: .*536,870,912"),
+        ("--out {file}/x", "out: .*got .*file/x"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_status_2(sh, tmp_path, arguments, message):
     file = tmp_path / "file"
     file.write_text("mine")
     status, printed, errors = sh(*arguments.format(file=file).split())
-    assert message in errors
+    assert re.search(message, errors)
     assert errors.startswith("python -m diagnostics.shapes: ")
     assert len(errors.splitlines()) == 1
     assert (status, printed) == (2, "")
@@ -231,19 +237,16 @@ def test_a_mistyped_option_is_one_line_and_status_2(capsys, arguments):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_help_lists_every_option_of_the_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "diagnostics.shapes", "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def test_help_lists_every_option_of_the_command(capsys):
+    with pytest.raises(SystemExit) as raised:
+        shapes.main(["--help"])
+    assert raised.value.code == 0
+    shown = capsys.readouterr().out
     options = (
         "cell input hidden layers batch length bidirectional batch-first unbatched no-bias proj-size dtype"
     )
     for option in f"{options} device seed json out quiet".split():
-        assert f"--{option}" in done.stdout
+        assert f"--{option}" in shown
 
 
 @pytest.mark.cuda

@@ -1,11 +1,11 @@
 """`python -m diagnostics.spectrum` as it is used: what it prints, what it writes, what it refuses."""
 
+import contextlib
+import io
 import json
 import math
 import re
-import subprocess
-import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from diagnostics import plots, spectrum
+from tests.processes import python
 from unrolled import Workload, jacobian_singular_values, lyapunov_spectrum
 from unrolled.gradients.networks import networks
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["--hidden", "8", "--input", "3", "--batch", "2", "--length", "101"]
 DATA = {"spectrum.csv", "singular_values.csv", "gain.csv", "spectrum.json"}
 PLOTS = {f"{name}.{kind}" for name in ("spectrum", "singular_values", "gain") for kind in ("png", "svg")}
@@ -39,11 +39,12 @@ def sp(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def textbook(tmp_path_factory):
-    """All of it once, in a process of its own: the folder and what was printed."""
+    """All of it once: status, what was printed, and the folder."""
     out = tmp_path_factory.mktemp("spectrum")
-    command = [sys.executable, "-m", "diagnostics.spectrum", *TEXTBOOK, "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done, out
+    printed, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
+        status = spectrum.main([*TEXTBOOK, "--out", str(out)])
+    return SimpleNamespace(returncode=status, stdout=printed.getvalue(), stderr=errors.getvalue()), out
 
 
 # What it shows and writes
@@ -75,6 +76,7 @@ def test_numbers_in_the_files_are_the_librarys(textbook):
     workload = Workload(cell="rnn_tanh", input_size=3, hidden_size=8, batch_size=2, seq_len=101)
     for network in networks(workload)[::3]:
         module, inputs = network.module(), network.input()
+        # The same operations in one process and one thread; reading decimals may cost a rounding of 2e-16.
         exponents = lyapunov_spectrum(module, inputs, warm_up=20).part().values
         part = found[(found["network"] == network.name) & (found["drive"] == "noise")]
         assert part["exponent"].to_numpy() == pytest.approx(exponents.ravel(), abs=1e-12)
@@ -92,7 +94,7 @@ def test_numbers_in_the_table_are_those_of_the_files(textbook):
     first = part[part["index"] == 1]["exponent"]
     assert float(largest) == pytest.approx(first.mean(), abs=5.1e-4)
     assert float(spread) == pytest.approx(first.std(), abs=5.1e-4)
-    assert float(above) == (part["exponent"] > 0).groupby(part["sample"]).sum().mean()
+    assert float(above) == (part["exponent"] > 0).groupby(part["sample"]).sum().mean()  # a half of an integer
     assert int(size) == 16
     assert float(total) == pytest.approx(part.groupby("sample")["exponent"].sum().mean(), abs=0.051)
 
@@ -118,7 +120,7 @@ def test_saved_results_are_drawn_again_byte_for_byte_and_say_the_same(textbook, 
     printed = capsys.readouterr().out
     assert printed.splitlines()[:-6] == done.stdout.splitlines()[: len(printed.splitlines()) - 6]
     assert {path.name for path in tmp_path.iterdir()} == PLOTS
-    for name in PLOTS:
+    for name in PLOTS:  # decimals are read back as the float they were, and no file has a date
         assert (tmp_path / name).read_bytes() == (out / name).read_bytes(), name
 
 
@@ -128,13 +130,18 @@ def test_the_same_seed_gives_the_same_data_byte_for_byte(textbook, sp, tmp_path)
     assert status == 0
     _, _, _, other = sp(*TEXTBOOK[len(SMALL) :], "--cell", "gru", "--quiet", out=tmp_path / "other")
     _, _, _, third = sp(*TEXTBOOK[len(SMALL) :], "--cell", "gru", "--seed", "1", out=tmp_path / "third")
-    for name in DATA:
+    for name in DATA:  # the same operations in one process and one thread
         assert (again / name).read_bytes() == (other / name).read_bytes(), name
         assert (again / name).read_bytes() != (third / name).read_bytes(), name
-    # and in another process, among other networks
-    ours, theirs = (pd.read_csv(folder / "spectrum.csv") for folder in (again, out))
-    theirs = theirs[theirs["network"] == "GRU"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(ours, theirs)
+    # Among other networks, and in another process: to the roundings of float32, which a GRU does not amplify.
+    done = python(
+        "-m", "diagnostics.spectrum", *TEXTBOOK, "--cell", "gru", "--no-plots", "--out", tmp_path / "apart"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    ours, among, apart = (pd.read_csv(folder / "spectrum.csv") for folder in (again, out, tmp_path / "apart"))
+    among = among[among["network"] == "GRU"].reset_index(drop=True)
+    for theirs in (among, apart):
+        pd.testing.assert_frame_equal(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_files_are_replaced_together_and_nothing_else_is_touched(sp, tmp_path, monkeypatch):
@@ -151,7 +158,7 @@ def test_files_are_replaced_together_and_nothing_else_is_touched(sp, tmp_path, m
     monkeypatch.setattr(spectrum_plots, "draw_spectrum", full_disk)
     status, _, errors, _ = sp("--cell", "rnn_tanh", plots=True)
     assert status == 2
-    assert "out: expected a folder with room for new files" in errors
+    assert re.search("out: .*No space left on device", errors)
     assert len(errors.splitlines()) == 1
     assert {path.name for path in out.iterdir()} == {"notes.txt", "spectrum.csv"}
     assert (out / "spectrum.csv").read_text() == "old"
@@ -225,6 +232,7 @@ def test_zero_input_of_a_scaled_orthogonal_network_has_all_exponents_at_ln_g(sp)
         sp, "--cell", "rnn_relu", "--init", "identity", "--gain", "0.5", "--drive", "zero", "--dtype", "float64"
     )
     values = np.array(content["results"][0]["spectrum"]["systems"][0]["values"])
+    # A mean of 80 logarithms of 0.5, in float64.
     assert values == pytest.approx(np.full(values.shape, math.log(0.5)), abs=1e-12)
     assert "fixed point" in printed
 
@@ -257,7 +265,8 @@ def test_a_network_that_overflows_is_a_row_and_a_reason(sp):
     status, printed, _, out = sp("--cell", "rnn_relu", "--init", "identity", "--gain", "9", plots=True)
     assert status == 0
     assert "NaN/inf" in printed
-    assert "No spectrum of RNN relu, identity, gain 9 with noise: expected finite" in " ".join(printed.split())
+    words = " ".join(printed.split())
+    assert re.search("No spectrum of RNN relu, identity, gain 9 with noise: .*finite", words)
     assert {path.name for path in out.iterdir()} == {"spectrum.json"}
 
 
@@ -346,35 +355,35 @@ def test_a_checkpoint_fills_the_network_that_is_described(sp, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--k 0", "k: expected"),
-        ("--cell gru --hidden 8 --k 9", "k: expected"),
-        ("--cell gru --length 9 --warm-up 9", "inputs: expected at least 2 steps after 9 of warm-up, got T = 9"),
-        ("--warm-up -1", "--warm-up: expected at least 0 steps, got -1"),
-        ("--cell gru --qr-every 0", "qr_every: expected"),
-        ("--qr-every often", "--qr-every: expected numbers with commas in between, got 'often'"),
-        ("--lags ten", "--lags: expected numbers with commas in between, got 'ten'; try 10,20,50"),
-        ("--cell gru --length 9 --lags 1,50", "lags: expected"),
-        ("--cell gru --lags 0", "lags: expected"),
-        ("--gains 1,0.5", "gains: expected at least two increasing numbers, got 1,0.5; try 0.5,1,2"),
-        ("--gains 1", "gains: expected at least two increasing numbers, got 1"),
-        ("--gains 0,1", "gains: expected numbers above 0, got 0"),
-        ("--gains nan,1", "gains: expected numbers above 0, got nan"),
-        ("--gains many", "--gains: expected numbers with commas in between, got 'many'; try 0.5,1,2"),
-        ("--cell gru --length 1", "expected"),
-        ("--hidden 0", "hidden_size: expected an integer of at least 1, got 0"),
-        ("--threads 0", "--threads: expected an integer of at least 1, got 0"),
-        ("--seed -1", "--seed: expected a number from 0 to 2147483647, got -1"),
-        ("--gain 0", "gain: expected a number above 0, got 0.0"),
-        ("--init glorot", "init: expected default, orthogonal, identity, normal:STD or chrono:T, got 'glorot'"),
-        ("--device tpu", "device: expected cpu, cuda or cuda:N, got 'tpu'"),
-        ("--model {plugin}:feed_forward", "expected an nn.RNN, nn.GRU or nn.LSTM inside, got Linear"),
-        ("--model {plugin}:bad_head", "expected a forward that takes an input (4, 501, 3), got RuntimeError"),
-        ("--model {plugin}:one_step", "expected at least"),
-        ("--model {plugin}:alone --gains 1,2", "--gains: expected a network that --cell and the like describe"),
-        ("--model {plugin}:alone --cell gru", "decides about its network alone, got --cell beside it"),
-        ("--model {plugin}:with_input --drive noise", "which brings its own input, got noise; leave it out"),
-        ("--model {plugin}:tokens --drive zero", "drive: expected an input of numbers to put zeros in its place"),
-        ("--checkpoint missing.pt", "checkpoint: expected a file, got missing.pt (No such file or directory)"),
+        ("--k 0", "k: .*64.*got 0"),
+        ("--cell gru --hidden 8 --k 9", "k: .*8.*got 9"),
+        ("--cell gru --length 9 --warm-up 9", "inputs: .*got T = 9"),
+        ("--warm-up -1", "--warm-up: .*got -1"),
+        ("--cell gru --qr-every 0", "qr_every: .*got 0"),
+        ("--qr-every often", "--qr-every: .*got 'often'"),
+        ("--lags ten", "--lags: .*got 'ten'"),
+        ("--cell gru --length 9 --lags 1,50", "lags: .*got 50"),
+        ("--cell gru --lags 0", "lags: .*got 0"),
+        ("--gains 1,0.5", r"gains: .*got 1,0\.5"),
+        ("--gains 1", "gains: .*got 1"),
+        ("--gains 0,1", "gains: .*got 0"),
+        ("--gains nan,1", "gains: .*got nan"),
+        ("--gains many", "--gains: .*got 'many'"),
+        ("--cell gru --length 1", "inputs: .*got T = 1"),
+        ("--hidden 0", "hidden_size: .*got 0"),
+        ("--threads 0", "--threads: .*got 0"),
+        ("--seed -1", "--seed: .*got -1"),
+        ("--gain 0", r"gain: .*got 0\.0"),
+        ("--init glorot", "init: .*got 'glorot'"),
+        ("--device tpu", "device: .*got 'tpu'"),
+        ("--model {plugin}:feed_forward", "model: .*got Linear"),
+        ("--model {plugin}:bad_head", r"model .*\(4, 501, 3\), got RuntimeError"),
+        ("--model {plugin}:one_step", "inputs: .*got T = 1"),
+        ("--model {plugin}:alone --gains 1,2", "--gains: .*got .*:alone"),
+        ("--model {plugin}:alone --cell gru", "--model: .*got --cell"),
+        ("--model {plugin}:with_input --drive noise", "drive: .*got noise"),
+        ("--model {plugin}:tokens --drive zero", "drive: .*got .*:tokens"),
+        ("--checkpoint missing.pt", r"checkpoint: .*got missing\.pt"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_status_2_and_costs_nothing(sp, plugin, tmp_path, arguments, message):
@@ -383,7 +392,7 @@ def test_a_mistake_is_one_line_and_status_2_and_costs_nothing(sp, plugin, tmp_pa
     out.mkdir()
     (out / "spectrum.csv").write_text("old")
     status, printed, errors, _ = sp(*arguments.format(plugin=name).split(), small=False)
-    assert message in errors
+    assert re.search(message, errors)
     assert errors.startswith("python -m diagnostics.spectrum: ")
     assert len(errors.splitlines()) == 1
     assert (status, printed) == (2, "")
@@ -396,7 +405,7 @@ def test_weights_that_are_not_finite_are_named_in_one_line(sp, plugin):
     said = " ".join((printed + errors).split())
     assert status in (0, 2)
     assert "nan" in said.lower()
-    assert "expected finite" in said
+    assert "finite" in said
     assert "Traceback" not in said
 
 
@@ -407,7 +416,7 @@ def test_an_out_that_cannot_be_written_is_refused_before_anything_is_computed(sp
     monkeypatch.setattr(study, "measure_study", lambda *_, **__: pytest.fail("computed first"))
     status, _, errors, _ = sp(out=tmp_path / "file" / "out")
     assert status == 2
-    assert "out: expected a folder that can be written" in errors
+    assert re.search("out: .*got .*file/out", errors)
 
 
 @pytest.mark.parametrize("arguments", [["--cell", "rnn"], ["--legs", "1"], ["--k", "all"], ["--drive", "sine"]])
@@ -439,7 +448,7 @@ def test_a_damaged_record_is_one_line_and_status_2(textbook, tmp_path, capsys, d
     (tmp_path / "spectrum.json").write_text(json.dumps(content))
     assert plots.main([str(tmp_path)]) == 2
     printed = capsys.readouterr()
-    assert "results: expected what spectrum wrote in" in printed.err
+    assert re.search(r"results: .*spectrum\.json", printed.err)
     assert (len(printed.err.splitlines()), printed.out) == (1, "")
 
 

@@ -45,7 +45,7 @@ def test_a_run_that_goes_on_ends_bit_for_bit_where_one_without_a_break_does(tmp_
     resumed.run()
     whole = trained(setting)
     assert same_weights(resumed.model, whole.model)
-    np.testing.assert_array_equal(resumed.history, whole.history)
+    np.testing.assert_array_equal(resumed.history, whole.history)  # as the weights are
     assert [mark.iteration for mark in resumed.marks] == [mark.iteration for mark in whole.marks]
     for one, other in zip(resumed.marks, whole.marks, strict=True):
         assert one.flow.frame().equals(other.flow.frame())
@@ -91,7 +91,7 @@ def test_an_interrupted_study_goes_on_with_the_same_figures(tmp_path, monkeypatc
         measure(settings, checkpoint=Checkpoint(tmp_path / "file.pt", settings))
     resumed = measure(settings, checkpoint=Checkpoint(tmp_path / "file.pt", settings))
     assert len(done) == 50 + 3 * 30 - 49
-    whole = measure(settings)
+    whole = measure(settings)  # the same operations in one process and one thread: the same bits
     assert json.loads(resumed.to_json())["runs"] == json.loads(whole.to_json())["runs"]
     assert resumed.history_frame().equals(whole.history_frame())
 
@@ -108,11 +108,11 @@ def test_the_file_holds_tensors_and_plain_values_only(tmp_path):
     [
         (
             [SMALL.replace(lr=0.02)],
-            "got one with lr 0.02 in place of 0.01 in .*; use its options, or name another",
+            r"checkpoint: .*lr 0\.02 .*0\.01 in .*file\.pt",
         ),
-        ([SMALL.replace(cell="gru")], "got one with cell gru in place of rnn_tanh"),
-        ([SMALL, SMALL.replace(clip="norm:1")], "got one with 2 runs in place of 1"),
-        ([SMALL.replace(iterations=200)], "got one with 200 iterations done, beyond the 110 asked for"),
+        ([SMALL.replace(cell="gru")], "checkpoint: .*cell gru .*rnn_tanh"),
+        ([SMALL, SMALL.replace(clip="norm:1")], r"checkpoint: .*2 runs .*1\b"),
+        ([SMALL.replace(iterations=200)], "checkpoint: .*200 iterations .*110"),
     ],
 )
 def test_a_checkpoint_of_another_configuration_is_refused_and_left_alone(tmp_path, others, message):
@@ -140,6 +140,6 @@ def test_a_file_that_is_none_of_ours_is_refused_and_no_code_in_it_runs(tmp_path,
         path.write_bytes(content)
     else:
         torch.save({"weight": torch.zeros(2)} if content == "state dict" else {"weight": Evil()}, path)
-    with pytest.raises(InvalidValueError, match=r"checkpoint: expected .* got .*file\.pt"):
+    with pytest.raises(InvalidValueError, match=r"checkpoint: .*got .*file\.pt"):
         Checkpoint(path, [SMALL])
     assert not (tmp_path / "evil").exists()

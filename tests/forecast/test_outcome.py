@@ -14,7 +14,7 @@ FLAT = np.full(500, 0.001)
 
 def test_the_final_loss_is_the_median_of_the_last_hundred():
     losses = np.concatenate([np.full(900, 7.0), np.arange(100.0)])
-    assert final_loss(losses) == 49.5
+    assert final_loss(losses) == 49.5  # half of 49 + 50, which is exact
     assert math.isnan(final_loss(np.array([])))
 
 
@@ -30,7 +30,7 @@ def test_a_spike_is_measured_against_the_median_of_the_hundred_before():
 
 
 def test_a_falling_loss_has_no_spike():
-    assert largest_spike(np.geomspace(1, 1e-6, 1000)) < 1
+    assert largest_spike(np.geomspace(1, 1e-6, 1000)) < 0.95  # 0.93, against the median of the first ten
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Training is that of a bare loop, bit for bit, and what is recorded of it is what happened."""
 
+import json
 import math
 import re
 
@@ -8,11 +9,12 @@ import pytest
 import torch
 
 from tests.forecast.helpers import plain_training, same_weights
-from unrolled import gradient_flow
+from unrolled import Environment, gradient_flow
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.forecast.closed_loop import closed_loop, rmse
 from unrolled.forecast.record import Run
 from unrolled.forecast.setting import Setting
+from unrolled.forecast.study import Study
 from unrolled.forecast.training import COLUMNS, Training
 
 SMALL = Setting(iterations=25, length=12, warm_up=3)
@@ -37,7 +39,7 @@ def test_without_a_clip_it_is_a_bare_loop_bit_for_bit(cell, layers, optimizer):
     model, losses = plain_training(setting)
     training = trained(setting)
     assert same_weights(training.model, model)
-    assert column(training, "loss").tolist() == losses
+    assert column(training, "loss").tolist() == losses  # as the weights are
 
 
 def test_a_clip_that_never_fires_changes_no_bit_and_says_so():
@@ -45,13 +47,14 @@ def test_a_clip_that_never_fires_changes_no_bit_and_says_so():
     model, _ = plain_training(SMALL)
     assert same_weights(training.model, model)
     assert not column(training, "touched").any()
-    assert (column(training, "cosine") == 1).all()
+    assert (column(training, "cosine") == 1).all()  # nothing was multiplied, so these are not rounded
     assert (column(training, "log10_clipped") == column(training, "log10_norm")).all()
 
 
 def test_a_clip_that_fires_is_torchs_clip_grad_norm():
     training = trained(SMALL.replace(clip="norm:0.3"))
     model, losses = plain_training(SMALL, max_norm=0.3)
+    # torch takes the norm in float32: 25 steps make some hundred roundings of 6e-8 of it, here and there more.
     np.testing.assert_allclose(column(training, "loss"), losses, rtol=1e-4)
     for one, other in zip(training.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
@@ -59,7 +62,10 @@ def test_a_clip_that_fires_is_torchs_clip_grad_norm():
     assert fired.any()
     assert not fired.all()
     np.testing.assert_allclose(10 ** column(training, "log10_clipped")[fired], 0.3, rtol=1e-5)
-    np.testing.assert_array_equal(fired, 10 ** column(training, "log10_norm") + 1e-6 > 0.3)
+    above = 10 ** column(training, "log10_norm") + 1e-6 - 0.3
+    clear = np.abs(above) > 1e-6  # nearer to the bound rounding decides
+    assert clear.sum() > 20
+    np.testing.assert_array_equal(fired[clear], above[clear] > 0)
 
 
 @pytest.mark.parametrize("clip", ["none", "norm:0.1", "value:0.01", "tensor:0.1", "auto:50", "step:0.01"])
@@ -73,6 +79,7 @@ def test_the_first_gradient_and_what_each_clip_does_to_it_are_recorded(clip):
     training.run(until=1)
     after = torch.cat([p.grad.flatten() for p in training.model.parameters()]).double()
     row = dict(zip(COLUMNS, training.history[0], strict=True))
+    # The gradients are float32, with roundings of 6e-8, and the clipped ones are rounded once more.
     assert row["log10_norm"] == pytest.approx(math.log10(before.norm()), abs=1e-5)
     assert row["log10_clipped"] == pytest.approx(math.log10(after.norm()), abs=1e-5)
     assert row["cosine"] == pytest.approx(float(torch.cosine_similarity(before, after, dim=0)), abs=1e-5)
@@ -83,7 +90,7 @@ def test_the_first_gradient_and_what_each_clip_does_to_it_are_recorded(clip):
 def test_all_variants_start_alike_and_read_the_same_data():
     one, other = Training(SMALL), Training(SMALL.replace(clip="norm:1"))
     assert same_weights(one.model, other.model)
-    assert torch.equal(one.order, other.order)
+    assert torch.equal(one.order, other.order)  # integers
     assert not same_weights(one.model, Training(SMALL.replace(seed=1)).model)
 
 
@@ -110,7 +117,8 @@ def test_the_reach_at_the_start_is_that_of_gradient_flow(cell):
     flow = training.marks[0].flow
     assert [profile.label for profile in flow] == [profile.label for profile in expected]
     for one, other in zip(flow, expected, strict=True):
-        np.testing.assert_allclose(one.log2_norm, other.log2_norm, rtol=1e-12)
+        # One forward pass in float32, the same both times; what follows is float64, with roundings of 1e-16.
+        np.testing.assert_allclose(one.log2_norm, other.log2_norm, rtol=1e-12, atol=1e-12)
     assert flow.log10_norm == pytest.approx(expected.log10_norm, abs=1e-6)
 
 
@@ -125,7 +133,7 @@ def test_looking_at_the_reach_changes_no_weight_and_leaves_no_gradient_and_no_ho
     for training in (looked_at, other):
         training.run(until=20)
     assert same_weights(looked_at.model, other.model)
-    np.testing.assert_array_equal(looked_at.history, other.history)
+    np.testing.assert_array_equal(looked_at.history, other.history)  # as the weights are
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -151,19 +159,42 @@ def test_a_run_that_meets_nan_ends_there_and_is_kept():
     run = Run.of(training, 0.0)
     assert len(run.history) == training.iteration + 1
     assert run.row()["outcome"] == "diverged"
-    assert training.marks[0].flow is not None or "expected finite" in training.marks[0].problem
+    (mark,) = training.marks  # at the start, where the states of the first sequence are infinite as well
+    assert (mark.iteration, mark.flow) == (0, None)
+    assert re.search("finite states, got (inf|nan) in 'recurrent'", mark.problem)
+
+
+def test_what_there_was_none_of_is_nan_in_every_record_and_never_0():
+    """A run without a clip that stops in its first iteration, and a recall, which has no closed loop."""
+    setting = SMALL.replace(
+        cell="rnn_relu", init_std=None, init="identity", gain=40.0, length=40, optimizer="sgd", lr=1.0
+    )
+    stopped = Run.of(trained(setting), 0.0)
+    figures = ["norm_median", "norm_p90", "norm_p99", "norm_max", "fired", "cosine", "accuracy"]
+    assert [name for name in figures if not math.isnan(stopped.row()[name])] == []
+    history = stopped.history_frame()
+    assert history[["log10_norm", "log10_clipped", "touched", "cosine", "bound"]].isna().all(axis=None)
+    recalled = Run.of(trained(Setting(signal="recall:3", length=4, init_std=None, iterations=2)), 0.0)
+    assert math.isnan(recalled.row()["rmse"])
+    assert math.isnan(recalled.row()["rmse_warm"])
+    assert recalled.history_frame()["bound"].isna().all()
+    study = Study((stopped, recalled), Environment.capture())
+    first, second = json.loads(study.to_json())["runs"]
+    assert {first[name] for name in figures} == {second["rmse"], second["rmse_warm"]} == {"nan"}
+    assert study.table_frame().loc[0, figures].isna().all()
+    assert math.isnan(study.table_frame().loc[1, "rmse"])
 
 
 def test_recall_starts_every_sequence_from_zero_and_counts_what_is_named():
     setting = Setting(
-        signal="recall:4", length=4, cell="gru", init_std=None, lr=0.02, iterations=150, batch_size=8
+        signal="recall:4", length=4, cell="gru", init_std=None, lr=0.02, iterations=60, batch_size=8
     )
     training = trained(setting)
     assert training.state is None
     model, _ = plain_training(setting)
     assert same_weights(training.model, model)
     run = Run.of(training, 0.0)
-    assert run.accuracy == 1
+    assert run.accuracy == 1  # four of four
     assert run.row()["outcome"] in ("converged", "not converged")
     assert Run.of(Training(setting), 0.0).accuracy < 1
     assert math.isnan(run.row()["rmse"])
@@ -195,7 +226,8 @@ def test_the_closed_loop_steps_on_from_the_state_that_training_left_and_reads_no
     setting = SMALL.replace(cell=cell, num_layers=layers, batch_size=2, init_std=None)
     training = trained(setting)
     run = Run.of(training, 0.0)
-    np.testing.assert_array_equal(run.window, training.task.window.double().numpy())
+    np.testing.assert_array_equal(run.window, training.task.window.double().numpy())  # a copy
+    # The same steps one by one and at once, in float32: a dozen of them, each with some roundings of 6e-8.
     np.testing.assert_allclose(run.predictions, explicit_loop(training, 1), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(run.warmed, explicit_loop(training, setting.warm_up), rtol=1e-5, atol=1e-6)
 
@@ -224,24 +256,24 @@ def test_the_error_counts_from_the_last_true_point_on():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lr": 0}, "lr: expected a number above 0, got 0"),
-        ({"lr": math.inf}, "lr: expected a number above 0, got inf"),
-        ({"init_std": -1.0}, "init_std: expected a number above 0, got -1"),
-        ({"length": 2}, "length: expected at least 3 points, two to read and one to forecast, got 2; try 50"),
+        ({"lr": 0}, "lr: .*got 0"),
+        ({"lr": math.inf}, "lr: .*got inf"),
+        ({"init_std": -1.0}, "init_std: .*got -1"),
+        ({"length": 2}, "length: .*got 2"),
         (
             {"warm_up": 11},
-            "warm_up: expected at most 10 of the 12 points, so that the closed loop has a step, got 11",
+            "warm_up: .*got 11",
         ),
-        ({"iterations": 0}, "iterations: expected an integer of at least 1, got 0"),
-        ({"optimizer": "lbfgs"}, "optimizer: expected one of adam, sgd, got 'lbfgs'"),
-        ({"seed": -1}, "seed: expected a number from 0 to 2147483647, got -1"),
+        ({"iterations": 0}, "iterations: .*got 0"),
+        ({"optimizer": "lbfgs"}, "optimizer: .*got 'lbfgs'"),
+        ({"seed": -1}, "seed: .*got -1"),
         (
             {"gain": 2.0},
-            "init_std: expected no init, gain or forget bias beside it, got init_std 0.001 with some",
+            r"init_std: .*got init_std 0\.001",
         ),
         (
             {"signal": "recall:1"},
-            "signal: expected recall:S with 2 to 1000 symbols, got 'recall:1'; try recall:8",
+            "signal: .*got 'recall:1'",
         ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
 
 
@@ -113,6 +114,15 @@ def check_profiles(flow, loop, rtol, module=None, call=0):
             torch.testing.assert_close(
                 found, expected, rtol=rtol, atol=0, msg=lambda m, p=profile: f"{p.label}: {m}"
             )
+
+
+def check_twice(one, other):
+    """Two float64 runs of the same few steps, as log2 norms: equal to some hundred roundings.
+
+    Not to the last bit: their tensors lie elsewhere in memory, and a matrix product may add up in an order
+    that depends on that.
+    """
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
 
 
 def check_parameters(flow, module, rtol, prefix=""):

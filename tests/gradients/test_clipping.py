@@ -8,12 +8,13 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from tests.gradients.helpers import Loop, cell_step, truth, weights_of
+from tests.gradients.helpers import Loop, cell_step, check_twice, truth, weights_of
 from tests.gradients.test_flow_against_autograd import make, sequence
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.gradients import Clip, NonFiniteError, gradient_flow
 from unrolled.gradients import flow as flow_module
 from unrolled.gradients.backward import backward
+from unrolled.gradients.clipping import compare
 from unrolled.gradients.scaled import Scaled
 
 
@@ -63,7 +64,7 @@ def test_in_range_the_result_is_torchs(spec):
 def test_value_clipping_changes_the_direction():
     before = gradients()
     clipped, report = Clip.parse("value:0.5").clip(before)
-    assert max(float(value.abs().max()) for value in values(clipped).values()) == 0.5
+    assert max(float(value.abs().max()) for value in values(clipped).values()) == 0.5  # clamped, not computed
     one, other = (torch.cat([g.flatten() for g in d.values()]) for d in (before, values(clipped)))
     assert report.cosine == pytest.approx(float(torch.cosine_similarity(one, other, dim=0)), abs=1e-12)
     assert report.cosine < 0.999
@@ -73,7 +74,6 @@ def test_value_clipping_changes_the_direction():
 def test_each_tensor_on_its_own_allows_a_global_norm_up_to_m_root_p():
     clipped, report = Clip.parse("tensor:0.1").clip(gradients())
     assert norm_of(values(clipped).values()) == pytest.approx(0.1 * math.sqrt(3), rel=1e-5)
-    assert norm_of(values(clipped).values()) > 0.1
     assert report.tensors == 1
     assert report.cosine < 1 - 1e-4
 
@@ -81,7 +81,7 @@ def test_each_tensor_on_its_own_allows_a_global_norm_up_to_m_root_p():
 def test_only_the_tensors_that_exceed_the_bound_are_touched():
     before = {"large": torch.full((3,), 10.0), "small": torch.full((1,), 0.01)}
     clipped, report = Clip.parse("tensor:1").clip(before)
-    assert clipped["small"].value().tolist() == before["small"].tolist()
+    assert clipped["small"].value().tolist() == before["small"].tolist()  # the same numbers, not scaled
     assert (report.entries, report.tensors) == (0.75, 0.5)
 
 
@@ -109,7 +109,18 @@ def test_gradients_far_beyond_float64_are_clipped_too():
         10000 * math.log10(2) + math.log10(norm_of(gradients().values()))
     )
     clipped, _ = Clip.parse("value:1").clip(before)
-    assert all((value.abs() == 1).all() for value in values(clipped).values())
+    assert all((value.abs() == 1).all() for value in values(clipped).values())  # clamped, not computed
+
+
+def test_a_cosine_never_leaves_its_range():
+    """Of a direction to itself, or to its opposite, it is beyond 1 about every other time without a bound."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        one = {name: torch.randn(5, generator=generator, dtype=torch.float64) for name in "ab"}
+        same = {name: Scaled.of(value) for name, value in one.items()}
+        opposite = {name: Scaled.of(-3 * value) for name, value in one.items()}
+        assert 1 - 1e-14 < compare(same, same)["cosine"] <= 1
+        assert -1 <= compare(same, opposite)["cosine"] < 1e-14 - 1
 
 
 def test_a_gradient_of_zero_stays_zero():
@@ -123,7 +134,7 @@ def test_tensors_that_are_not_finite_are_named_and_nothing_is_changed():
     parameters = {name: nn.Parameter(torch.zeros(2)) for name in ("fine", "bad", "worse")}
     for name, value in (("fine", 5.0), ("bad", math.inf), ("worse", math.nan)):
         parameters[name].grad = torch.tensor([1.0, value])
-    with pytest.raises(NonFiniteError, match="NaN or inf in bad, worse; nothing was clipped"):
+    with pytest.raises(NonFiniteError, match="gradients: .*NaN or inf in bad, worse"):
         Clip.parse("norm:1").clip_(parameters.items())
     assert parameters["fine"].grad.tolist() == [1, 5]
     assert parameters["bad"].grad.tolist() == [1, math.inf]
@@ -141,21 +152,19 @@ def test_auto_clips_at_the_percentile_of_all_norms_so_far_the_current_one_includ
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        (
-            "nrom:1",
-            InvalidValueError,
-            "clip: expected one of none, norm, value, tensor, step, auto, got 'nrom'",
-        ),
-        ("norm", InvalidTypeError, "clip: expected a number as the bound of norm, got None; write norm:1"),
-        ("norm:", InvalidValueError, "clip: expected a number after norm:, got ''"),
-        ("norm:one", InvalidValueError, "clip: expected a number after norm:, got 'one'"),
-        ("norm:0", InvalidValueError, r"clip: expected a bound above 0 for norm, got 0\.0"),
-        ("value:-1", InvalidValueError, r"clip: expected a bound above 0 for value, got -1\.0"),
-        ("tensor:nan", InvalidValueError, "clip: expected a bound above 0 for tensor, got nan"),
-        ("step:inf", InvalidValueError, "clip: expected a bound above 0 for step, got inf"),
-        ("auto:101", InvalidValueError, "clip: expected a percentile up to 100"),
-        ("none:1", InvalidValueError, "clip: expected no bound for none"),
-        (3, InvalidTypeError, "clip: expected text such as norm:1, got int"),
+        ("nrom:1", InvalidValueError, "clip: .*'nrom'"),
+        ("nrom", InvalidValueError, "clip: .*'nrom'"),
+        ("", InvalidValueError, "clip: .*''"),
+        ("norm", InvalidTypeError, "clip: .*norm.*None"),
+        ("norm:", InvalidValueError, "clip: .*norm:.*''"),
+        ("norm:one", InvalidValueError, "clip: .*norm:.*'one'"),
+        ("norm:0", InvalidValueError, r"clip: .*norm.*\b0\.0"),
+        ("value:-1", InvalidValueError, r"clip: .*value.*-1\.0"),
+        ("tensor:nan", InvalidValueError, "clip: .*tensor.*nan"),
+        ("step:inf", InvalidValueError, "clip: .*step.*inf"),
+        ("auto:101", InvalidValueError, r"clip: .*auto.*101\.0"),
+        ("none:1", InvalidValueError, r"clip: .*none.*1\.0"),
+        (3, InvalidTypeError, r"clip: .*\bint\b"),
     ],
 )
 def test_what_is_no_way_of_clipping(spec, error, message):
@@ -164,7 +173,7 @@ def test_what_is_no_way_of_clipping(spec, error, message):
 
 
 def test_step_clipping_has_no_meaning_for_a_finished_gradient():
-    with pytest.raises(InvalidValueError, match="works inside the backward pass"):
+    with pytest.raises(InvalidValueError, match=r"clip: .*\bstep\b"):
         Clip.parse("step:1").clip(gradients())
 
 
@@ -179,7 +188,7 @@ def test_specs_read_back_as_they_were_written():
 def test_clipping_the_parameters_leaves_the_profile_as_it_is():
     module, x = make("tanh"), sequence()
     plain, clipped = gradient_flow(module, x), gradient_flow(module, x, clip="norm:0.01")
-    assert (plain.profile().samples == clipped.profile().samples).all()
+    check_twice(plain.profile().samples, clipped.profile().samples)
     assert clipped.log10_norm == pytest.approx(-2, abs=1e-4)
     assert clipped.clip.log10_before == pytest.approx(plain.log10_norm)
     assert plain.clip is None
@@ -187,13 +196,16 @@ def test_clipping_the_parameters_leaves_the_profile_as_it_is():
 
 @pytest.mark.parametrize("kind", ["tanh", "gru", "lstm"])
 def test_step_clipping_is_a_pull_back_with_a_bound(kind):
-    """Against a hand-written backward pass: one vjp a step, the state's cotangent bounded before each."""
+    """Against a hand-written backward pass: one vjp a step, the state's cotangent bounded before each.
+
+    For an LSTM the bound is on h and c together, and the loss reads both.
+    """
     module, x, bound = make(kind), sequence(), 0.3
     weights = {name: weight.detach() for name, weight in weights_of(module, 0, "forward").items()}
     states = [tuple(torch.zeros(x.shape[1], 5).double() for _ in range(2 if kind == "lstm" else 1))]
     for x_t in x:
         states.append(tuple(part.detach() for part in cell_step(module, weights, x_t, states[-1])))
-    cotangent = tuple(torch.full_like(part, 1.0 if path == 0 else 0.0) for path, part in enumerate(states[-1]))
+    cotangent = tuple(torch.full_like(part, 1.0 + path) for path, part in enumerate(states[-1]))
     expected = []
     for t in reversed(range(len(x))):
         norm = torch.cat(cotangent, dim=1).norm(dim=1, keepdim=True)
@@ -201,12 +213,21 @@ def test_step_clipping_is_a_pull_back_with_a_bound(kind):
         expected.append(cotangent[0].norm(dim=1))
         _, pull = torch.func.vjp(lambda *s, t=t: cell_step(module, weights, x[t], s), *states[t])
         cotangent = pull(cotangent)
-    flow = gradient_flow(module, x, lambda result: result[0][-1].sum(), clip=f"step:{bound}")
+
+    def loss(result):
+        return result[0][-1].sum() + (2 * result[1][1].sum() if kind == "lstm" else 0)
+
+    flow = gradient_flow(module, x, loss, clip=f"step:{bound}")
     found = torch.from_numpy(flow.profile(path="h").samples).exp2()
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=0)
     assert 0 < flow.clip.entries <= 1
-    assert flow.clip.log10_after < flow.clip.log10_before
-    assert flow.clip.cosine < 1 or kind == "gru"  # there every sample meets the bound once, at the start
+    assert flow.clip.log10_after < flow.clip.log10_before - 0.8
+    assert -1 <= flow.clip.cosine <= 1
+    if kind == "tanh":  # some samples meet the bound on the way, others do not
+        assert flow.clip.cosine < 1 - 1e-4
+    else:  # every sample meets it once, at the start, where all have the same norm: one factor for all
+        assert flow.clip.entries == x.shape[1] / ((len(x) + 1) * x.shape[1])
+        assert flow.clip.cosine == pytest.approx(1, abs=1e-12)
 
 
 def test_step_clipping_holds_an_exploding_gradient_at_its_bound():
@@ -226,7 +247,7 @@ def test_a_step_bound_that_is_never_reached_changes_nothing():
     module, x = make("lstm", num_layers=2), sequence()
     plain, bounded = gradient_flow(module, x), gradient_flow(module, x, clip="step:1e9")
     for one, other in zip(plain, bounded, strict=True):
-        np.testing.assert_allclose(one.samples, other.samples, rtol=1e-12)
+        check_twice(one.samples, other.samples)
     assert (bounded.clip.entries, bounded.clip.tensors) == (0, 0)
     assert bounded.clip.cosine == pytest.approx(1, abs=1e-12)
 

@@ -1,6 +1,7 @@
 """The gradient over sequence length: beyond float32 and in range, clipped and unclipped."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -33,8 +34,12 @@ def test_plain_float32_gives_0_at_the_first_step_where_the_norm_is_not_0():
 
 
 def test_plain_float32_overflows_and_its_clip_erases_or_poisons_what_ours_bounds():
-    """Reference 15: an infinite norm multiplies finite gradients by 0, and infinite ones become NaN."""
-    found = study(orthogonal(WORKLOAD, 4.0), lengths=(20, 140, 400))
+    """Reference 15: an infinite norm multiplies finite gradients by 0, and infinite ones become NaN.
+
+    This network is chaotic, so its norms differ by decades from one rounding to another: 10^28 or so, at 180
+    steps, is in the middle of those that only the squares are too large for, from 10^19 to 10^38.
+    """
+    found = study(orthogonal(WORKLOAD, 4.0), lengths=(20, 180, 400))
     plain = [result.float32_parameters for result in found]
     assert math.isfinite(plain[0])
     assert plain[1] == pytest.approx(1, rel=1e-5)
@@ -43,8 +48,8 @@ def test_plain_float32_overflows_and_its_clip_erases_or_poisons_what_ours_bounds
     assert not math.isfinite(plain[4])
     assert math.isnan(plain[5])
     for unclipped, clipped in zip(found[::2], found[1::2], strict=True):
-        assert unclipped.log10_parameters == pytest.approx(clipped.log10_unclipped, rel=1e-14)
-        assert unclipped.log10_parameters > 0
+        assert unclipped.log10_parameters == pytest.approx(clipped.log10_unclipped, rel=1e-14)  # one gradient
+        assert unclipped.log10_parameters > 1
         assert clipped.log10_parameters == pytest.approx(0, abs=1e-6)
         assert clipped.cosine == pytest.approx(1, abs=1e-9)
     assert found[-1].log10_unclipped > 40
@@ -78,7 +83,9 @@ def test_in_range_every_clip_gives_what_torchs_gives(spec):
     network = Network(name="", workload=WORKLOAD.replace(cell="gru"))
     for result in study(network, lengths=(5, 10, 30), clips=[spec]):
         assert math.log10(result.float32_parameters) == pytest.approx(result.log10_parameters, abs=1e-3)
-        assert (result.touched > 0) == (result.log10_parameters < result.log10_unclipped)
+        moved = result.log10_unclipped - result.log10_parameters  # from 1e-7 on, by the 1e-6 in the divisor
+        assert moved > 1e-8 if result.touched else moved == pytest.approx(0, abs=1e-12)
+        assert (result.touched > 0) == (spec != "none")
 
 
 def test_step_clipping_shrinks_the_gradient_at_the_first_step_and_has_no_name_in_torch():
@@ -100,7 +107,7 @@ def test_a_network_that_overflows_is_a_result_that_says_where():
     network = Network(name="relu", workload=WORKLOAD.replace(cell="rnn_relu"), init=Init("identity"), gain=3.0)
     fine, failed = study(network, lengths=(20, 200), clips=["none"])
     assert fine.problem is None
-    assert "got inf in 'RNN', layer 0 (forward), first at step" in failed.problem
+    assert re.search(r"\binf\b.*'RNN', layer 0 \(forward\).* step \d+", failed.problem)
     assert math.isnan(failed.log10_parameters)
 
 
@@ -114,6 +121,7 @@ def test_plain_auto_clip_uses_the_percentile_of_the_norms_so_far():
 class Tokens(nn.Module):
     def __init__(self):
         super().__init__()
+        torch.manual_seed(0)
         self.embedding = nn.Embedding(7, 4)
         self.rnn = nn.GRU(4, 8, batch_first=True)
 
@@ -125,13 +133,14 @@ def test_a_given_input_of_tokens_is_cut_along_time():
     tokens = torch.randint(0, 7, (3, 30), generator=torch.Generator().manual_seed(0))
     network = GivenNetwork("tokens", Tokens(), tokens)
     assert network.longest == 30
-    assert torch.equal(network.input(5), tokens[:, :5])
+    assert torch.equal(network.input(5), tokens[:, :5])  # a part of the same integers
     result = study(network, lengths=[25], clips=["none"])[0]
     assert math.log10(result.float32_parameters) == pytest.approx(result.log10_parameters, abs=1e-3)
     assert result.float32_first is None
 
 
 def test_the_plain_gradient_leaves_the_model_as_it_was():
+    torch.manual_seed(0)
     module = nn.GRU(4, 8).double()
     plain = plain_gradient(module, torch.randn(9, 2, 4).double(), None)
     assert all(parameter.grad is None for parameter in module.parameters())
@@ -139,10 +148,11 @@ def test_the_plain_gradient_leaves_the_model_as_it_was():
     assert {gradient.dtype for gradient in plain.gradients.values()} == {torch.float32}
     before = {name: gradient.clone() for name, gradient in plain.gradients.items()}
     plain.norm(Clip.parse("norm:0.001"), [])
-    assert all(torch.equal(plain.gradients[name], before[name]) for name in before)
+    assert all(torch.equal(plain.gradients[name], before[name]) for name in before)  # the clip took a copy
 
 
 def test_torch_itself_reports_the_norm_before_its_clip():
+    torch.manual_seed(0)
     module = nn.RNN(4, 8)
     plain = plain_gradient(module, torch.randn(9, 2, 4), None)
     for name, parameter in module.named_parameters():
@@ -153,15 +163,14 @@ def test_torch_itself_reports_the_norm_before_its_clip():
 @pytest.mark.parametrize(
     ("lengths", "longest", "message"),
     [
-        ((), None, "lengths: expected at least one, got none"),
-        ((10, 10), None, "lengths: expected increasing numbers, got 10,10; sort them, each once"),
-        ((20, 10), None, "lengths: expected increasing numbers, got 20,10"),
-        ((1, 10), None, "lengths: expected at least 2 steps, got T = 1"),
-        ((2.5,), None, "lengths: expected integers, got 2.5"),
-        ((10, 50), 30, "lengths: expected at most 30, the steps of the input that the factory gave, got 50"),
+        ((), None, "lengths: .*none"),
+        ((10, 10), None, "lengths: .*10,10"),
+        ((20, 10), None, "lengths: .*20,10"),
+        ((1, 10), None, "lengths: .*T = 1"),
+        ((2.5,), None, r"lengths: .*2\.5"),
+        ((10, 50), 30, "lengths: .*30.*50"),
     ],
 )
 def test_what_are_no_lengths(lengths, longest, message):
-    with pytest.raises(UnrolledError) as raised:
+    with pytest.raises(UnrolledError, match=message):
         check_lengths(lengths, longest)
-    assert message in str(raised.value)

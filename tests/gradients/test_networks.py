@@ -34,7 +34,7 @@ def test_orthogonal_recurrent_weights_have_every_singular_value_at_the_gain(cell
 
 def test_identity_is_the_identity_without_biases():
     network = module("rnn_relu", init="identity", gain=0.9)
-    assert torch.equal(network.weight_hh_l0.detach(), 0.9 * torch.eye(16).double())
+    assert torch.equal(network.weight_hh_l0.detach(), 0.9 * torch.eye(16).double())  # 0.9 times 1 and 0
     assert not network.bias_ih_l0.any()
     assert not network.bias_hh_l0.any()
 
@@ -53,10 +53,10 @@ def test_chrono_forget_gates_keep_the_state_for_one_to_t_minus_one_steps():
     for layer in range(2):
         bias = getattr(network, f"bias_ih_l{layer}") + getattr(network, f"bias_hh_l{layer}")
         i, f, _, _ = bias.detach().chunk(4)
-        u = f.exp()
-        assert ((u >= 1) & (u <= 199)).all()
+        u = f.exp()  # of a logarithm: the ends to some roundings
+        assert ((u >= 1 - 1e-14) & (u <= 199 * (1 + 1e-14))).all()
         assert u.max() > 2 * u.min()
-        assert torch.equal(i, -f)
+        assert torch.equal(i, -f)  # a sign is exact, and so is the sum with a second bias of 0
         kept = torch.sigmoid(f)
         torch.testing.assert_close(kept, u / (1 + u))
 
@@ -64,17 +64,18 @@ def test_chrono_forget_gates_keep_the_state_for_one_to_t_minus_one_steps():
 def test_chrono_gru_keeps_the_state_with_its_update_gate():
     network = module("gru", init="chrono:50")
     _, z, _ = (network.bias_ih_l0 + network.bias_hh_l0).detach().chunk(3)
-    assert ((z.exp() >= 1) & (z.exp() <= 49)).all()
+    assert ((z.exp() >= 1 - 1e-14) & (z.exp() <= 49 * (1 + 1e-14))).all()
 
 
 def test_forget_bias_is_the_sum_of_both_of_torchs_biases():
     network = module("lstm", forget_bias=3.0)
-    assert ((network.bias_ih_l0 + network.bias_hh_l0).detach().chunk(4)[1] == 3).all()
+    assert ((network.bias_ih_l0 + network.bias_hh_l0).detach().chunk(4)[1] == 3).all()  # 3 + 0
     assert not torch.equal(network.bias_ih_l0.detach().chunk(4)[0], torch.zeros(16).double())
 
 
 def test_default_initialisation_is_torchs_own():
     ours, torchs = module(), SMALL.reference()
+    # One seed, one process, nothing computed.
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), torchs.parameters(), strict=True))
 
 
@@ -82,11 +83,11 @@ def test_gain_multiplies_recurrent_weights_and_nothing_else():
     plain, scaled = dict(module().named_parameters()), dict(module(gain=3.0).named_parameters())
     for name, value in plain.items():
         factor = 3.0 if name.startswith("weight_hh") else 1.0
-        assert torch.equal(factor * value, scaled[name])
+        assert torch.equal(factor * value, scaled[name])  # one product, which IEEE 754 rounds one way
 
 
 def test_the_same_seed_gives_the_same_network_and_input_and_another_seed_another():
-    one, same = (networks(SMALL)[2] for _ in range(2))
+    one, same = (networks(SMALL)[2] for _ in range(2))  # one seed, one process
     other = networks(SMALL.replace(seed=1))[2]
     assert torch.equal(one.module().weight_hh_l0, same.module().weight_hh_l0)
     assert torch.equal(one.input(7), same.input(7))
@@ -98,6 +99,7 @@ def test_textbook_networks_do_what_the_textbook_says():
     workload = SMALL.replace(hidden_size=64, seq_len=101)
     found = {network.name: measure_reach(network) for network in networks(workload)}
     words = {name: last_layer(reach.flow).verdict.word for name, reach in found.items()}
+    # Slopes are at least 0.006 decades a step, of 0.01, away from another word, and horizons 2 steps apart.
     assert words == {
         "RNN tanh": "vanishing",
         "RNN tanh, gain 0.5": "vanishing",
@@ -145,39 +147,37 @@ def test_length_networks_vanish_hold_and_explode():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("glorot", "init: expected default, orthogonal, identity, normal:STD or chrono:T, got 'glorot'"),
-        ("normal", "got normal; write normal:0.1"),
-        ("normal:wide", "expected a number after normal:, got 'wide'"),
-        ("normal:0", "expected a number above 0 after normal:, got 0; try normal:0.1"),
-        ("normal:nan", "expected a number above 0 after normal:, got nan"),
-        ("chrono:2", "expected a number above 2 after chrono:, got 2; try chrono:200"),
-        ("chrono", "got chrono; write chrono:200"),
-        ("orthogonal:2", "got orthogonal:2; write orthogonal"),
+        ("glorot", "init: .*'glorot'"),
+        ("normal", r"init: .*got normal\b(?!:)"),
+        ("normal:wide", "init: .*normal:.*'wide'"),
+        ("normal:0", r"init: .*normal:.*got 0\b"),
+        ("normal:nan", r"init: .*normal:.*got nan\b"),
+        ("chrono:2", r"init: .*chrono:.*got 2\b"),
+        ("chrono", r"init: .*got chrono\b(?!:)"),
+        ("orthogonal:2", r"init: .*got orthogonal:2\b"),
     ],
 )
 def test_what_is_no_initialisation(spec, message):
-    with pytest.raises(UnrolledError, match="expected") as raised:
+    with pytest.raises(UnrolledError, match=message) as raised:
         Init.parse(spec)
-    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gain": 0.0}, "gain: expected a number above 0, got 0.0"),
-        ({"gain": -1.0}, "gain: expected a number above 0, got -1.0"),
-        ({"gain": math.nan}, "gain: expected a number above 0, got nan"),
-        ({"gain": "2"}, "gain: expected a number, got '2'"),
-        ({"forget_bias": 1.0}, "forget bias: expected cell lstm, got rnn_tanh"),
-        ({"init": "chrono:9"}, "init: expected cell lstm or gru for chrono:9, got rnn_tanh"),
-        ({"cell": "lstm", "forget_bias": math.inf}, "forget bias: expected a finite number, got inf"),
+        ({"gain": 0.0}, r"gain: .*got 0\.0"),
+        ({"gain": -1.0}, r"gain: .*got -1\.0"),
+        ({"gain": math.nan}, r"gain: .*got nan\b"),
+        ({"gain": "2"}, "gain: .*got '2'"),
+        ({"forget_bias": 1.0}, "forget bias: .*got rnn_tanh"),
+        ({"init": "chrono:9"}, "init: .*chrono:9.*got rnn_tanh"),
+        ({"cell": "lstm", "forget_bias": math.inf}, r"forget bias: .*got inf\b"),
     ],
 )
 def test_what_a_cell_does_not_have_is_refused(options, message):
-    with pytest.raises(UnrolledError) as raised:
+    with pytest.raises(UnrolledError, match=message):
         module(**options)
-    assert message in str(raised.value)
 
 
 def test_specs_read_back_as_they_were_written():

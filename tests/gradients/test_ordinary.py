@@ -44,7 +44,12 @@ def test_both_ways_give_the_same_gradients_and_the_same_report(spec, scale, dtyp
         with monkeypatch.context() as patch:
             patch.setattr(Ordinary, "of", lambda _: None)
             report = other.clip_(exact.items())
-        for name, value in report.to_dict().items():
+        figures = report.to_dict()
+        if spec.startswith("auto") and factor == 1 and scale == 1e12:
+            # The first norm is its own percentile, and the 1e-6 added to it is below one rounding of it: it
+            # is up to rounding whether anything is touched, and both ways are right.
+            figures = {name: value for name, value in figures.items() if name not in ("entries", "tensors")}
+        for name, value in figures.items():
             assert getattr(mine, name) == (value if value is None else pytest.approx(value, abs=1e-6)), name
         for name, parameter in short.items():
             rtol = max(4 * torch.finfo(dtype).eps, 1e-13)  # the exact way takes logarithms
@@ -55,8 +60,27 @@ def test_both_ways_give_the_same_gradients_and_the_same_report(spec, scale, dtyp
 def test_gradients_out_of_the_ordinary_are_left_to_the_exact_way(scale):
     found = parameters(scale, torch.float32)
     assert Ordinary.of([parameter.grad for parameter in found.values()]) is None
+    before = {name: parameter.grad.double() for name, parameter in found.items()}
+    norm = math.hypot(*torch.cat([gradient.flatten() for gradient in before.values()]).tolist())
     report = Clip.parse("norm:1e-32").clip_(found.items())
-    assert report.log10_after == pytest.approx(-32, abs=1e-6) or scale < 1
+    factor = 1e-32 / (norm + 1e-6)
+    assert report.log10_before == pytest.approx(math.log10(norm), abs=1e-12)
+    assert report.log10_after == pytest.approx(math.log10(norm) + math.log10(factor), abs=1e-6)
+    for name, parameter in found.items():  # 1e-30 becomes 1e-56, a zero in float32
+        expected = before[name] * factor
+        torch.testing.assert_close(parameter.grad.double(), expected, rtol=1e-6, atol=1e-45)
+
+
+def test_a_cosine_never_leaves_its_range():
+    """Each tensor under the bound of its own, by the same factor: the direction stays, to rounding."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        drawn = torch.randn(5, generator=generator, dtype=torch.float64)
+        for clipped in (
+            Ordinary.of([drawn.clone()]).clip_tensors_(0.1, 1e-6),
+            Ordinary.of([drawn]).clip_values_(9),
+        ):
+            assert 1 - 1e-14 < clipped.cosine <= 1
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -46,6 +46,7 @@ def test_a_flow_survives_json(tmp_path):
     after = GradientFlow.from_json(tmp_path / "flow.json")
     pd.testing.assert_frame_equal(before.frame(), after.frame())
     pd.testing.assert_frame_equal(before.summary(), after.summary())
+    # JSON holds the shortest decimals that read back as the same float.
     assert after.parameters == before.parameters
     assert after.clip == before.clip
     assert json.loads((tmp_path / "flow.json").read_text())["version"] == 1
@@ -67,11 +68,12 @@ def test_a_damaged_file_is_refused(tmp_path, text):
 
 
 def test_the_same_call_gives_the_same_bytes():
+    """One seed, one process: the same operations in the same order, on tensors that start alike in memory."""
     assert json.dumps(flow().to_dict()) == json.dumps(flow().to_dict())
 
 
 @pytest.mark.parametrize(
-    ("slope", "word"), [(-0.3, "vanishing"), (0.0, "steady"), (-0.005, "steady"), (0.2, "exploding")]
+    ("slope", "word"), [(-0.29, "vanishing"), (0.0, "steady"), (-0.005, "steady"), (0.2, "exploding")]
 )
 def test_a_straight_line_is_judged_by_its_slope(slope, word):
     verdict = judge(slope * np.arange(100.0) - 7)
@@ -96,6 +98,7 @@ def test_a_few_outliers_do_not_move_the_slope():
 
 
 def test_horizon_is_the_largest_lag_within_three_decades():
+    assert horizon(np.log10([1, 0.1, 0.0011, 0.0009, 0.0001])) == 2
     assert horizon(np.array([0, -1, -3.0, -3.1])) == 2
     assert horizon(np.array([0, -4, -2.0, -5])) == 2
     assert horizon(np.array([-np.inf, 0.0])) is None

@@ -15,7 +15,7 @@ def test_a_cell_as_a_step_function_has_the_flow_of_the_module(kind):
     weights = weights_of(module, 0, "forward")
     flow = step_gradient_flow(lambda x, h: cell_step(module, weights, x, (h,))[0], sequence(), h0[0])
     expected = gradient_flow(module, sequence(), state=h0)
-    np.testing.assert_allclose(flow.profile().samples, expected.profile().samples, rtol=1e-9)
+    np.testing.assert_allclose(flow.profile().samples, expected.profile().samples, rtol=0, atol=1e-9)
 
 
 def test_a_pair_of_states_has_two_paths():
@@ -28,19 +28,22 @@ def test_a_pair_of_states_has_two_paths():
         lambda s: s[0].sin().sum(),
     )
     expected = gradient_flow(module, sequence(), lambda r: r[0].sin().sum(), state=(h0, c0))
-    np.testing.assert_allclose(flow.profile(path="h").samples, expected.profile(path="h").samples, rtol=1e-9)
+    np.testing.assert_allclose(
+        flow.profile(path="h").samples, expected.profile(path="h").samples, rtol=0, atol=1e-9
+    )
     assert flow.profile(path="c").log2_norm[0] == -np.inf  # nothing arrives from a later cell state
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_ten_thousand_halvings_by_somebody_else(dtype):
+@pytest.mark.parametrize(("dtype", "halvings"), [(torch.float32, 300), (torch.float64, 1100)])
+def test_more_halvings_than_the_dtype_has_room_for_by_somebody_else(dtype, halvings):
+    """To the last bit: powers of two, their products and logarithms are exact."""
     flow = step_gradient_flow(
         lambda x, h: 0.5 * h,
-        torch.zeros(2001, 1, 1, dtype=dtype),
+        torch.zeros(halvings + 1, 1, 1, dtype=dtype),
         torch.ones(1, 1, dtype=dtype),
         lambda h: h[-1].sum(),
     )
-    assert (flow.profile().log2_norm == -np.arange(2001)).all()
+    assert (flow.profile().log2_norm == -np.arange(halvings + 1)).all()
 
 
 def test_a_step_that_mixes_samples_of_very_different_size():
@@ -51,31 +54,31 @@ def test_a_step_that_mixes_samples_of_very_different_size():
 
     flow = step_gradient_flow(step, torch.zeros(200, 2, 1), torch.zeros(2, 1), lambda h: h[-1].sum())
     # Sample 1: a <- 4 a. Sample 0: a <- a/4 + 2^-20 (sample 1 one step later).
-    one, other = 1.0, 1.0
+    samples, one, other = flow.profile().samples, 1.0, 1.0
     for lag in range(1, 200):
         one, other = 4.0 * one, other / 4 + 2.0**-20 * one
-        np.testing.assert_allclose(flow.profile().samples[lag], np.log2([other, one]), atol=1e-4)
+        np.testing.assert_allclose(samples[lag], np.log2([other, one]), rtol=0, atol=1e-4)
 
 
 def test_what_a_step_function_may_not_do():
     x, h = torch.zeros(5, B, 1), torch.ones(B, H)
     cases = [
-        (lambda: step_gradient_flow(None, x, h), "expected a function"),
-        (lambda: step_gradient_flow(lambda x, h: h, x[:1], h), "at least 2 steps, got T = 1"),
-        (lambda: step_gradient_flow(lambda x, h: h, x * float("nan"), h), "NaN"),
-        (lambda: step_gradient_flow(lambda x, h: h, x, h[:1]), "expected 3 samples"),
-        (lambda: step_gradient_flow(lambda x, h: h[:, :2], x, h), "state shaped as it came"),
-        (lambda: step_gradient_flow(lambda x, h: h.tolist(), x, h), "tensor or a tuple of tensors"),
-        (lambda: step_gradient_flow(lambda x, h: h, x, h, lambda s: s), "expected a scalar"),
+        (lambda: step_gradient_flow(None, x, h), "step: .*None"),
+        (lambda: step_gradient_flow(lambda x, h: h, x[:1], h), r"inputs: .*T = 1\b"),
+        (lambda: step_gradient_flow(lambda x, h: h, x * float("nan"), h), "inputs: .*NaN"),
+        (lambda: step_gradient_flow(lambda x, h: h, x, h[:1]), r"state: .*3.*\(1, 5\)"),
+        (lambda: step_gradient_flow(lambda x, h: h[:, :2], x, h), r"step: .*\(3, 2\)"),
+        (lambda: step_gradient_flow(lambda x, h: h.tolist(), x, h), r"step: .*got list\b|state: .*got list\b"),
+        (lambda: step_gradient_flow(lambda x, h: h, x, h, lambda s: s), r"loss: .*\(5, 3, 5\)"),
         (
             lambda: step_gradient_flow(lambda x, h: h, x, h, lambda s: torch.ones(())),
-            "depends on the states",
+            "loss: .*depends.*got .*does not",
         ),
     ]
     for call, message in cases:
         with pytest.raises(UnrolledError, match=message):
             call()
-    with pytest.raises(NonFiniteError, match=r"got inf in 'step', layer 0 \(forward\), first at step"):
+    with pytest.raises(NonFiniteError, match=r"\binf\b.*'step', layer 0 \(forward\).*step 1;"):
         step_gradient_flow(lambda x, h: 1e30 * h, x, h)
 
 

@@ -50,7 +50,7 @@ def test_mean_field_exponents_are_those_of_sompolinsky_crisanti_and_sommers_in_d
 @pytest.mark.parametrize("gain", [0.01, 0.5, 1.0])
 def test_up_to_the_transition_the_network_is_silent_and_its_exponent_is_ln_g(gain):
     found = theory.mean_field(gain)
-    assert found.variance == 0
+    assert found.variance == 0  # set, not computed
     assert found.exponent == pytest.approx(math.log(gain), abs=1e-12)
     assert not found.is_chaotic
 
@@ -79,8 +79,8 @@ def test_the_variance_solves_its_own_equation(gain, input_variance):
 @settings(max_examples=40, deadline=None)
 def test_more_gain_means_a_larger_exponent_whatever_the_input(gain, factor, input_variance):
     less, more = (theory.mean_field(g, input_variance) for g in (gain, gain * factor))
-    assert less.exponent < more.exponent
-    assert less.variance <= more.variance
+    assert less.exponent < more.exponent - 1e-9  # at least 6e-7 apart, where the transition is between them
+    assert less.variance <= more.variance * (1 + 1e-12) + 1e-300
 
 
 @given(st.floats(0.05, 20), st.floats(0, 5), st.floats(0.01, 5))
@@ -88,22 +88,22 @@ def test_more_gain_means_a_larger_exponent_whatever_the_input(gain, factor, inpu
 def test_more_noise_means_a_smaller_exponent_whatever_the_gain(gain, input_variance, more):
     """Molgedey, Schuchhardt, Schuster 1992: noise suppresses chaos."""
     quiet, loud = (theory.mean_field(gain, variance) for variance in (input_variance, input_variance + more))
-    assert quiet.exponent > loud.exponent
-    assert quiet.variance < loud.variance
+    assert quiet.exponent > loud.exponent + 1e-9  # at least 3e-6 apart
+    assert quiet.variance < loud.variance - 1e-3
 
 
 def test_the_transition_is_at_gain_1_without_input_and_later_with_it():
-    assert theory.transition_gain() == 1
+    assert theory.transition_gain() == 1  # set, not computed
     gains = [theory.transition_gain(variance) for variance in (1e-3, 0.1, 1.0)]
-    assert 1 < gains[0] < gains[1] < gains[2]
+    assert np.diff([1, *gains]).min() > 0.05
     for gain, variance in zip(gains, (1e-3, 0.1, 1.0), strict=True):
         assert theory.mean_field(gain, variance).exponent == pytest.approx(0, abs=1e-12)
 
 
 def test_expectations_are_exact_for_what_has_a_closed_form():
-    """E[cos(s z)] = exp(-s²/2), E[z⁴] = 3."""
+    """E[cos(s z)] = exp(-s²/2), E[z⁴] = 3: to about a hundred roundings, of sums of as many terms."""
     for scale in (0.0, 0.3, 2.0):
-        assert _expectation(np.cos, scale**2) == pytest.approx(math.exp(-(scale**2) / 2), abs=1e-14)
+        assert _expectation(np.cos, scale**2) == pytest.approx(math.exp(-(scale**2) / 2), abs=2e-14)
     assert _expectation(lambda x: x**4, 1.0) == pytest.approx(3, abs=1e-12)
 
 
@@ -117,16 +117,19 @@ def test_expectations_of_a_steep_tanh_approach_those_of_a_step():
 def test_a_simulated_network_of_800_units_has_the_exponent_of_the_mean_field(gain, input_variance):
     weight = gain / math.sqrt(800) * torch.randn(800, 800, generator=torch.Generator().manual_seed(3))
     found = largest_exponent(weight, math.sqrt(input_variance))
-    assert found == pytest.approx(theory.mean_field(gain, input_variance).exponent, abs=0.02)
+    assert found == pytest.approx(
+        theory.mean_field(gain, input_variance).exponent, abs=0.02
+    )  # chaos makes another trajectory of it on another machine: 0.007 apart
 
 
 def test_the_mean_field_of_a_module_is_that_of_its_weights():
     module = gaussian_network(1.7, 400, input_variance=0.3)
     quiet, noisy = theory.mean_field_of(module), theory.mean_field_of(module, 1.0)
     assert quiet.gain == pytest.approx(1.7, rel=0.01)
-    assert quiet.input_variance == 0
+    assert quiet.input_variance == 0  # 0 times something
     assert noisy.input_variance == pytest.approx(0.3)
-    assert noisy == theory.mean_field(noisy.gain, noisy.input_variance)
+    again = theory.mean_field(noisy.gain, noisy.input_variance)
+    assert (noisy.variance, noisy.exponent) == pytest.approx((again.variance, again.exponent), rel=1e-12)
 
 
 def test_default_biases_are_an_input_that_stays():
@@ -155,8 +158,8 @@ def biasless(cell, size=256, layers=1, seed=0, **options):
 def test_torchs_own_initialisation_approaches_the_circular_law(cell, name, limit):
     assert theory.exponent_at_rest(name) == pytest.approx(limit, abs=1e-12)
     found = theory.exponents_at_rest(biasless(cell))
-    assert found[0] == pytest.approx(limit, abs=0.06)  # the largest of 256 eigenvalues is beyond the disc's rim
-    assert (np.diff(found[np.isfinite(found)]) <= 0).all()
+    assert found[0] == pytest.approx(limit, abs=0.1)  # the largest of 256 eigenvalues is beyond the disc's rim
+    assert (np.diff(found[np.isfinite(found)]) <= 0).all()  # sorted
     assert np.isneginf(found).sum() == (256 if cell is nn.LSTM else 0)
 
 
@@ -168,17 +171,19 @@ def test_exponents_at_rest_are_those_of_autograds_jacobian_there(cell, layers):
     each = [theory.exponents_at_rest(module, layer) for layer in range(layers)]
     together = np.sort(np.concatenate(each))[::-1]  # block triangular: the union of the layers'
     finite = np.isfinite(together)
-    assert whole[finite] == pytest.approx(together[finite], abs=1e-7)
-    assert (whole[~finite] < -15).all()
+    # The state stands still to 1e-13, and eigenvalues of such matrices multiply that by 100 or so.
+    assert whole[finite] == pytest.approx(together[finite], abs=1e-10)
+    assert (whole[~finite] < -15).all()  # ln of rounding, or of its root: a zero may be a double one
     for layer, expected in enumerate(each):
         own = theory.exponents_at_fixed_point(module, layer=layer)
-        assert own[np.isfinite(expected)] == pytest.approx(expected[np.isfinite(expected)], abs=1e-7)
+        assert own[np.isfinite(expected)] == pytest.approx(expected[np.isfinite(expected)], abs=1e-10)
 
 
 def test_a_projection_goes_between_the_gates_and_the_state():
     module = biasless(nn.LSTM, size=10, proj_size=4)
     at_rest, by_autograd = theory.exponents_at_rest(module), theory.exponents_at_fixed_point(module)
     assert len(at_rest) == 14
+    # Six of them are the same ½; an eigenvalue that is so many times there is good to the root of a rounding.
     assert by_autograd[:10] == pytest.approx(at_rest[:10], abs=1e-7)
 
 
@@ -250,40 +255,33 @@ def with_nan():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: theory.mean_field(0.0), "gain: expected a number above 0, got 0.0; try 1"),
-        (lambda: theory.mean_field(math.nan), "gain: expected a number above 0, got nan"),
-        (lambda: theory.mean_field(1.0, -1.0), "input_variance: expected a number of at least 0, got -1.0"),
-        (lambda: theory.transition_gain(-1.0), "input_variance: expected a number of at least 0, got -1.0"),
-        (lambda: theory.transition_gain(math.inf), "input_variance: expected a number of at least 0, got inf"),
-        (lambda: theory.mean_field_of(nn.LSTM(2, 3)), "expected a tanh nn.RNN, got LSTM"),
+        (lambda: theory.mean_field(0.0), r"gain: .*got 0\.0"),
+        (lambda: theory.mean_field(math.nan), r"gain: .*got nan\b"),
+        (lambda: theory.mean_field(1.0, -1.0), r"input_variance: .*got -1\.0"),
+        (lambda: theory.transition_gain(-1.0), r"input_variance: .*got -1\.0"),
+        (lambda: theory.transition_gain(math.inf), r"input_variance: .*got inf\b"),
+        (lambda: theory.mean_field_of(nn.LSTM(2, 3)), r"module: .*got LSTM\b"),
+        (lambda: theory.mean_field_of(nn.RNN(2, 3, nonlinearity="relu")), r"module: .*got RNN_RELU\b"),
+        (lambda: theory.mean_field_of(nn.RNN(2, 3, 2)), r"module: .*got 2 layers\b"),
+        (lambda: theory.mean_field_of(with_nan()), r"module: .*NaN.* weight_hh_l0\b"),
+        (lambda: theory.exponent_at_rest("rnn_relu"), "cell: .*rnn_tanh, gru, lstm.*'rnn_relu'"),
+        (lambda: theory.exponent_at_rest("gru", 0.0), r"gain: .*got 0\.0"),
+        (lambda: theory.exponents_at_rest(nn.RNN(2, 3, nonlinearity="relu")), r"module: .*got RNN_RELU\b"),
+        (lambda: theory.exponents_at_rest(nn.Linear(2, 3)), r"module: .*got Linear\b"),
+        (lambda: theory.exponents_at_rest(nn.GRU(2, 3), 1), r"layer: .*got 1\b"),
+        (lambda: theory.exponents_at_rest(nn.GRU(2, 3), 0, "reverse"), "layer: .*got 0, 'reverse'"),
+        (lambda: theory.exponents_at_rest(with_nan()), r"module: .*NaN.* weight_hh\b"),
+        (lambda: theory.exponents_at_fixed_point(nn.Linear(2, 3)), r"module: .*got Linear\b"),
         (
-            lambda: theory.mean_field_of(nn.RNN(2, 3, nonlinearity="relu")),
-            "expected a tanh nn.RNN, got RNN_RELU",
+            lambda: theory.exponents_at_fixed_point(nn.GRU(2, 3, bidirectional=True)),
+            "module: .*bidirectional=True",
         ),
-        (lambda: theory.mean_field_of(nn.RNN(2, 3, 2)), "expected one layer and one direction, got 2 layers"),
-        (lambda: theory.mean_field_of(with_nan()), "got NaN or inf in weight_hh_l0"),
-        (lambda: theory.exponent_at_rest("rnn_relu"), "cell: expected one of rnn_tanh, gru, lstm"),
-        (lambda: theory.exponent_at_rest("gru", 0.0), "gain: expected a number above 0, got 0.0"),
-        (lambda: theory.exponents_at_rest(nn.RNN(2, 3, nonlinearity="relu")), "got RNN_RELU; measure it"),
-        (lambda: theory.exponents_at_rest(nn.Linear(2, 3)), "got Linear; measure it"),
-        (lambda: theory.exponents_at_rest(nn.GRU(2, 3), 1), "layer: expected one of 0 to 0"),
-        (
-            lambda: theory.exponents_at_rest(nn.GRU(2, 3), 0, "reverse"),
-            "a direction of forward, got 0, 'reverse'",
-        ),
-        (lambda: theory.exponents_at_rest(with_nan()), "got NaN or inf in weight_hh"),
-        (lambda: theory.exponents_at_fixed_point(nn.Linear(2, 3)), "expected an nn.RNN, nn.GRU or nn.LSTM"),
-        (lambda: theory.exponents_at_fixed_point(nn.GRU(2, 3, bidirectional=True)), "expected one direction"),
-        (lambda: theory.exponents_at_fixed_point(nn.GRU(2, 3), torch.ones(3)), "expected (2,), the input of"),
-        (
-            lambda: theory.exponents_at_fixed_point(nn.GRU(2, 3), layer=1),
-            "layer: expected one of 0 to 0, got 1",
-        ),
-        (lambda: theory.exponents_at_fixed_point(with_nan()), "got NaN or inf in weight_hh_l0"),
+        (lambda: theory.exponents_at_fixed_point(nn.GRU(2, 3), torch.ones(3)), r"inputs: .*\(2,\).*got \(3,\)"),
+        (lambda: theory.exponents_at_fixed_point(nn.GRU(2, 3), layer=1), r"layer: .*got 1\b"),
+        (lambda: theory.exponents_at_fixed_point(with_nan()), r"module: .*NaN.* weight_hh_l0\b"),
     ],
 )
 def test_what_a_theory_does_not_cover_is_refused_in_one_line(call, message):
-    with pytest.raises(UnrolledError) as raised:
+    with pytest.raises(UnrolledError, match=message) as raised:
         call()
-    assert message in str(raised.value)
     assert "\n" not in str(raised.value)

@@ -13,7 +13,7 @@ from unrolled.gradients import gradient_flow, watch
 
 
 def train(model, batches, watched=None):
-    """Ten steps of Adam; every gradient on the way, and the weights at the end."""
+    """A step of Adam for each batch; every gradient on the way, and the weights at the end."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     gradients = []
     for x in batches:
@@ -26,6 +26,7 @@ def train(model, batches, watched=None):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_is_bit_identical_with_and_without_a_watch(kind):
+    """What a watch promises: one seed, one process, the same operations on tensors that start alike in memory."""
     torch.manual_seed(0)
     model = EncoderDecoder(kind)
     twin = copy.deepcopy(model)
@@ -38,8 +39,10 @@ def test_training_is_bit_identical_with_and_without_a_watch(kind):
     assert [entry.backward for entry in watched.history] == [1, 4, 7, 10]
 
 
-@pytest.mark.parametrize("model", [EncoderDecoder("lstm"), StepByStep("gru")], ids=["two", "loop"])
-def test_watch_records_the_flow_that_gradient_flow_finds(model):
+@pytest.mark.parametrize(("of", "kind"), [(EncoderDecoder, "lstm"), (StepByStep, "gru")], ids=["two", "loop"])
+def test_watch_records_the_flow_that_gradient_flow_finds(of, kind):
+    torch.manual_seed(0)
+    model = of(kind)
     inputs = (sequence(), sequence(steps=4, seed=9)) if isinstance(model, EncoderDecoder) else (sequence(),)
     with watch(model, every=1) as watched:
         model(*inputs).pow(2).mean().backward()
@@ -123,7 +126,7 @@ def test_a_pass_that_meets_inf_is_kept_as_a_message_and_training_goes_on():
             parameter.fill_(3.0)
     with watch(module, every=1) as watched:
         module(torch.ones(200, 1, 1))[0].sum().backward()
-        with pytest.raises(InvalidValueError, match=r"pass 1 has no flow: .*inf in 'RNN', layer 0"):
+        with pytest.raises(InvalidValueError, match=r"pass 1\b.*\binf\b.*'RNN', layer 0"):
             watched.latest()
         module(torch.ones(20, 1, 1))[0].sum().backward()
     assert watched.latest().profile().verdict.word == "exploding"
@@ -138,18 +141,18 @@ def test_a_loss_that_sends_nan_or_inf_back_is_kept_as_a_message(kind, of, what):
         output, last = module(sequence())
         part = output[-1] if of == "output" else last[-1] if isinstance(last, tuple) else last
         (part * float(what)).sum().backward()
-        with pytest.raises(InvalidValueError, match=f"pass 1 has no flow: expected a finite gradient .*{what}"):
+        with pytest.raises(InvalidValueError, match=rf"pass 1\b.*\b{what}\b"):
             watched.latest()
 
 
 def test_what_cannot_be_watched_is_refused():
-    with pytest.raises(InvalidValueError, match="expected an integer of at least 1, got 0"):
+    with pytest.raises(InvalidValueError, match=r"every: .*got 0\b"):
         watch(make("gru"), every=0)
-    with pytest.raises(InvalidTypeError, match=r"expected an integer of at least 1, got 2\.5"):
+    with pytest.raises(InvalidTypeError, match=r"every: .*got 2\.5"):
         watch(make("gru"), every=2.5)
-    with pytest.raises(InvalidValueError, match="expected recurrent weights that are trained"):
+    with pytest.raises(InvalidValueError, match="model: .*requires_grad"):
         watch(make("gru").requires_grad_(False))
-    with pytest.raises(InvalidValueError, match=r"call model\.eval\(\)"):
+    with pytest.raises(InvalidValueError, match=r"\'GRU\': .*dropout=0\.1"):
         watch(make("gru", num_layers=2, dropout=0.1))
-    with pytest.raises(InvalidValueError, match="expected at least one backward pass"):
+    with pytest.raises(InvalidValueError, match="watch: .*none"):
         watch(make("gru")).latest()

@@ -1,5 +1,6 @@
 """Names and paths lead to implementations; whatever else leads to one clear line."""
 
+import re
 import sys
 
 import pytest
@@ -56,18 +57,18 @@ def test_a_function_in_the_current_folder_is_a_plug_in(plugin):
 def test_an_unknown_name_is_answered_with_the_known_ones(plugin, name):
     with pytest.raises(InvalidValueError) as raised:
         load(name)
-    assert str(raised.value) == (
-        f"implementation: expected fused, cells, hoisted, compiled or package.module:build, got {name!r}"
-    )
+    said = str(raised.value)
+    assert re.fullmatch(f"implementation: .*got {name!r}", said)
+    assert all(known in said for known in IMPLEMENTATIONS)
 
 
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("not_there:build", "not_there cannot be imported .ModuleNotFoundError: No module named 'not_there'"),
-        ("broken_plugin:build", "broken_plugin cannot be imported .*a_package_that_is_not_there"),
-        ("plugin_of_mine:biuld", "plugin_of_mine has no 'biuld'; it has mine, nothing, Strange, strange"),
-        ("plugin_of_mine:number", r"expected a function build\(reference\) -> module, got int"),
+        ("not_there:build", "not_there .*ModuleNotFoundError"),
+        ("broken_plugin:build", "broken_plugin .*a_package_that_is_not_there"),
+        ("plugin_of_mine:biuld", "plugin_of_mine .*'biuld'.*mine, nothing, Strange, strange"),
+        ("plugin_of_mine:number", "expected .*got int"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_an_error_that_says_where_it_ends(plugin, path, message):
@@ -78,17 +79,17 @@ def test_a_path_that_leads_nowhere_is_an_error_that_says_where_it_ends(plugin, p
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("nothing", "expected build(reference) to return an nn.Module, got NoneType"),
+        ("nothing", "got NoneType"),
         (
             "strange",
-            "expected a module called as forward(input, hx=None), like LSTM, got forward(x, lengths, masks)",
+            r"got forward\(x, lengths, masks\)",
         ),
     ],
 )
 def test_a_plug_in_that_builds_something_else_is_refused(plugin, function, message):
     with pytest.raises(ImplementationError) as raised:
         implement(load(f"{plugin}:{function}"), nn.LSTM(2, 3))
-    assert str(raised.value) == f"implementation {plugin}:{function}: {message}"
+    assert re.fullmatch(f"implementation {plugin}:{function}: .*{message}", str(raised.value))
 
 
 def test_the_fused_implementation_of_a_module_is_that_module():

@@ -41,6 +41,7 @@ def run(call, module, x, state):
 
 
 def assert_same(found, expected):
+    """To some thousands of roundings of float64: five steps and three layers, forward and back, of sums of 12."""
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
@@ -48,7 +49,9 @@ def assert_same(found, expected):
 
 @pytest.fixture(autouse=True)
 def seed():
-    torch.manual_seed(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        yield
 
 
 def make(cell, **options):
@@ -115,6 +118,7 @@ def test_a_chain_of_different_sizes_is_built_layer_by_layer(name):
     torch.testing.assert_close(explicit(stack, x, hx), stack(x, hx), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # torch has warnings of its own while it compiles
 def test_compiled_is_the_same_loop():
     module = make("gru")
@@ -126,27 +130,23 @@ def test_compiled_is_the_same_loop():
 
 @pytest.mark.parametrize("name", EAGER)
 def test_what_a_loop_cannot_reproduce_is_refused(name):
-    with pytest.raises(
-        ImplementationError, match="dropout: expected 0, got 0.5; random masks cannot be compared"
-    ):
+    with pytest.raises(ImplementationError, match=r"dropout: .*got 0\.5"):
         implement(load(name), nn.LSTM(I, H, num_layers=2, dropout=0.5))
-    with pytest.raises(ImplementationError, match="proj_size: expected 0, got 2"):
+    with pytest.raises(ImplementationError, match="proj_size: .*got 2"):
         implement(load(name), nn.LSTM(I, H, proj_size=2))
-    with pytest.raises(
-        ImplementationError, match=r"reference: expected nn\.RNN, nn\.GRU or nn\.LSTM, got Linear"
-    ):
+    with pytest.raises(ImplementationError, match="reference: .*got Linear"):
         implement(load(name), nn.Linear(I, H))
 
 
 @pytest.mark.parametrize("name", EAGER)
 def test_bad_calls_are_refused_with_shapes(name):
     built = implement(load(name), make("lstm"))
-    with pytest.raises(InvalidValueError, match=r"input: expected \(T, B, 4\)"):
+    with pytest.raises(InvalidValueError, match=r"input: .*4.*got \(5, 3, 5\)"):
         built(torch.zeros(T, B, I + 1, dtype=torch.float64))
-    with pytest.raises(InvalidValueError, match=r"hx: expected 2 x \(1, 3, 6\) for lstm, got \[\(1, 3, 5\)"):
+    with pytest.raises(InvalidValueError, match=r"hx: .*got \[\(1, 3, 5\)"):
         built(torch.zeros(T, B, I, dtype=torch.float64), (torch.zeros(1, B, 5), torch.zeros(1, B, 5)))
     packed = nn.utils.rnn.pack_sequence([torch.zeros(T, I, dtype=torch.float64)])
-    with pytest.raises(InvalidTypeError, match="got a PackedSequence; pad it first"):
+    with pytest.raises(InvalidTypeError, match="input: .*got a PackedSequence"):
         built(packed)
 
 
@@ -159,5 +159,5 @@ def test_a_copy_of_a_built_module_stands_on_its_own(name):
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.zero_()
-    assert twin(x)[0].abs().max() == 0
+    assert twin(x)[0].abs().max() == 0  # all weights are 0: n is tanh(0), and h a half of 0
     assert built(x)[0].abs().max() > 0

@@ -1,7 +1,8 @@
 """Tables and plots of a gradient-flow study: what fits, what is marked, what is legible, what stays whole."""
 
+import io
 import math
-import os
+import re
 
 import numpy as np
 import pytest
@@ -37,9 +38,8 @@ def deep():
 
 
 def printed(table, width):
-    console = Console(width=width, file=open(os.devnull, "w"), record=True)  # noqa: SIM115
+    console = Console(width=width, file=io.StringIO(), record=True)
     console.print(table)
-    console.file.close()
     return console.export_text()
 
 
@@ -167,7 +167,7 @@ def test_a_network_without_a_profile_leaves_no_line_and_no_crash():
     assert len(found.flow_frame()) == 0
     assert "NaN or inf" in printed(reach_table(found.reach_frame(), 80), 80)
     assert "NaN/inf" in printed(length_table(found.lengths_frame()), 80)
-    assert "No profile of boom: expected finite states" in summary(found.reach_frame(), found.lengths_frame())
+    assert re.search("No profile of boom: .*finite", summary(found.reach_frame(), found.lengths_frame()))
 
 
 def test_files_are_replaced_together_or_not_at_all(tmp_path):

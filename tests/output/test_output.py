@@ -1,5 +1,6 @@
 """Tables in terminals of fixed width, plots that are reproducible, files that are written whole, numbers read well."""
 
+import io
 import math
 import os
 import stat
@@ -52,10 +53,9 @@ def results():
 
 
 def printed(width):
-    console = Console(width=width, file=open(os.devnull, "w"), record=True)  # noqa: SIM115
+    console = Console(width=width, file=io.StringIO(), record=True)
     for table in speed_tables(frame(results()), width):
         console.print(table)
-    console.file.close()
     return console.export_text()
 
 
@@ -75,9 +75,8 @@ def test_the_best_is_marked_and_fused_is_best_where_nothing_is_faster():
         if "5.25 ms" in line:  # hoisted takes half the time
             assert "★ 5.25 ms" in line
     only = frame([result(1.0, name="fused"), result(2.0)])
-    console = Console(width=100, file=open(os.devnull, "w"), record=True)  # noqa: SIM115
+    console = Console(width=100, file=io.StringIO(), record=True)
     console.print(*speed_tables(only, 100))
-    console.file.close()
     assert "★ 10.5 ms" in console.export_text()
 
 
@@ -91,7 +90,9 @@ def test_plots_are_the_same_files_for_the_same_results(tmp_path):
         "time-training-cpu.png", "time-training-cpu.svg",
     ]  # fmt: skip
     for one, other in zip(first, second, strict=True):
-        assert one.read_bytes() == other.read_bytes()
+        assert (
+            one.read_bytes() == other.read_bytes()
+        )  # the same numbers in one process, and no date in the file
 
 
 def test_every_panel_names_its_axes_with_units_and_uses_log_axes():
@@ -131,11 +132,9 @@ def test_files_are_readable_as_other_files_are(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(
-        InvalidValueError, match="out: expected a folder that can be written, got .*; choose another"
-    ):
+    with pytest.raises(InvalidValueError, match="out: .*got .*file/out"):
         writable_folder(tmp_path / "file" / "out")
-    with pytest.raises(InvalidValueError, match=r"got .*out \(Not a directory\); choose another"):
+    with pytest.raises(InvalidValueError, match="out: .*got .*file/out"):
         check_folder(tmp_path / "file" / "out")
     assert (tmp_path / "file").read_text() == "mine"
 

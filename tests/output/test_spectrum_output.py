@@ -1,7 +1,7 @@
 """Tables and plots of a spectrum study: what fits, what is marked, what is legible."""
 
+import io
 import math
-import os
 
 import numpy as np
 import pytest
@@ -34,9 +34,8 @@ def study():
 
 
 def printed(table, width):
-    console = Console(width=width, file=open(os.devnull, "w"), record=True)  # noqa: SIM115
+    console = Console(width=width, file=io.StringIO(), record=True)
     console.print(table)
-    console.file.close()
     return console.export_text()
 
 
@@ -110,7 +109,7 @@ def test_fan_has_a_panel_per_network_and_a_line_per_singular_value(study):
         lines = panel.get_lines()
         assert len(lines) == size + 3  # the largest and the median once more, and the 1/1000
         assert lines[0].get_xdata().tolist() == [0, *LAGS]
-        assert lines[0].get_ydata()[0] == 0
+        assert lines[0].get_ydata()[0] == 0  # at lag 0 the product is the identity
     part = fan[(fan["network"] == "GRU") & (fan["drive"] == "noise") & (fan["index"] == 1)]
     largest = figure.axes[titles.index("GRU")].get_lines()[-2]
     assert largest.get_ydata()[1:] == pytest.approx(part["log10_singular_value"].to_numpy())

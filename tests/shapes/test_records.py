@@ -19,38 +19,24 @@ from unrolled.workload import CELLS
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"form": "loop"}, "form: expected one of fused, cells, got 'loop'"),
-        ({"proj_size": 7}, "proj_size: expected 0 (none) to 6, below hidden_size, got 7"),
-        ({"proj_size": -1}, "proj_size: expected 0 (none) to 6, below hidden_size, got -1"),
-        (
-            {"proj_size": 4, "hidden_size": (7, 4)},
-            "proj_size: expected 0 (none) to 3, below hidden_size, got 4",
-        ),
-        (
-            {"proj_size": 2, "cell": "gru"},
-            "proj_size: expected cell lstm, got gru; no other cell has a projection",
-        ),
-        (
-            {"batched": False, "batch_size": 3},
-            "batched: expected batch_size 1 and no batch_first for an input without a batch, "
-            "got batch_size 3, batch_first False; leave them out",
-        ),
-        (
-            {"hidden_size": 100_000},
-            "sizes: expected at most 536,870,912 numbers in weights and activations, got 40,010,000,060; "
-            "choose smaller ones",
-        ),
+        ({"form": "loop"}, "form: .*fused, cells.*got 'loop'"),
+        ({"proj_size": 7}, r"proj_size: .*\b6\b.*got 7\b"),
+        ({"proj_size": -1}, r"proj_size: .*\b6\b.*got -1\b"),
+        ({"proj_size": 4, "hidden_size": (7, 4)}, r"proj_size: .*\b3\b.*got 4\b"),
+        ({"proj_size": 2, "cell": "gru"}, r"proj_size: .*lstm.*got gru\b"),
+        ({"batched": False, "batch_size": 3}, r"batched: .*got batch_size 3\b"),
+        ({"hidden_size": 100_000}, "sizes: .*536,870,912.*got 40,010,000,060"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_what_was_expected(fields, message):
-    with pytest.raises(InvalidValueError) as raised:
+    with pytest.raises(InvalidValueError, match=f"^{message}") as raised:
         configuration(**fields)
-    assert str(raised.value) == message
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("value", [1.5, "2", True, None])
 def test_a_projection_that_is_no_integer_is_a_type_error(value):
-    with pytest.raises(InvalidTypeError, match="proj_size: expected an integer, got"):
+    with pytest.raises(InvalidTypeError, match=f"proj_size: .*got {value!r}"):
         configuration(proj_size=value)
 
 
@@ -64,7 +50,7 @@ sizes = st.integers(3, 9)
     flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
     proj_size=st.integers(0, 2),
 )
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_a_configuration_survives_json(cell, hidden_size, form, flags, proj_size):
     one = configuration(
         cell, form, *flags[:1], bias=flags[1], bidirectional=flags[2], hidden_size=hidden_size,
@@ -75,7 +61,7 @@ def test_a_configuration_survives_json(cell, hidden_size, form, flags, proj_size
 
 def test_the_whole_record_survives_json():
     found = measure([*walkthrough(), *both_forms(configuration(proj_size=2, hidden_size=(7, 4)))])
-    assert Shapes.from_json(found.to_json()) == found
+    assert Shapes.from_json(found.to_json()) == found  # JSON holds decimals that read back as the same float
     content = json.loads(found.to_json())
     assert (content["format"], content["version"]) == ("unrolled.shapes", 1)
     first = content["configurations"][0]
@@ -97,11 +83,11 @@ def test_differences_that_json_has_no_number_for_survive_it(loop, largest):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hello", "shapes: expected JSON, got something else"),
-        ("[1]", "shapes: expected unrolled.shapes version 1, got None; run it again"),
+        ("hello", "shapes: .*JSON"),
+        ("[1]", r"shapes: .*unrolled\.shapes.*got None\b"),
         (
             '{"format": "unrolled.shapes", "version": 9}',
-            r"expected unrolled.shapes version 1, got \('unrolled.shapes', 9\)",
+            r"shapes: .*unrolled\.shapes.*got \('unrolled\.shapes', 9\)",
         ),
     ],
 )
@@ -114,9 +100,7 @@ def test_another_file_is_refused(text, message):
 def test_a_damaged_file_is_refused_in_one_line(missing):
     content = json.loads(measure(both_forms(configuration())).to_json())
     del content[missing]
-    with pytest.raises(
-        ResultFileError, match=f"expected the fields of unrolled.shapes version 1, got KeyError: '{missing}'"
-    ):
+    with pytest.raises(ResultFileError, match=f"shapes: .*KeyError: '{missing}'"):
         Shapes.from_json(json.dumps(content))
 
 

@@ -23,6 +23,7 @@ def workload(cell="lstm", **fields):
 def test_every_implementation_is_the_same_to_rounding(name, cell, shape):
     found = check_equivalence(workload(cell, **shape), load(name))
     assert found.equal
+    # Relative to the largest entry: some tens of roundings of 2e-16 over 6 steps and 2 layers, forward and back.
     assert found.error < 1e-13
 
 

@@ -1,5 +1,6 @@
 """The grids hold what they promise, options cut and widen them, and mistakes are told in one line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -68,28 +69,28 @@ def test_options_replace_whole_axes_repeated_or_with_commas():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"grid": "huge"}, "grid: expected one of quick, full, paper, got 'huge'"),
-        ({"cell": "ltsm"}, "cell: expected one of rnn_tanh, rnn_relu, gru, lstm, got 'ltsm'"),
-        ({"phase": "backward"}, "phase: expected one of forward, training, got 'backward'"),
-        ({"layers": "two"}, "--layers: expected an integer of at least 1, got 'two'"),
-        ({"layers": "0"}, "num_layers: expected an integer of at least 1, got 0"),
-        ({"batch": "-1"}, "batch_size: expected an integer of at least 1, got -1"),
-        ({"hidden": "30+x"}, "--hidden: expected an integer of at least 1, got 'x'"),
-        ({"hidden": "30+20", "layers": "3"}, "grid: nothing is left of quick with"),
-        ({"bidirectional": "maybe"}, "--bidirectional: expected yes or no, got 'maybe'"),
-        ({"cell": ""}, "--cell: expected a name, got nothing"),
-        ({"dtype": "float8"}, "dtype: expected one of"),
-        ({"device": "tpu"}, "device: expected cpu, cuda or cuda:N, got 'tpu'"),
-        ({"implementation": "fast"}, "implementation: expected fused, cells, hoisted, compiled or"),
-        ({"budget": 0.0}, "--budget: expected seconds above 0, got 0.0"),
-        ({"budget": float("nan")}, "--budget: expected seconds above 0, got nan"),
-        ({"budget": float("inf")}, "--budget: expected seconds above 0, got inf"),
+        ({"grid": "huge"}, "grid: .*got 'huge'"),
+        ({"cell": "ltsm"}, "cell: .*got 'ltsm'"),
+        ({"phase": "backward"}, "phase: .*got 'backward'"),
+        ({"layers": "two"}, "--layers: .*got 'two'"),
+        ({"layers": "0"}, "num_layers: .*got 0"),
+        ({"batch": "-1"}, "batch_size: .*got -1"),
+        ({"hidden": "30+x"}, "--hidden: .*got 'x'"),
+        ({"hidden": "30+20", "layers": "3"}, r"grid: .*quick"),
+        ({"bidirectional": "maybe"}, "--bidirectional: .*got 'maybe'"),
+        ({"cell": ""}, "--cell: .*got nothing"),
+        ({"dtype": "float8"}, r"dtype: .*got 'float8'"),
+        ({"device": "tpu"}, "device: .*got 'tpu'"),
+        ({"implementation": "fast"}, r"implementation: .*got 'fast'"),
+        ({"budget": 0.0}, r"--budget: .*got 0\.0"),
+        ({"budget": float("nan")}, "--budget: .*got nan"),
+        ({"budget": float("inf")}, "--budget: .*got inf"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(options, message):
     with pytest.raises((InvalidValueError, InvalidTypeError)) as raised:
         read(**options)
-    assert str(raised.value).startswith(message)
+    assert re.match(message, str(raised.value))
     assert "\n" not in str(raised.value)
 
 
@@ -110,13 +111,11 @@ def lstm_only(reference):
 
 
 def test_a_plug_in_that_returns_something_else_is_refused_before_the_run():
-    with pytest.raises(ImplementationError, match=r"returns \(output, state\), got Tensor"):
+    with pytest.raises(ImplementationError, match=r"mine: .*got Tensor"):
         check_plugin(Implementation("mine", OutputOnly), CELLS)
 
 
 def test_a_plug_in_may_serve_some_cells_but_not_none():
     check_plugin(Implementation("mine", lstm_only), CELLS)
-    with pytest.raises(
-        ImplementationError, match=r"raised for every cell \(gru: NotImplementedError: LSTM only\)"
-    ):
+    with pytest.raises(ImplementationError, match="mine: .*gru: NotImplementedError: LSTM only"):
         check_plugin(Implementation("mine", lstm_only), ["gru"])

@@ -43,7 +43,7 @@ def paired(rounds, seed=0):
 
 def test_each_call_is_timed_alone_and_gradients_are_reset_outside_the_clock():
     pairs, seconds, world = paired(20)
-    assert seconds == [3.0] * 20
+    assert seconds == [3.0] * 20  # the fake clock shows whole numbers
     assert pairs.reference_seconds == [2.0] * 20
     for before, after in pairwise(world.log):
         if after in ("fused", "mine"):

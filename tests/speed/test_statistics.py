@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.speed.statistics import (
@@ -21,14 +21,15 @@ from unrolled.speed.statistics import (
 @pytest.mark.parametrize(("n", "p", "at_least"), [(9, 0.5, 8), (20, 0.1, 3), (101, 0.4, 60), (7, 0.3, 0)])
 def test_binomial_tail_is_the_sum_of_its_terms(n, p, at_least):
     exact = sum(math.comb(n, j) * p**j * (1 - p) ** (n - j) for j in range(at_least, n + 1))
-    assert _binomial_tail(n, p, at_least) == pytest.approx(exact, rel=1e-12)
+    # log(n!) is up to 364 here; rounding it, three times, is a relative error of 1e-13 in its exponential.
+    assert _binomial_tail(n, p, at_least) == pytest.approx(exact, rel=5e-12)
 
 
 @pytest.mark.parametrize("n", [51, 101, 301])
 def test_interval_is_what_resampling_gives_without_the_resampling(n):
     rng = np.random.default_rng(n)
     values = np.sort(rng.lognormal(size=n))
-    medians = np.median(rng.choice(values, size=(20_000, n)), axis=1)
+    medians = np.median(rng.choice(values, size=(20_000, n)), axis=1)  # n is odd: each is one of the values
     simulated = np.searchsorted(values, np.quantile(medians, [0.005, 0.995]))
     exact = np.searchsorted(values, median_interval(values))
     assert np.abs(simulated - exact).max() <= 1  # one rank: the error of 20,000 resamples
@@ -39,20 +40,21 @@ def test_interval_is_what_resampling_gives_without_the_resampling(n):
 def test_interval_covers_the_true_median_99_times_in_100(n, draw):
     rng = np.random.default_rng(0)
     sample = {
-        "normal": lambda: rng.normal(size=n),
-        "lognormal": lambda: rng.lognormal(size=n) - 1,
-        "exponential": lambda: rng.exponential(size=n) - math.log(2),
+        "normal": lambda *size: rng.normal(size=size),
+        "lognormal": lambda *size: rng.lognormal(size=size) - 1,
+        "exponential": lambda *size: rng.exponential(size=size) - math.log(2),
     }[draw]
-    covered = 0
-    for _ in range(3000):
-        low, high = median_interval(sample())
-        covered += low <= 0 <= high
-    assert covered / 3000 > 0.985  # 0.99 less 2.7 standard errors
+    low, high = (int(rank) for rank in median_interval(np.arange(n, dtype=float)))
+    one = sample(n)
+    assert median_interval(one) == (np.sort(one)[low], np.sort(one)[high])  # of n values, always the same two
+    ordered = np.sort(sample(20_000, n), axis=1)
+    covered = np.mean((ordered[:, low] <= 0) & (ordered[:, high] >= 0))
+    assert covered > 0.988  # 0.99 less 3 standard errors; one rank less at each end covers 0.984 of n = 151
 
 
 def test_the_fewest_rounds_are_the_fewest_that_can_lose_an_outlier_at_each_end():
     def lost(n):
-        return median_interval(np.arange(n, dtype=float)) != (0, n - 1)
+        return median_interval(np.arange(n, dtype=float)) != (0, n - 1)  # two of the values themselves
 
     assert lost(MIN_ROUNDS)
     assert not lost(MIN_ROUNDS - 2)
@@ -70,6 +72,7 @@ times = st.lists(st.tuples(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3)), min_size
 )
 
 
+@settings(deadline=None)
 @given(times, st.floats(1e-3, 1e3))
 def test_a_ratio_does_not_depend_on_the_unit_of_time(both, scale):
     seconds, reference = np.array(both)
@@ -77,6 +80,7 @@ def test_a_ratio_does_not_depend_on_the_unit_of_time(both, scale):
     assert (one.ratio, one.low, one.high) == pytest.approx((other.ratio, other.low, other.high))
 
 
+@settings(deadline=None)
 @given(times)
 def test_exchanging_the_sides_inverts_the_ratio(both):
     seconds, reference = both

@@ -208,7 +208,7 @@ def compare(before: Mapping[str, Scaled], after: Mapping[str, Scaled]) -> dict[s
             one, other = gradient.normalised(), after[name].normalised()
             dot = torch.sum(one.mantissa.double() * other.mantissa.double())
             terms.append(float(dot) * 2.0 ** (int(one.exponent) + int(other.exponent) - first - second))
-        cosine = math.fsum(terms)
+        cosine = min(max(math.fsum(terms), -1.0), 1.0)  # rounding may carry it out of its range
     return {"log10_before": first * LOG10_2, "log10_after": second * LOG10_2, "cosine": cosine}
 
 

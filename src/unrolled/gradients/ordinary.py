@@ -84,7 +84,8 @@ class Ordinary:
         return Clipped(norm, self._cosine(math.fsum(values[1::3]), norm), [int(count) for count in values[::3]])
 
     def _cosine(self, dot: float, norm: float) -> float:
-        return dot / self.total / norm if self.total and norm else 1.0
+        cosine = dot / self.total / norm if self.total and norm else 1.0
+        return min(max(cosine, -1.0), 1.0)  # rounding may carry it out of its range
 
 
 def _scale_(gradient: Tensor, factor: float) -> None:

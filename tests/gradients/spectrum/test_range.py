@@ -264,7 +264,10 @@ def test_weights_of_rank_r_leave_r_directions(exact, qr_every):
         expected = oracle.exponents(steps)[-1, :3].sort(descending=True).values.numpy() / 300
         np.testing.assert_allclose(found[sample, :3], expected, atol=1e-6)
     values = jacobian_singular_values(module, x, [1, 2, 300]).part().log10
-    assert np.isneginf(values[..., 3:]).all()
+    # What the three lost directions have left after a step is rounding: 0, or some 1e-16 of the rest, as it
+    # falls out. One of many steps is sure to see that it is nothing.
+    assert (values[..., 3:] < values[..., 2:3] - 10).all()
+    assert np.isneginf(values[-1, :, 3:]).all()
     assert np.isfinite(values[..., :3]).all()
 
 
@@ -299,7 +302,10 @@ def test_a_tanh_that_is_nearly_saturated_has_the_exponents_of_its_small_slopes()
     assert 0 < float(slopes.min()) < 1e-7
     expected = (rates.abs() * slopes).log().mean(0).sort(descending=True).values
     found = lyapunov_spectrum(module, x).part().values
-    np.testing.assert_allclose(found.sum(1), expected.sum(1), rtol=1e-9)
+    # A state that is off by a rounding, ε, makes a slope off by 2ε, which is much of a small one.
+    near = (4 * torch.finfo(torch.float64).eps / slopes).mean(0).sum(1)
+    assert (near < 1e-6).all()
+    assert (abs(found.sum(1) - expected.sum(1).numpy()) < near.numpy() + 1e-9).all()
     np.testing.assert_allclose(found, expected, atol=0.1)  # directions have to find their units
 
 
@@ -321,7 +327,7 @@ def test_a_single_step_that_overflows_is_named(monkeypatch, qr_every, fewest):
     module, x = overflowing_gru(), torch.ones(40, 2, 1).double()
     assert lyapunov_spectrum(module, x, qr_every=qr_every).part().values == pytest.approx(0, abs=1e-12)
     x[23, 1] = -1
-    message = "expected a finite Jacobian of GRU.l0, got nan or inf, first at step 23; a single step"
+    message = r"Jacobian of GRU\.l0, .*inf.* step 23\b"
     with pytest.raises(NonFiniteError, match=message) as raised:
         lyapunov_spectrum(module, x, qr_every=qr_every)
     assert (raised.value.module, raised.value.layer, raised.value.step) == ("GRU", 0, 23)
@@ -334,20 +340,18 @@ def test_a_step_of_somebody_elses_that_overflows_is_named():
     jacobians = torch.eye(4).double().repeat(20, 1, 1)
     jacobians[13] = 1.7e308
     for call in (step_lyapunov_spectrum, lambda *given: step_jacobian_singular_values(*given, [1, 20])):
-        with pytest.raises(
-            NonFiniteError, match="Jacobian of step.l0, got nan or inf, first at step 13"
-        ) as raised:
+        with pytest.raises(NonFiniteError, match=r"Jacobian of step\.l0, .*inf.* step 13\b") as raised:
             call(step_of, *given(jacobians))
         assert (raised.value.module, raised.value.layer, raised.value.step) == ("step", 0, 13)
 
 
 def test_states_that_overflow_are_named_with_their_step():
-    """4^511 is the last power that float64 holds."""
+    """4^511 is the last power that float64 holds; all powers of two are exact."""
     weight = 4 * torch.eye(2).double()
     module = oracle.set_weights(nn.RNN(1, 2, nonlinearity="relu", dtype=torch.float64), weight_hh_l0=weight)
     x, start = torch.zeros(900, 1, 1).double(), torch.ones(1, 1, 2).double()
     found = lyapunov_spectrum(module, x[:511], state=start).part()
     np.testing.assert_allclose(found.values, math.log(4))
-    with pytest.raises(NonFiniteError, match="expected finite states, got inf in 'RNN', layer 0") as raised:
+    with pytest.raises(NonFiniteError, match=r"inf in 'RNN', layer 0") as raised:
         lyapunov_spectrum(module, x, state=start)
     assert raised.value.step == 511

@@ -17,6 +17,7 @@ from unrolled.gradients.spectrum.frames import random_directions
 T, LAGS = 30, [1, 2, 13, 14, 30]
 OPTIONS = {"plain": {}, "stack": {"num_layers": 2}, "both ways": {"num_layers": 2, "bidirectional": True}}
 # Absolutely, in nats per step: QR at every step is the same wherever a cut falls, the sparing way nearly so.
+# So is a rounding of the states, which lie elsewhere in memory in another layout and may be added up otherwise.
 NEAR = {1: 1e-8, "auto": 1e-6}
 DECADES = 3e-5  # of singular values
 
@@ -113,7 +114,8 @@ def test_a_batch_has_the_results_of_its_samples_one_by_one(kind, name):
 
 
 def test_samples_that_ask_for_different_intervals_do_not_spoil_each_other():
-    """The interval is that of the batch: a wide spectrum beside a narrow one."""
+    """The interval is that of the batch: a wide spectrum beside a narrow one, here of 7 times the width."""
+    torch.manual_seed(0)
     module = nn.RNN(4, 4, dtype=torch.float64).requires_grad_(False)
     nn.init.orthogonal_(module.weight_hh_l0)
     x = torch.randn(200, 2, 4, dtype=torch.float64) * torch.tensor([0.01, 4.0])[:, None]
@@ -241,7 +243,7 @@ def test_a_system_smaller_than_k_has_all_of_its_exponents():
         assert [part.k for part in some] == [min(k, 10), min(k, 10), k]
         for part, all_of_it in zip(some, every, strict=True):
             if part.complete:
-                np.testing.assert_allclose(part.values, all_of_it.values, atol=1e-12)
+                np.testing.assert_allclose(part.values, all_of_it.values, atol=NEAR["auto"])
 
 
 # Ways to call
@@ -257,10 +259,10 @@ def test_a_layout_is_a_layout():
         "packed": (module, pack_padded_sequence(x, [T] * 3)),
     }
     for model, given in ways.values():
-        agree(lyapunov_spectrum(model, given, state=start), expected, 1e-12)
-        agree(jacobian_singular_values(model, given, LAGS, state=start), values, 1e-12)
+        agree(lyapunov_spectrum(model, given, state=start), expected, NEAR["auto"])
+        agree(jacobian_singular_values(model, given, LAGS, state=start), values, DECADES)
     alone = lyapunov_spectrum(module, x[:, 0], state=start[:, 0])
-    agree(alone, lyapunov_spectrum(module, x[:, :1], state=start[:, :1]), 1e-12)
+    agree(alone, lyapunov_spectrum(module, x[:, :1], state=start[:, :1]), NEAR["auto"])
 
 
 class Inside(nn.Module):
@@ -279,9 +281,10 @@ def test_a_module_inside_a_model_is_run_on_what_it_reads_there(kind):
     module, x, start = network(kind)
     model = Inside(module, start)
     read = model.before(x).tanh().detach()
-    agree(lyapunov_spectrum(model, x).parts, renamed(lyapunov_spectrum(module, read, state=start)), 1e-12)
+    expected = renamed(lyapunov_spectrum(module, read, state=start))
+    agree(lyapunov_spectrum(model, x).parts, expected, NEAR["auto"])
     found = jacobian_singular_values(model, x, LAGS)
-    agree(found.parts, renamed(jacobian_singular_values(module, read, LAGS, state=start)), 1e-12)
+    agree(found.parts, renamed(jacobian_singular_values(module, read, LAGS, state=start)), DECADES)
 
 
 def renamed(record):
@@ -295,6 +298,7 @@ def test_nothing_else_changes():
     given, generator = x.clone(), torch.get_rng_state()
     lyapunov_spectrum(module, x, state=start)
     jacobian_singular_values(module, x, LAGS, state=start)
+    # Nothing was written to: bytes and copies.
     assert torch.equal(torch.get_rng_state(), generator)
     assert torch.equal(given, x)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())

@@ -1,6 +1,7 @@
 """Networks under noise and without input: what theory says of each, the exponent over gain, records and back."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from unrolled import Workload, theory
-from unrolled.errors import UnrolledError
+from unrolled.errors import InvalidValueError
 from unrolled.gradients.given import GivenNetwork
 from unrolled.gradients.initialisation import Init
 from unrolled.gradients.networks import Network, orthogonal
@@ -23,6 +24,7 @@ from unrolled.gradients.spectrum.gain_curve import (
     gaussian,
 )
 from unrolled.gradients.spectrum.result import Settings, dynamics, measure_spectrum
+from unrolled.gradients.spectrum.singular_record import CARRIES
 from unrolled.gradients.spectrum.study import load_spectrum_study, measure_study
 from unrolled.gradients.spectrum.summary import spectrum_summary
 
@@ -45,7 +47,7 @@ def first(result):
 def test_noise_is_the_input_of_gradflow_and_starts_from_zeros():
     one = network()
     inputs, state = driven(one, one.module(), "noise")
-    assert torch.equal(inputs, one.input())
+    assert torch.equal(inputs, one.input())  # the same seed in the same process
     assert state is None
 
 
@@ -61,15 +63,18 @@ def test_without_input_every_sample_starts_somewhere_else(cell, parts):
         assert ((part >= 0) & (part <= 1)).all()
         assert not torch.equal(part[:, 0], part[:, 1])
     again = driven(one, one.module(), "zero")[1]
-    assert torch.equal(states[0], again[0] if parts == 2 else again)
+    assert torch.equal(states[0], again[0] if parts == 2 else again)  # the same seed in the same process
 
 
 def test_a_chaotic_network_is_found_so_without_input_as_it_does_not_start_at_rest():
-    """At 0, which repels, the exponent would be ln ρ(W); on the attractor it is smaller."""
+    """At 0, which repels, the exponent would be ln ρ(W), 0.8; on the attractor it is smaller, 0.05 here.
+
+    Over 300 steps so weak a chaos makes 1e-9 of a rounding, so this is the exponent on every machine.
+    """
     one = network(init=Init("normal", 2 / math.sqrt(100)), hidden_size=100, seq_len=301)
     result = measure_spectrum(one, "zero", Settings(k=1, lags=(1,)))
     radius = float(torch.linalg.eigvals(one.module().weight_hh_l0.detach()).abs().max())
-    assert 0.05 < first(result) < math.log(radius) - 0.3
+    assert 0.04 < first(result) < math.log(radius) - 0.3
     assert result.predictions[0].theory == "mean field"
     assert result.predictions[0].exponent == pytest.approx(0.155, abs=0.02)
 
@@ -84,7 +89,7 @@ def test_a_model_with_an_input_of_its_own_is_run_on_that():
     assert inputs.shape == (9, 2, 3)
     assert state is None
     for wrong in (("noise",), ("sine",)):
-        with pytest.raises(UnrolledError, match="drive: expected"):
+        with pytest.raises(InvalidValueError, match=rf"drive: .*{wrong[0]}"):
             drives_for(given, wrong)
 
 
@@ -107,9 +112,9 @@ def test_random_tanh_weights_under_noise_follow_the_mean_field(init):
     one = network(init=init, hidden_size=100, seq_len=301)
     result = measure_spectrum(one, "noise", Settings(k=1, lags=(1,)))
     (prediction,) = result.predictions
-    assert prediction == type(prediction)(
-        result.spectrum.parts[0].system.label, theory.mean_field_of(one.module(), 1.0).exponent, "mean field"
-    )
+    assert (prediction.system, prediction.theory) == (result.spectrum.parts[0].system.label, "mean field")
+    # A variance of ten thousand weights, which may be added up in another order.
+    assert prediction.exponent == pytest.approx(theory.mean_field_of(one.module(), 1.0).exponent, abs=1e-9)
     assert first(result) == pytest.approx(prediction.exponent, abs=0.1)  # a hundred units are few
 
 
@@ -155,7 +160,7 @@ def test_realisations_are_networks_of_their_own_and_samples_go_along():
     frame = gain_curve(gaussian(SMALL), "noise", (0.8, 1.0), [found, found]).frame()
     assert frame["realisation"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3] * 2
     assert frame["sample"].tolist() == [0, 1] * 8
-    assert frame["exponent"].tolist() == [*found, *found]
+    assert frame["exponent"].tolist() == [*found, *found]  # copies
 
 
 def test_the_measured_crossing_lies_where_the_means_change_sign():
@@ -211,10 +216,14 @@ def test_a_realisation_that_overflows_is_nan_and_the_others_are_kept():
 
 
 @pytest.mark.parametrize(
-    "gains", [(), (1.0,), (1.0, 1.0), (2.0, 1.0), (0.0, 1.0), (-1.0, 1.0), (1.0, math.inf)]
-)
-def test_what_are_no_gains(gains):
-    with pytest.raises(UnrolledError, match="gains: expected"):
+    ("gains", "came"),
+    [
+        ((), "got ;"), ((1.0,), "1;"), ((1.0, 1.0), "1,1;"), ((2.0, 1.0), "2,1;"), ((0.0, 1.0), "0;"),
+        ((-1.0, 1.0), "-1;"), ((1.0, math.inf), "inf;"),
+    ],
+)  # fmt: skip
+def test_what_are_no_gains(gains, came):
+    with pytest.raises(InvalidValueError, match=f"gains: .*{came}"):
         check_gains(gains)
 
 
@@ -235,12 +244,12 @@ def test_a_study_survives_its_file(study, tmp_path):
         pd.testing.assert_frame_equal(getattr(study, name)(), getattr(after, name)())
     assert after.describe() == study.describe()
     assert after.describe_gains() == study.describe_gains()
-    assert after.to_json() == study.to_json()
+    assert after.to_json() == study.to_json()  # a decimal that is read back is the same number
 
 
 def test_nan_and_inf_of_a_network_are_a_result_that_says_where(study):
     table = study.table_frame().set_index(["network", "drive"])
-    assert "expected finite states, got inf in 'RNN', layer 0" in table.loc[("rnn_relu", "noise"), "problem"]
+    assert re.search(r"\binf in 'RNN', layer 0", table.loc[("rnn_relu", "noise"), "problem"])
     assert table.loc[("rnn_tanh", "noise"), "problem"] == ""
 
 
@@ -269,7 +278,32 @@ def test_words_are_those_of_the_figures(study):
     assert "No spectrum of rnn_relu with noise" in said
     assert "No stack of it." in said
     off = table[table["theory_name"] == "fixed point"]["difference"].abs().max()
-    assert f"Theory (fixed point) holds within {off:.3f} in 2 rows" in said or off < 5e-4
+    (within,) = re.findall(r"Theory \(fixed point\) holds within (\S+) in 2 rows", said)
+    assert float(within) == pytest.approx(off, abs=5e-4)
     crossing = study.curves[1].crossing
     crosses = f"crosses 0 at gain {crossing:.2f}" if math.isfinite(crossing) else "does not cross 0"
     assert f"without input {crosses}" in said
+
+
+@pytest.mark.parametrize(
+    ("differences", "within"), [((0.0123, -0.25), "0.250"), ((-6e-4, 1e-5), "0.001"), ((3e-9, -2e-4), "2e-04")]
+)
+def test_theory_holds_within_the_largest_difference_either_way(study, differences, within):
+    table = study.table_frame()
+    rows = table.index[table["theory_name"] == "fixed point"]
+    assert len(rows) == 2
+    table.loc[rows, "difference"] = differences
+    said = spectrum_summary(table, study.carrying_frame(), study.transition_frame())
+    assert f"Theory (fixed point) holds within {within} in 2 rows, most in " in said
+    most = table.loc[rows[0] if abs(differences[0]) > abs(differences[1]) else rows[1]]
+    assert f"most in {most['network']} without input." in said
+
+
+def test_words_say_what_share_carries_whether_any_direction_does_or_none(study):
+    """The figure in the words is the one that is counted by."""
+    table, carrying, transitions = study.table_frame(), study.carrying_frame(), study.transition_frame()
+    assert pytest.approx(-math.log10(1000)) == CARRIES
+    for shares, words in ((1.0, "that carry 1/1000 of"), (0.0, "no direction carries 1/1000 of")):
+        said = spectrum_summary(table, carrying.assign(carrying=shares), transitions)
+        assert words in said
+        assert len(re.findall(r"1/\d+", said)) == 1
