@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from unrolled.gradients import lyapunov_spectrum
-from unrolled.gradients.spectrum.frames import random_directions
+from unrolled.spectrum import lyapunov_spectrum
+from unrolled.spectrum.frames import random_directions
 from unrolled.speed.pairs import PairedRounds
 from unrolled.speed.statistics import paired_ratio
 

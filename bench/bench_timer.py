@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.utils.benchmark import Timer
 
+from unrolled.networks.workload import Workload
 from unrolled.output import text
 from unrolled.speed.grid import PHASES
 from unrolled.speed.pairs import PairedRounds
 from unrolled.speed.statistics import paired_ratio
 from unrolled.speed.step import Step
-from unrolled.workload import Workload
 
 ROUNDS = 101
 

@@ -16,13 +16,13 @@ import pytest
 from pytest_benchmark.utils import load_timer
 from rich.console import Console
 
+from unrolled.checks import check_size
 from unrolled.environment import VOLATILE, Environment
 from unrolled.errors import UnrolledError
 from unrolled.output.progress import ProgressLine
 from unrolled.speed.grid import GRIDS
 from unrolled.speed.run import CSV_NAME, JSON_NAME
 from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, LIST_OPTIONS, Settings
-from unrolled.workload import check_size
 
 STARTED = perf_counter()
 SESSION = pytest.StashKey["Session"]()

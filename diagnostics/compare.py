@@ -23,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print the largest changes and what they amount to; warn on standard error when the machines differ."""
+    from unrolled.checks import check_size
     from unrolled.output.comparison_table import comparison_table
     from unrolled.speed.compare import compare_runs
     from unrolled.speed.run import load_run
-    from unrolled.workload import check_size
 
     check_size("--most", options.most)
     comparison = compare_runs(load_run(options.before), load_run(options.after))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diagnostics.command import Parser, console, list_files, run
+from unrolled.cells import CELLS
 from unrolled.forecast.presets import PRESETS, variants
 from unrolled.forecast.setting import OPTIMIZERS, Setting
-from unrolled.workload import CELLS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,11 +106,11 @@ def show(options: argparse.Namespace) -> int:
     """Train, print the tables and what they amount to, then replace the files in `--out`."""
     import torch
 
+    from unrolled.checks import check_size
     from unrolled.forecast.checkpoint import Checkpoint
     from unrolled.forecast.study import measure
     from unrolled.output.files import check_folder
     from unrolled.output.progress import ProgressLine
-    from unrolled.workload import check_size
 
     check_size("--threads", options.threads)
     check_size("--seeds", options.seeds)

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diagnostics.chosen import chosen_network, chosen_workload
 from diagnostics.command import console, list_files, run
+from diagnostics.network_options import chosen_network, chosen_workload
 from diagnostics.options import Defaults, add_machine, add_network, add_output, add_sizes, integers, parser
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from diagnostics.command import Parser
-    from unrolled.gradients.reach import Subject
     from unrolled.gradients.study import Study
+    from unrolled.networks.subject import Subject
 
 # Large enough to show what theory says about large networks, small enough for a few seconds.
 DEFAULTS = Defaults(input=8, hidden=64, batch=8, length=201, out=Path("results/gradflow"))
@@ -59,10 +59,10 @@ def show(options: argparse.Namespace) -> int:
     """Measure, print both tables and what they amount to, then replace the files in `--out`."""
     import torch
 
+    from unrolled.checks import check_size
     from unrolled.gradients.study import measure
     from unrolled.output.files import check_folder
     from unrolled.output.progress import ProgressLine
-    from unrolled.workload import check_size
 
     check_size("--threads", options.threads)
     torch.set_num_threads(options.threads)
@@ -112,7 +112,7 @@ def _subjects(options: argparse.Namespace) -> tuple[Sequence[Subject], Sequence[
     """The networks of the reach table, those of the length table, and the lengths."""
     from unrolled.errors import InvalidValueError
     from unrolled.gradients.lengths import check_lengths, lengths_for
-    from unrolled.gradients.networks import length_networks, networks
+    from unrolled.networks.textbook import length_networks, networks
 
     asked = None if options.lengths is None else check_lengths(integers("--lengths", options.lengths))
     workload = chosen_workload(options, DEFAULTS)

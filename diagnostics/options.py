@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diagnostics.command import Parser
+from unrolled.cells import CELLS
 from unrolled.errors import InvalidValueError
-from unrolled.workload import CELLS
 
 # At these sizes a second thread gains nothing, and on a busy machine costs five times the time.
 THREADS = 1

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diagnostics.command import Parser, console, list_files, run
-from unrolled.workload import CELLS
+from unrolled.cells import CELLS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def draw(options: argparse.Namespace) -> int:
     """Print the tables, then draw the plots."""
     from rich.console import Console
 
-    from diagnostics.saved import saved_results
+    from diagnostics.result_files import saved_results
     from unrolled.errors import InvalidValueError
     from unrolled.output.files import check_folder, writable_folder, write_atomically
     from unrolled.output.gradflow_files import replace_together

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diagnostics.command import Parser, console, list_files, run
-from unrolled.workload import CELLS, DTYPES
+from unrolled.cells import CELLS
+from unrolled.networks.workload import DTYPES
 
 if TYPE_CHECKING:
     from unrolled.output.progress import ProgressLine
@@ -94,8 +95,8 @@ def show(options: argparse.Namespace) -> int:
 def _configurations(options: argparse.Namespace) -> tuple[Configuration, ...]:
     """The walkthrough, or both forms of the network that the options describe."""
     from unrolled.errors import InvalidValueError
+    from unrolled.networks.workload import Workload
     from unrolled.shapes.configuration import Configuration, both_forms, walkthrough
-    from unrolled.workload import Workload
 
     if not 0 <= options.seed < 2**31:
         raise InvalidValueError(f"--seed: expected a number from 0 to 2147483647, got {options.seed}; try 0")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diagnostics.chosen import chosen_network, chosen_workload
 from diagnostics.command import console, list_files, run
+from diagnostics.network_options import chosen_network, chosen_workload
 from diagnostics.options import (
     Defaults,
     add_machine,
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from diagnostics.command import Parser
-    from unrolled.gradients.networks import Network
-    from unrolled.gradients.reach import Subject
-    from unrolled.gradients.spectrum.result import Settings
-    from unrolled.gradients.spectrum.study import SpectrumStudy
+    from unrolled.networks.subject import Subject
+    from unrolled.networks.textbook import Network
+    from unrolled.spectrum.result import Settings
+    from unrolled.spectrum.study import SpectrumStudy
 
 # The networks of gradflow; fewer samples over more steps, as exponents are means over time.
 DEFAULTS = Defaults(input=8, hidden=64, batch=4, length=501, out=Path("results/spectrum"))
@@ -74,10 +74,10 @@ def show(options: argparse.Namespace) -> int:
     """Measure, print the tables and what they amount to, then replace the files in `--out`."""
     import torch
 
-    from unrolled.gradients.spectrum.study import measure_study
+    from unrolled.checks import check_size
     from unrolled.output.files import check_folder
     from unrolled.output.progress import ProgressLine
-    from unrolled.workload import check_size
+    from unrolled.spectrum.study import measure_study
 
     check_size("--threads", options.threads)
     torch.set_num_threads(options.threads)
@@ -109,7 +109,6 @@ def show(options: argparse.Namespace) -> int:
 
 def report(study: SpectrumStudy, screen: Console) -> None:
     """Print the tables and what they amount to."""
-    from unrolled.gradients.spectrum.summary import spectrum_summary
     from unrolled.output.spectrum_tables import (
         CARRYING_NOTE,
         GAIN_NOTE,
@@ -118,6 +117,7 @@ def report(study: SpectrumStudy, screen: Console) -> None:
         gain_table,
         spectrum_table,
     )
+    from unrolled.spectrum.summary import spectrum_summary
 
     table, carrying, gains = study.table_frame(), study.carrying_frame(), study.gain_mean_frame()
     screen.print(spectrum_table(table, screen.width))
@@ -153,7 +153,7 @@ def draw(study: SpectrumStudy, folder: Path) -> list[Path]:
 def _settings(options: argparse.Namespace) -> Settings:
     """`--k`, `--lags`, `--warm-up` and `--qr-every`; whether they fit a network is found when it is run."""
     from unrolled.errors import InvalidValueError
-    from unrolled.gradients.spectrum.result import Settings
+    from unrolled.spectrum.result import Settings
 
     qr_every = options.qr_every
     if qr_every != "auto":
@@ -167,8 +167,8 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _subjects(options: argparse.Namespace) -> tuple[Sequence[Subject], Network | None, tuple[float, ...]]:
     """The networks of the table, the one that is run over gains, and the gains."""
     from unrolled.errors import InvalidValueError
-    from unrolled.gradients.networks import Network, networks
-    from unrolled.gradients.spectrum.gain_curve import DEFAULT_GAINS, check_gains, gaussian
+    from unrolled.networks.textbook import Network, networks
+    from unrolled.spectrum.gain_curve import DEFAULT_GAINS, check_gains, gaussian
 
     asked = options.gains not in (None, "none")
     gains = check_gains(numbers("--gains", options.gains)) if asked else DEFAULT_GAINS

@@ -14,15 +14,19 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # What a room may import of the others. `output` is handed frames and plain records.
 MAY_IMPORT = {
     "errors": set(),
+    "checks": {"errors"},
     "environment": set(),
-    "stack": set(),
-    "workload": {"errors", "stack"},
-    "implementations": {"errors", "stack", "workload"},
+    "cells": {"errors", "checks"},
+    "rollout": {"errors", "checks", "cells"},
+    "networks": {"errors", "checks", "cells", "rollout"},
+    "theory": {"errors", "checks", "cells"},
+    "implementations": {"errors", "checks", "cells", "networks"},
     "output": {"errors"},
-    "speed": {"errors", "stack", "workload", "environment", "implementations", "output"},
-    "gradients": {"errors", "stack", "workload", "environment", "output"},
-    "shapes": {"errors", "stack", "workload", "environment", "implementations"},
-    "forecast": {"errors", "workload", "environment", "gradients", "output"},
+    "speed": {"errors", "checks", "environment", "cells", "networks", "implementations", "output"},
+    "gradients": {"errors", "checks", "environment", "cells", "rollout", "networks", "theory", "output"},
+    "spectrum": {"errors", "checks", "environment", "cells", "rollout", "networks", "theory", "output"},
+    "shapes": {"errors", "checks", "environment", "cells", "networks", "implementations"},
+    "forecast": {"errors", "checks", "environment", "cells", "rollout", "networks", "gradients", "output"},
 }
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from unrolled.implementations import load
+from unrolled.networks.workload import Workload
 from unrolled.speed.equivalence import check_equivalence
-from unrolled.workload import Workload
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

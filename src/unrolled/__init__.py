@@ -8,38 +8,34 @@ from typing import TYPE_CHECKING
 
 from unrolled.environment import Environment
 from unrolled.errors import UnrolledError
-from unrolled.workload import Workload
+from unrolled.networks.workload import Workload
 
 if TYPE_CHECKING:
-    from unrolled.gradients import (
-        GradientFlow,
+    from unrolled import theory
+    from unrolled.gradients import GradientFlow, clipping, gradient_flow, step_gradient_flow, watch
+    from unrolled.spectrum import (
         JacobianSingularValues,
         LyapunovSpectrum,
-        clipping,
-        gradient_flow,
         jacobian_singular_values,
         lyapunov_spectrum,
-        step_gradient_flow,
         step_jacobian_singular_values,
         step_lyapunov_spectrum,
-        theory,
-        watch,
     )
     from unrolled.speed.race import race
 
 _HOMES = {
     "GradientFlow": "unrolled.gradients",
-    "JacobianSingularValues": "unrolled.gradients",
-    "LyapunovSpectrum": "unrolled.gradients",
+    "JacobianSingularValues": "unrolled.spectrum",
+    "LyapunovSpectrum": "unrolled.spectrum",
     "clipping": "unrolled.gradients",
     "gradient_flow": "unrolled.gradients",
-    "jacobian_singular_values": "unrolled.gradients",
-    "lyapunov_spectrum": "unrolled.gradients",
+    "jacobian_singular_values": "unrolled.spectrum",
+    "lyapunov_spectrum": "unrolled.spectrum",
     "race": "unrolled.speed.race",
     "step_gradient_flow": "unrolled.gradients",
-    "step_jacobian_singular_values": "unrolled.gradients",
-    "step_lyapunov_spectrum": "unrolled.gradients",
-    "theory": "unrolled.gradients",
+    "step_jacobian_singular_values": "unrolled.spectrum",
+    "step_lyapunov_spectrum": "unrolled.spectrum",
+    "theory": "unrolled.theory",
     "watch": "unrolled.gradients",
 }
 
@@ -66,7 +62,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'unrolled' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    return home if _HOMES[name] == f"unrolled.{name}" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,7 @@ from torch import nn
 
 from diagnostics import gradflow
 from unrolled import Workload, gradient_flow
-from unrolled.gradients.networks import networks
+from unrolled.networks.textbook import networks
 
 SMALL = ["--hidden", "16", "--input", "3", "--batch", "2", "--length", "61", "--lengths", "5,60"]
 FILES = {"flow.csv", "lengths.csv", "gradflow.json", "reach.png", "reach.svg", "lengths.png", "lengths.svg"}

@@ -16,7 +16,7 @@ from torch import nn
 from diagnostics import plots, spectrum
 from tests.processes import python
 from unrolled import Workload, jacobian_singular_values, lyapunov_spectrum
-from unrolled.gradients.networks import networks
+from unrolled.networks.textbook import networks
 
 SMALL = ["--hidden", "8", "--input", "3", "--batch", "2", "--length", "101"]
 DATA = {"spectrum.csv", "singular_values.csv", "gain.csv", "spectrum.json"}
@@ -410,7 +410,7 @@ def test_weights_that_are_not_finite_are_named_in_one_line(sp, plugin):
 
 
 def test_an_out_that_cannot_be_written_is_refused_before_anything_is_computed(sp, tmp_path, monkeypatch):
-    from unrolled.gradients.spectrum import study
+    from unrolled.spectrum import study
 
     (tmp_path / "file").write_text("mine")
     monkeypatch.setattr(study, "measure_study", lambda *_, **__: pytest.fail("computed first"))

@@ -8,7 +8,8 @@ from torch import nn
 
 from tests.gradients.test_flow_against_autograd import B, H, make, sequence, states
 from unrolled.errors import InvalidTypeError, InvalidValueError, UnrolledError
-from unrolled.gradients import NonFiniteError, gradient_bound, gradient_flow
+from unrolled.gradients import NonFiniteError, gradient_flow
+from unrolled.theory import gradient_bound
 
 
 class Detached(nn.Module):

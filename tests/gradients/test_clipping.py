@@ -15,7 +15,7 @@ from unrolled.gradients import Clip, NonFiniteError, gradient_flow
 from unrolled.gradients import flow as flow_module
 from unrolled.gradients.backward import backward
 from unrolled.gradients.clipping import compare
-from unrolled.gradients.scaled import Scaled
+from unrolled.rollout.scaled import Scaled
 
 
 def gradients(scale=1.0, dtype=torch.float64):

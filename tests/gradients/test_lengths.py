@@ -10,14 +10,14 @@ from torch.nn.utils import clip_grad_norm_
 
 from tests.gradients.helpers import Loop
 from unrolled import Workload
+from unrolled.cells.initialisation import Init
 from unrolled.errors import UnrolledError
 from unrolled.gradients.clipping import Clip
-from unrolled.gradients.given import GivenNetwork
-from unrolled.gradients.initialisation import Init
 from unrolled.gradients.lengths import check_lengths, measure_lengths
 from unrolled.gradients.loss import last_step_loss
-from unrolled.gradients.networks import Network, orthogonal
 from unrolled.gradients.plain import PlainGradient, plain_gradient
+from unrolled.networks.model import GivenNetwork
+from unrolled.networks.textbook import Network, orthogonal
 
 WORKLOAD = Workload(cell="rnn_tanh", input_size=4, hidden_size=32, batch_size=3, seq_len=50)
 
@@ -73,7 +73,7 @@ def test_in_range_both_are_the_loops(cell):
 
 
 def _layout():
-    from unrolled.gradients.layout import Layout
+    from unrolled.rollout.layout import Layout
 
     return Layout(batch_first=False, batched=True, packed=None, lengths=None)
 

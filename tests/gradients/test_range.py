@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from tests.gradients.helpers import Loop, check_parameters, check_profiles, truth
-from unrolled.gradients import gradient_flow, track
+from unrolled.gradients import gradient_flow
+from unrolled.rollout import layer as track
 
 
 def diagonal(rates, dtype=torch.float64):

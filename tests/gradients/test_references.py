@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from unrolled.gradients import gradient_bound, gradient_flow
+from unrolled.gradients import gradient_flow
+from unrolled.theory import gradient_bound
 
 
 def first_unit_at_the_end(result):

@@ -9,8 +9,8 @@ from torch import nn
 
 from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
 from unrolled.implementations import IMPLEMENTATIONS, implement, load
+from unrolled.networks.stack import Stack
 from unrolled.speed.explicit import explicit
-from unrolled.stack import Stack
 
 T, B, I, H = 5, 3, 4, 6
 CELLS = {

@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 
 from unrolled import Workload
+from unrolled.cells.initialisation import Init
 from unrolled.errors import InvalidValueError
-from unrolled.gradients.initialisation import Init
-from unrolled.gradients.networks import Network, length_networks, networks
 from unrolled.gradients.study import measure
 from unrolled.gradients.summary import summary
+from unrolled.networks.textbook import Network, length_networks, networks
 from unrolled.output.gradflow_files import replace_together
 from unrolled.output.gradflow_plots import layers_figure, lengths_figure, reach_figure
 from unrolled.output.gradflow_tables import decades, length_table, reach_table, sparkline

@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 
 from unrolled import Workload
-from unrolled.gradients.initialisation import Init
-from unrolled.gradients.networks import Network, networks
-from unrolled.gradients.spectrum.gain_curve import gaussian
-from unrolled.gradients.spectrum.result import Settings
-from unrolled.gradients.spectrum.study import measure_study
+from unrolled.cells.initialisation import Init
+from unrolled.networks.textbook import Network, networks
 from unrolled.output.spectrum_plots import fan_figure, gain_figure, spectrum_figure
 from unrolled.output.spectrum_tables import carrying_table, gain_table, nats, spectrum_table
+from unrolled.spectrum.gain_curve import gaussian
+from unrolled.spectrum.result import Settings
+from unrolled.spectrum.study import measure_study
 
 WORKLOAD = Workload(cell="rnn_tanh", input_size=3, hidden_size=8, batch_size=2, seq_len=81)
 LAGS = (1, 2, 3, 5, 7, 10, 15, 20, 30)

@@ -3,9 +3,10 @@
 from functools import cache
 from itertools import product
 
+from unrolled.cells import CELLS
+from unrolled.networks.workload import Workload
 from unrolled.shapes.configuration import Configuration
 from unrolled.shapes.measure import describe
-from unrolled.workload import CELLS, Workload
 
 I, H, B, T, P = 5, 7, 3, 4, 2
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.shapes.helpers import T, configuration
+from unrolled.cells import GATES
 from unrolled.shapes.gates import GATES_IN_ORDER
 from unrolled.shapes.measure import describe
-from unrolled.workload import GATES
 
 OPEN, SHUT = 100.0, -100.0  # as biases: a logistic sigmoid is 1 and below 1e-40
 EPSILON = torch.finfo(torch.float64).eps

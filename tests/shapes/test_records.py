@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from tests.shapes.helpers import configuration
 from tests.shapes.test_differences import NaN, OneDirection
+from unrolled.cells import CELLS
 from unrolled.errors import InvalidTypeError, InvalidValueError, ResultFileError
 from unrolled.shapes.configuration import Configuration, both_forms, walkthrough
 from unrolled.shapes.measure import describe, measure
 from unrolled.shapes.record import Description, Shapes
-from unrolled.workload import CELLS
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from tests.shapes.helpers import EVERY, B, H, I, T, configuration, described, named
+from unrolled.cells import CELLS, GATES
 from unrolled.shapes.configuration import both_forms, walkthrough
-from unrolled.workload import CELLS, GATES
 
 
 def each(fields):

@@ -5,11 +5,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from unrolled.cells import CELLS
 from unrolled.implementations import implement, load
+from unrolled.networks.workload import Workload
 from unrolled.speed.memory import is_out_of_memory, peak_bytes, saved_bytes
 from unrolled.speed.operations import flops
 from unrolled.speed.step import Step
-from unrolled.workload import CELLS, Workload
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from unrolled.cells import CELLS
 from unrolled.implementations import IMPLEMENTATIONS, Implementation, load
 from unrolled.implementations.cells import Cells
 from unrolled.implementations.hoisted import Hoisted
+from unrolled.networks.workload import Workload
 from unrolled.speed.equivalence import check_equivalence
-from unrolled.workload import CELLS, Workload
 
 
 def workload(cell="lstm", **fields):

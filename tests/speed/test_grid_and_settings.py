@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from unrolled.cells import CELLS
 from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
 from unrolled.implementations import Implementation
 from unrolled.implementations.cells import Cells
 from unrolled.speed.grid import GRIDS, cases, workloads
 from unrolled.speed.settings import LIST_OPTIONS, Settings, check_plugin
-from unrolled.workload import CELLS
 
 
 def read(grid="quick", budget=0.1, devices=("cpu",), **lists):

@@ -10,15 +10,16 @@ import pytest
 import torch
 from torch import nn
 
+from unrolled.cells import CELLS
 from unrolled.implementations import Implementation, load
 from unrolled.implementations.cells import Cells
+from unrolled.networks.workload import Workload
 from unrolled.speed.grid import Case
 from unrolled.speed.race import MAX_ROUNDS, race
 from unrolled.speed.run import load_run
 from unrolled.speed.session import Session
 from unrolled.speed.settings import Settings
 from unrolled.speed.statistics import MIN_ROUNDS, RESOLUTION
-from unrolled.workload import CELLS, Workload
 
 TINY = Workload(cell="gru", input_size=3, hidden_size=4, batch_size=2, seq_len=3)
 

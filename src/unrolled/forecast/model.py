@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.task import Task
-from unrolled.gradients.networks import Network, described
-from unrolled.workload import Workload
+from unrolled.networks.textbook import Network, described
+from unrolled.networks.workload import Workload
 
 INIT_STREAM = 2_000_003  # keeps the seed of `init_std` and of the read-out apart from the others
 

@@ -6,8 +6,9 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from unrolled.cells import CELLS
+from unrolled.checks import check_choice, check_size
 from unrolled.errors import InvalidTypeError, InvalidValueError
-from unrolled.workload import CELLS, check_choice, check_size
 
 OPTIMIZERS = ("adam", "sgd")
 RECALL = "recall:"  # begins the signal that is a task of memory
@@ -20,7 +21,7 @@ class Setting:
     `signal`: `sine`, `sum`, `chirp`, `csv:FILE:COLUMN`, or `recall:S` for one of S symbols after a delay.
     `length`: points of a window, of which the network reads all but the last; for recall the steps of a
     sequence. `init`, `gain`, `forget_bias`: how the recurrent weights start out, as in
-    `unrolled.gradients.networks`; `init_std` in their place draws every recurrent weight and bias from N(0,
+    `unrolled.networks.textbook`; `init_std` in their place draws every recurrent weight and bias from N(0,
     init_std²). `clip`: a mode of `unrolled.clipping`. `warm_up`: true points fed before the loop closes.
     Settings that differ in `clip` alone have the same weights at the start and read the same data in the same
     order.

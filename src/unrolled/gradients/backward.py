@@ -7,16 +7,16 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from unrolled.cells.linearisations import names
 from unrolled.errors import InvalidValueError
-from unrolled.gradients.layout import reverse_time
-from unrolled.gradients.nonfinite import check_cotangent
 from unrolled.gradients.profile import Profile
 from unrolled.gradients.pullback import Pulled, StepBound, pull_back
-from unrolled.gradients.recurrence import names
-from unrolled.gradients.scaled import Scaled
 from unrolled.gradients.segments import Gradients
-from unrolled.gradients.track import Track
-from unrolled.gradients.trajectory import DIRECTIONS, Call, Trajectory
+from unrolled.rollout.capture import DIRECTIONS, Call, Trajectory
+from unrolled.rollout.layer import Track
+from unrolled.rollout.layout import reverse_time
+from unrolled.rollout.nonfinite import check_cotangent
+from unrolled.rollout.scaled import Scaled
 
 
 def backward(

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from unrolled.errors import InvalidTypeError, InvalidValueError, NonFiniteError
 from unrolled.gradients.ordinary import Clipped, Ordinary
-from unrolled.gradients.scaled import LOG10_2, Scaled, log2_total
+from unrolled.rollout.scaled import LOG10_2, Scaled, log2_total
 
 MODES = ("none", "norm", "value", "tensor", "step", "auto")
 EPSILON = 1e-6  # added to the norm that is divided by, as torch does

@@ -21,11 +21,11 @@ from unrolled.errors import InvalidTypeError, InvalidValueError, ResultFileError
 from unrolled.gradients.backward import backward
 from unrolled.gradients.clipping import Clip, ClipReport, compare
 from unrolled.gradients.loss import Loss, scalar_loss
-from unrolled.gradients.nonfinite import is_finite
 from unrolled.gradients.profile import Profile
 from unrolled.gradients.pullback import StepBound
-from unrolled.gradients.scaled import LOG10_2, Scaled, log2_total
-from unrolled.gradients.trajectory import Trajectory
+from unrolled.rollout.capture import Trajectory
+from unrolled.rollout.nonfinite import is_finite
+from unrolled.rollout.scaled import LOG10_2, Scaled, log2_total
 
 VERSION = 1  # of the JSON
 ROUNDINGS = 64  # in the last digit of a gradient, relative to its norm, that are no change of it

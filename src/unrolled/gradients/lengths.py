@@ -11,9 +11,10 @@ from typing import Any
 from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError, NonFiniteError
 from unrolled.gradients.clipping import Clip, ClipReport
 from unrolled.gradients.flow import GradientFlow
-from unrolled.gradients.given import GivenNetwork
 from unrolled.gradients.plain import PlainGradient, plain_gradient
-from unrolled.gradients.reach import Subject, last_layer, loss_function, run_flow
+from unrolled.gradients.reach import last_layer, loss_function, run_flow
+from unrolled.networks.model import GivenNetwork
+from unrolled.networks.subject import Subject
 from unrolled.output.files import number
 
 DEFAULT_LENGTHS = (10, 20, 50, 100, 200, 400)

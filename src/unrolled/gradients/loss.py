@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from unrolled.errors import InvalidTypeError, InvalidValueError, NonFiniteError
-from unrolled.gradients.layout import Layout
+from unrolled.rollout.layout import Layout
 
 Loss = Callable[[Any], Tensor]
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 
 from unrolled.gradients.clipping import Clip
-from unrolled.gradients.layout import Layout
 from unrolled.gradients.loss import Loss, last_step_loss
+from unrolled.rollout.layout import Layout
 
 
 @dataclass(frozen=True, eq=False)

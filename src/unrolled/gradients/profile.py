@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from unrolled.gradients.layout import reverse_time
-from unrolled.gradients.scaled import LOG10_2, log2_rms
 from unrolled.gradients.verdict import Verdict, judge
+from unrolled.rollout.layout import reverse_time
+from unrolled.rollout.scaled import LOG10_2, log2_rms
 
 STATISTICS = ("log2_norm", "log2_min", "log2_median", "log2_max")
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from unrolled.cells.linearisations import Linearised
 from unrolled.errors import NonFiniteError
-from unrolled.gradients.recurrence import Linearised
-from unrolled.gradients.scaled import DRIFT, ZERO_EXPONENT, Scaled, log2, shift, working_dtype
-from unrolled.gradients.track import Track
 from unrolled.gradients.weight_sums import WeightSums
+from unrolled.rollout.layer import Track
+from unrolled.rollout.scaled import DRIFT, ZERO_EXPONENT, Scaled, log2, shift, working_dtype
 
 FIRST_CHUNK = 128  # steps before the first look at the norms
 GROWTH = 2  # of the chunk, while nothing is known against it

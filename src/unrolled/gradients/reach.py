@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,22 +12,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import (
-    ImplementationError,
     InvalidTypeError,
     InvalidValueError,
     NonFiniteError,
-    UnrolledError,
 )
 from unrolled.gradients.flow import GradientFlow, gradient_flow
-from unrolled.gradients.given import GivenNetwork
-from unrolled.gradients.layout import Layout
 from unrolled.gradients.loss import Loss, last_step_loss
-from unrolled.gradients.networks import Network
 from unrolled.gradients.profile import Profile
-from unrolled.gradients.theory import SLOPES, GradientBound, gradient_bound
+from unrolled.networks.subject import Subject, their_errors
+from unrolled.networks.textbook import Network
 from unrolled.output.files import plain
-
-Subject = Network | GivenNetwork
+from unrolled.rollout.layout import Layout
+from unrolled.theory import SLOPES, GradientBound, gradient_bound
 
 LAGS = (1, 10, 50, 200)  # that a table shows, where the profile has them
 LOSSES = ("last", "mean")
@@ -167,24 +161,6 @@ def run_flow(network: Subject, module: nn.Module, inputs: Any, loss: str, clip: 
     """`gradient_flow`; what somebody else's forward raises becomes an `ImplementationError`."""
     with their_errors(network, inputs):
         return gradient_flow(module, inputs, loss_function(loss, network), clip=clip)
-
-
-@contextmanager
-def their_errors(network: Subject, inputs: Any) -> Iterator[None]:
-    """Whatever a given model raises inside becomes an `ImplementationError` that names it."""
-    try:
-        yield
-    except UnrolledError:
-        raise
-    except Exception as error:  # a given model may raise anything
-        if isinstance(network, Network):
-            raise
-        shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-        line = next(iter(str(error).splitlines()), "no message")
-        raise ImplementationError(
-            f"model {network.name}: expected a forward that takes an input {shape}, got "
-            f"{type(error).__name__}: {line}; let the factory return (model, input)"
-        ) from error
 
 
 def loss_function(loss: str, network: Subject) -> Loss | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unrolled.gradients.scaled import ZERO_EXPONENT, Scaled
+from unrolled.rollout.scaled import ZERO_EXPONENT, Scaled
 
 # Width of a band in powers of two: half the range below 1, the other half is left to the segment.
 BAND = {torch.float32: 60, torch.float64: 500}

@@ -8,17 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.errors import InvalidValueError
 from unrolled.gradients.flow import GradientFlow
-from unrolled.gradients.layout import Layout
 from unrolled.gradients.loss import last_step_loss
-from unrolled.gradients.nonfinite import check_cotangent, check_states
 from unrolled.gradients.profile import Profile
-from unrolled.gradients.scaled import Scaled
 from unrolled.gradients.segments import bands
-
-State = Tensor | tuple[Tensor, ...]
-Step = Callable[[Tensor, Any], Any]
+from unrolled.rollout.layout import Layout
+from unrolled.rollout.nonfinite import check_cotangent
+from unrolled.rollout.scaled import Scaled
+from unrolled.rollout.steps import State, Step, parts_of, run_steps
 
 
 @torch.no_grad()
@@ -68,47 +66,6 @@ def step_gradient_flow(
     return GradientFlow(tuple(profiles), {})
 
 
-@torch.no_grad()
-def run_steps(step: Step, inputs: Tensor, state: State, name: str) -> tuple[Tensor, ...]:
-    """All states, the first included, as `(T + 1, B, ...)` per part."""
-    if not callable(step):
-        raise InvalidTypeError(
-            f"step: expected a function step(x_t, state), got {type(step).__name__}; pass one"
-        )
-    if not isinstance(inputs, Tensor) or inputs.dim() < 2 or inputs.numel() == 0:
-        got = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise InvalidValueError(
-            f"inputs: expected a tensor (T, B, ...) that is not empty, got {got}; reshape it"
-        )
-    if inputs.shape[0] < 2:
-        raise InvalidValueError(
-            "inputs: expected at least 2 steps, got T = 1, which has nothing to flow back to; pass a "
-            "longer sequence"
-        )
-    if not bool(torch.isfinite(inputs).all()):
-        raise InvalidValueError("inputs: expected finite numbers, got NaN or inf; clean the input")
-    found = [parts_of(state)]
-    for part in found[0]:
-        if part.dim() < 2 or part.shape[0] != inputs.shape[1]:
-            raise InvalidValueError(
-                f"state: expected {inputs.shape[1]} samples first, as in the inputs, got "
-                f"{tuple(part.shape)}; "
-                "pass (B, H), or a tuple of such"
-            )
-    for x_t in inputs:
-        after = parts_of(step(x_t, found[-1][0] if isinstance(state, Tensor) else found[-1]))
-        if [part.shape for part in after] != [part.shape for part in found[0]]:
-            raise InvalidValueError(
-                f"step: expected a state shaped as it came, {[tuple(p.shape) for p in found[0]]}, got "
-                f"{[tuple(p.shape) for p in after]}; return the whole next state"
-            )
-        found.append(after)
-    states = tuple(torch.stack(parts) for parts in zip(*found, strict=True))
-    for part in states:
-        check_states(part[1:], name, 0, "forward")
-    return states
-
-
 @torch.enable_grad()
 def _direct(
     states: tuple[Tensor, ...], single: bool, loss: Callable[[Any], Tensor] | None, name: str
@@ -148,15 +105,3 @@ def _pull(
             sum_ + Scaled.of(gradient, 1).scale(1.0, top) for sum_, gradient in zip(total, found, strict=True)
         ]
     return total
-
-
-def parts_of(state: Any) -> tuple[Tensor, ...]:
-    """A state as a tuple. Raises `InvalidTypeError` for what is none."""
-    parts = (state,) if isinstance(state, Tensor) else state
-    is_tuple = isinstance(parts, tuple | list) and len(parts) > 0
-    if not is_tuple or not all(isinstance(part, Tensor) for part in parts):
-        raise InvalidTypeError(
-            f"state: expected a tensor or a tuple of tensors, got {type(state).__name__}; take and return one "
-            "of these"
-        )
-    return tuple(parts)

@@ -12,10 +12,9 @@ import pandas as pd
 
 from unrolled.environment import VOLATILE, Environment
 from unrolled.errors import ResultFileError
-from unrolled.gradients.given import given_sizes
 from unrolled.gradients.lengths import LengthResult, measure_lengths
-from unrolled.gradients.networks import Network
-from unrolled.gradients.reach import Reach, Subject, measure_reach
+from unrolled.gradients.reach import Reach, measure_reach
+from unrolled.networks.subject import Subject, sizes_of
 from unrolled.output.files import plain, read_json
 from unrolled.output.progress import ProgressLine
 
@@ -91,11 +90,6 @@ class Study:
             "lengths": [plain(result.to_dict()) for result in self.lengths],
         }
         return json.dumps(content, allow_nan=False, indent=1) + "\n"
-
-
-def sizes_of(network: dict[str, Any]) -> str:
-    """The sizes of a network by its record, for the foot of a plot."""
-    return Network.from_dict(network).sizes if "workload" in network else given_sizes(network)
 
 
 def load_study(path: Path) -> Study:

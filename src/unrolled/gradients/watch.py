@@ -17,10 +17,10 @@ from torch.utils.hooks import RemovableHandle
 from unrolled.errors import InvalidTypeError, InvalidValueError, UnrolledError
 from unrolled.gradients.backward import pull_back_call
 from unrolled.gradients.flow import GradientFlow
-from unrolled.gradients.layout import Layout
 from unrolled.gradients.profile import Profile
-from unrolled.gradients.scaled import LOG10_2, Scaled
-from unrolled.gradients.trajectory import Call, initial_states, recurrent_modules, replay
+from unrolled.rollout.capture import Call, initial_states, recurrent_modules, replay
+from unrolled.rollout.layout import Layout
+from unrolled.rollout.scaled import LOG10_2, Scaled
 
 
 @dataclass(frozen=True)

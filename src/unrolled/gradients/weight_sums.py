@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from unrolled.gradients.recurrence import Linearised, Weights
-from unrolled.gradients.scaled import Scaled, power_of_two, shift
+from unrolled.cells.linearisations import Linearised, Weights
+from unrolled.rollout.scaled import Scaled, power_of_two, shift
 
 # How far below the largest cotangent, in powers of two, one still counts in a weight gradient. Together with
 # DRIFT less than half of the dtype's range, so that bringing both to one exponent takes one factor.

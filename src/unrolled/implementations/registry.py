@@ -90,7 +90,7 @@ def implement(implementation: Implementation, reference: nn.Module) -> nn.Module
     """
     from torch import nn
 
-    from unrolled.stack import Stack
+    from unrolled.networks.stack import Stack
 
     if isinstance(reference, Stack) and implementation.name != "fused":
         return Stack([implement(implementation, layer) for layer in reference.layers])

@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from unrolled.cells import GATES
+from unrolled.checks import check_choice
 from unrolled.errors import InvalidTypeError, InvalidValueError
-from unrolled.workload import GATES, Workload, check_choice
+from unrolled.networks.workload import Workload
 
 if TYPE_CHECKING:
     import torch
@@ -153,7 +155,7 @@ class Configuration:
         """The fused module, or the `Stack` of one-layer ones, whatever the form; weights as of a workload."""
         import torch
 
-        from unrolled.stack import Stack
+        from unrolled.networks.stack import Stack
 
         self.workload.check_device()
         work = self.workload

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from unrolled.environment import Environment
 from unrolled.implementations import implement, load
 from unrolled.implementations.cells import Cells
+from unrolled.networks.stack import Stack
 from unrolled.shapes.configuration import Configuration
 from unrolled.shapes.gates import rows_of
 from unrolled.shapes.projected import ProjectedLoop
 from unrolled.shapes.record import Description, Difference, Parameter, Shapes
-from unrolled.stack import Stack
 
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 TF32_EPSILON = 2.0**-10  # cuDNN rounds the factors of float32 products to ten bits unless told otherwise

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.implementations import Implementation, implement
+from unrolled.networks.workload import Workload
 from unrolled.speed.explicit import explicit
-from unrolled.workload import Workload
 
 Call = Callable[..., tuple[Tensor, Any]]
 # Everything a call computes, by name: "output", "final state 0", "gradient of weight_hh_l0", ...

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import InvalidTypeError
-from unrolled.stack import Stack
+from unrolled.networks.stack import Stack
 
 
 def explicit(module: nn.Module, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:

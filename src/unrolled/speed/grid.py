@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from unrolled.cells import CELLS
+from unrolled.checks import check_choice
 from unrolled.errors import InvalidValueError
-from unrolled.workload import CELLS, Workload, check_choice
+from unrolled.networks.workload import Workload
 
 PHASES = ("forward", "training")
 Axes = Mapping[str, Sequence[Any]]

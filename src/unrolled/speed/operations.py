@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from unrolled.workload import GATES, Workload
+from unrolled.cells import GATES
+from unrolled.networks.workload import Workload
 
 
 def flops(workload: Workload, phase: str) -> int:

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.implementations import Implementation, implement, load
+from unrolled.networks.workload import Workload
 from unrolled.speed.equivalence import Equivalence, check_equivalence, compare
 from unrolled.speed.memory import peak_bytes, saved_bytes
 from unrolled.speed.pairs import PairedRounds, time_pairs
 from unrolled.speed.result import Result
 from unrolled.speed.statistics import MIN_ROUNDS, paired_ratio
 from unrolled.speed.step import Step
-from unrolled.workload import Workload
 
 # Beyond this many rounds an interval hardly narrows, while the files grow.
 MAX_ROUNDS = 501

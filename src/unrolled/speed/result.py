@@ -10,9 +10,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import ResultFileError
+from unrolled.networks.workload import Workload
 from unrolled.speed.operations import flops
 from unrolled.speed.statistics import RESOLUTION, Interval, paired_ratio, verdict
-from unrolled.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unrolled.cells import CELLS
 from unrolled.errors import ImplementationError, InvalidValueError
 from unrolled.implementations import (
     DEFAULT_IMPLEMENTATIONS,
@@ -16,8 +17,8 @@ from unrolled.implementations import (
     implement,
     load,
 )
+from unrolled.networks.workload import DTYPES, Workload
 from unrolled.speed.grid import PHASES, Case, cases, workloads
-from unrolled.workload import CELLS, DTYPES, Workload
 
 # Seconds of timed rounds per benchmark, unless asked: the default grid then takes about two minutes.
 DEFAULT_BUDGET = 0.15

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unrolled.checks import check_choice
 from unrolled.speed.grid import PHASES
-from unrolled.workload import check_choice
 
 
 class Step:

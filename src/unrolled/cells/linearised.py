@@ -1,0 +1,95 @@
+"""What every cell offers along a known trajectory: its linearised steps, and the pull-back through them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+from unrolled.cells.weights import Weights
+
+
+class Linearised(ABC):
+    """A block of `T` steps of one layer and direction, linearised about the states it went through.
+
+    State j is the state after step j - 1, so a block has the states 0 to T and step t leads from state t to
+    state t + 1. Everything a step's Jacobian is made of is worked out when the object is made, for all
+    steps in one matrix product; `pull` then carries a cotangent back with a few small products a step, and
+    no autograd. The cotangent lives in buffers made here, one slot per state, so a step allocates nothing.
+
+    A push-forward of tangents (`J_t V`) would use the same factors; its place is beside `pull`.
+    """
+
+    paths: ClassVar[tuple[str, ...]] = ("h",)
+
+    # Cotangents of the states as independent variables, one buffer (T + 1, B, P or H) per path. For an
+    # LSTM, `c` counts what flows through the next cell state only, not through the hidden state beside it.
+    cotangents: tuple[Tensor, ...]
+    # Cotangents of the pre-activations, (T, B, blocks * H).
+    delta: Tensor
+
+    @abstractmethod
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None, buffers: Buffers) -> None:
+        """About inputs `x` `(T, B, I)`, states `h` `(T + 1, B, P)`, first cell state `c` `(B, H)`.
+
+        It lives in `buffers` until the next block is made in them.
+
+        Where a shorter sequence is over, x and h are 0 and so is every cotangent that comes in: the steps
+        there are linearised like all others, and nothing flows through them.
+        """
+
+    @abstractmethod
+    def pull(self, first: int, last: int) -> None:
+        """Carry the cotangent of state `last` down to `first`, adding to what the buffers hold there."""
+
+    def totals(self) -> tuple[Tensor, ...]:
+        """Per path `(T + 1, B, ·)`: total gradients, as autograd defines them, of states above `first`."""
+        return self.cotangents
+
+    @abstractmethod
+    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
+        """Add the weight gradients of all steps, each step and sample weighted by `power` `(T, B, 1)`; once."""
+
+    @abstractmethod
+    def input_cotangent(self) -> Tensor:
+        """The cotangent of the inputs, `(T, B, I)`."""
+
+
+class Buffers:
+    """Memory that one block after the other is worked out in.
+
+    The first touch of fresh memory costs several times what the arithmetic on it does, so none is let go.
+    """
+
+    def __init__(self, steps: int, like: Tensor) -> None:
+        self.steps, self.like = steps, like
+        self.named: dict[str, Tensor] = {}
+        self._unbound: dict[int, list[tuple[Tensor, ...]]] = {}
+
+    def __call__(self, name: str, steps: int, *sizes: int) -> Tensor:
+        """The buffer of that name, uninitialised, cut to `steps`."""
+        if name not in self.named:
+            self.named[name] = self.like.new_empty(self.steps + 1, *sizes)
+        return self.named[name][:steps]
+
+    def planes(self, name: str, count: int, steps: int, *sizes: int) -> Tensor:
+        """Several buffers in one tensor `(count, steps, ...)`, each contiguous."""
+        if name not in self.named:
+            self.named[name] = self.like.new_empty(count, self.steps + 1, *sizes)
+        return self.named[name][:, :steps]
+
+    def step_by_step(self, steps: int, *parts: Tensor) -> list[tuple[Tensor, ...]]:
+        """Each of the parts, which are buffers of a block of so many steps, as one view for each step.
+
+        Made once for all blocks of a length: they lie in the same memory, and the views take longer to make
+        than some of the arithmetic on them.
+        """
+        if steps not in self._unbound:
+            self._unbound[steps] = [part.unbind() for part in parts]
+        return self._unbound[steps]
+
+
+def summed(delta: Tensor, power: Tensor) -> Tensor:
+    """`Σ power δ` over all steps and samples: the gradient of a bias."""
+    return power.reshape(-1) @ delta.reshape(-1, delta.shape[-1])

@@ -1,0 +1,1 @@
+"""Workloads, textbook networks, a model that somebody else wrote, and its checkpoint."""

@@ -1,0 +1,154 @@
+"""A network that somebody else wrote: found by name, fed with its own input or a made one."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.errors import ImplementationError, InvalidValueError
+from unrolled.rollout.capture import recurrent_modules
+
+
+@dataclass(frozen=True, eq=False)
+class GivenNetwork:
+    """A model with its input, or with the sizes of a standard normal one.
+
+    A given tensor is cut for shorter lengths; an input that is no single tensor `(T, B, I)`, or `(B, T, I)`
+    for a module that is `batch_first`, has its own length and no other.
+    """
+
+    name: str
+    model: nn.Module
+    inputs: Any = None
+    batch_size: int = 16
+    seq_len: int = 201
+    seed: int = 0
+
+    @property
+    def batch_first(self) -> bool:
+        """Whether the recurrent modules read `(B, T, I)`."""
+        return next(iter(recurrent_modules(self.model).values())).batch_first
+
+    @property
+    def longest(self) -> int | None:
+        """The most steps that the given input has; None where one is made, of any length."""
+        if self.inputs is None:
+            return None
+        if isinstance(self.inputs, Tensor) and self.inputs.dim() in (1, 2, 3):
+            return self.inputs.shape[self._time]
+        return 0
+
+    @property
+    def batched(self) -> bool:
+        """Whether the input has a batch dimension: numbers `(T, B, I)`, tokens `(T, B)`, or those `(B, T)`."""
+        if not isinstance(self.inputs, Tensor):
+            return True
+        return self.inputs.dim() > (2 if self.inputs.is_floating_point() else 1)
+
+    @property
+    def _time(self) -> int:
+        return 1 if self.batch_first and self.batched else 0
+
+    def module(self) -> nn.Module:
+        """The model itself."""
+        return self.model
+
+    def input(self, length: int | None = None) -> Any:
+        """What the model is called with."""
+        if self.inputs is not None:
+            return self.inputs if length is None else self.inputs.narrow(self._time, 0, length)
+        first = next(iter(recurrent_modules(self.model).values()))
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003)  # as a workload's input
+        shape = (length or self.seq_len, self.batch_size, first.input_size)
+        values = torch.randn(shape, generator=generator, dtype=torch.float64).to(next(first.parameters()))
+        return values.transpose(0, 1) if self.batch_first else values
+
+    @property
+    def sizes(self) -> str:
+        """For the foot of a plot."""
+        return given_sizes(self.to_dict())
+
+    def to(self, device: str | None, dtype: str | None) -> GivenNetwork:
+        """The same on another device or in another dtype; token inputs keep theirs. None changes nothing."""
+        wanted = None if dtype is None else getattr(torch, dtype)
+        inputs = self.inputs
+        if isinstance(inputs, Tensor):
+            inputs = inputs.to(device=device, dtype=wanted if inputs.is_floating_point() else None)
+        return replace(self, model=self.model.to(device=device, dtype=wanted), inputs=inputs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        sizes: dict[str, Any] = {"batch_size": self.batch_size, "seq_len": self.seq_len}
+        if self.inputs is not None:
+            is_tensor = isinstance(self.inputs, Tensor)
+            sizes = {"input": list(self.inputs.shape) if is_tensor else type(self.inputs).__name__}
+        return {"name": self.name, "model": type(self.model).__name__, **sizes, "seed": self.seed}
+
+
+def given_sizes(record: dict[str, Any]) -> str:
+    """`GivenNetwork.sizes` from its `to_dict`, also after a trip through JSON."""
+    if "seq_len" in record:
+        return f"input made, T = {record['seq_len']}, batch {record['batch_size']}"
+    shape = record["input"]
+    return f"input given, {tuple(shape) if isinstance(shape, list) else shape}"
+
+
+def load_given(path: str, seed: int) -> tuple[nn.Module, Any]:
+    """The model, and the input or None, that the factory at `package.module:factory` returns.
+
+    Raises `ImplementationError` when it cannot be imported, raises, or returns something else.
+    """
+    factory = _factory(path)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made = factory()
+    except Exception as error:  # somebody else's code may raise anything
+        raise ImplementationError(
+            f"model {path}: expected {path.partition(':')[2]}() to return a model, got "
+            f"{type(error).__name__}: {_first_line(error)}; call it by itself to see where"
+        ) from error
+    model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(model, nn.Module):
+        raise ImplementationError(
+            f"model {path}: expected a factory that returns an nn.Module, or (nn.Module, input), got "
+            f"{type(made).__name__}; return the module"
+        )
+    return model, inputs
+
+
+def _factory(path: str) -> Callable[[], Any]:
+    module_name, colon, name = path.partition(":")
+    if not (module_name and colon and name):
+        raise InvalidValueError(f"model: expected package.module:factory, got {path!r}; name both")
+    here = str(Path.cwd())
+    if here not in sys.path:  # it usually lies where the command is typed
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # its own code may raise anything while it is imported
+        raise ImplementationError(
+            f"model {path}: expected a module that can be imported, got {type(error).__name__}: "
+            f"{_first_line(error)}; is {module_name} installed, or in the current folder?"
+        ) from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ImplementationError(
+            f"model {path}: expected a function in {module_name}, got "
+            f"{'nothing of that name' if factory is None else type(factory).__name__}; "
+            f"it has {', '.join(own[:8]) or 'no functions'}"
+        )
+    found: Callable[[], Any] = factory
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "no message")

@@ -1,0 +1,38 @@
+"""What a diagnosis is of: a network described by its sizes, or one that somebody else wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from unrolled.errors import ImplementationError, UnrolledError
+from unrolled.networks.model import GivenNetwork, given_sizes
+from unrolled.networks.textbook import Network
+
+Subject = Network | GivenNetwork
+
+
+def sizes_of(network: dict[str, Any]) -> str:
+    """The sizes of a network by its record, for the foot of a plot."""
+    return Network.from_dict(network).sizes if "workload" in network else given_sizes(network)
+
+
+@contextmanager
+def their_errors(network: Subject, inputs: Any) -> Iterator[None]:
+    """Whatever a given model raises inside becomes an `ImplementationError` that names it."""
+    try:
+        yield
+    except UnrolledError:
+        raise
+    except Exception as error:  # a given model may raise anything
+        if isinstance(network, Network):
+            raise
+        shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+        line = next(iter(str(error).splitlines()), "no message")
+        raise ImplementationError(
+            f"model {network.name}: expected a forward that takes an input {shape}, got "
+            f"{type(error).__name__}: {line}; let the factory return (model, input)"
+        ) from error

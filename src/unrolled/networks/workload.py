@@ -1,0 +1,196 @@
+"""The workload: which recurrence, at which sizes, on which device. Makes the fused module and its input.
+
+torch is imported by the methods that need it and not by this module, so that a command line can name
+and check workloads without waiting for torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from unrolled.cells import CELLS
+from unrolled.checks import check_choice, check_size
+from unrolled.errors import DeviceUnavailableError, InvalidValueError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One recurrence to run: the names are those of `torch.nn`, the layout is `(T, B, H)`.
+
+    `hidden_size` is one size for all layers, or a tuple with one size per layer, such as `(30, 20)`;
+    `num_layers` then follows from it. `seed` fixes weights and input, whatever the device and dtype.
+
+    Raises `InvalidValueError` or `InvalidTypeError` when made with something that cannot be run.
+    """
+
+    cell: str = "lstm"
+    input_size: int = 64
+    hidden_size: int | tuple[int, ...] = 128
+    num_layers: int | None = None
+    batch_size: int = 16
+    seq_len: int = 50
+    bidirectional: bool = False
+    dtype: str = "float32"
+    device: str = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("cell", self.cell, CELLS)
+        check_choice("dtype", self.dtype, DTYPES)
+        _check_device_name(self.device)
+        sizes = self.hidden_size if isinstance(self.hidden_size, tuple) else (self.hidden_size,)
+        if not sizes:
+            raise InvalidValueError("hidden_size: expected one size, or one per layer, got (); try 128")
+        for size in sizes:
+            check_size("hidden_size", size)
+        if self.num_layers is None:
+            object.__setattr__(self, "num_layers", len(sizes))
+        if isinstance(self.hidden_size, tuple) and len(sizes) != self.num_layers:
+            raise InvalidValueError(
+                f"hidden_size: expected one size or {self.num_layers} (num_layers), "
+                f"got {len(sizes)}: {self.hidden_size}; leave num_layers out to take it from hidden_size"
+            )
+        for name in ("num_layers", "input_size", "batch_size", "seq_len"):
+            check_size(name, getattr(self, name))
+        if len(set(sizes)) == 1:
+            object.__setattr__(self, "hidden_size", sizes[0])
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """The hidden size of each layer, from the input up."""
+        if isinstance(self.hidden_size, tuple):
+            return self.hidden_size
+        return (self.hidden_size,) * self.layers
+
+    @property
+    def layers(self) -> int:
+        """`num_layers`, as the number it always is once the workload is made."""
+        return self.num_layers or 1
+
+    @property
+    def directions(self) -> int:
+        """2 where each layer runs both ways, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def tokens(self) -> int:
+        """Steps times sequences: `T * B`."""
+        return self.seq_len * self.batch_size
+
+    @property
+    def layer_input_sizes(self) -> tuple[int, ...]:
+        """The width of what each layer reads: the input, then the layer below in all its directions."""
+        return (self.input_size, *(self.directions * size for size in self.hidden_sizes[:-1]))
+
+    @property
+    def label(self) -> str:
+        """A short name that tells workloads apart: `lstm-L2-B16-T50-I64-H128`."""
+        hidden = "+".join(map(str, dict.fromkeys(self.hidden_sizes)))
+        if isinstance(self.hidden_size, tuple):
+            hidden = "+".join(map(str, self.hidden_size))
+        parts = [
+            self.cell,
+            f"L{self.layers}",
+            f"B{self.batch_size}",
+            f"T{self.seq_len}",
+            f"I{self.input_size}",
+            f"H{hidden}",
+        ]
+        parts += ["bi"] * self.bidirectional
+        parts += [self.dtype] * (self.dtype != "float32")
+        parts += [self.device] * (self.device != "cpu")
+        return "-".join(parts)
+
+    def replace(self, **changes: Any) -> Workload:
+        """The same workload with some fields changed; a new `hidden_size` may bring its own `num_layers`."""
+        if isinstance(changes.get("hidden_size"), tuple):
+            changes.setdefault("num_layers", None)
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Workload:
+        """The inverse of `to_dict`, also after a trip through JSON (which turns tuples into lists)."""
+        hidden = fields.get("hidden_size", 128)
+        return cls(**{**fields, "hidden_size": tuple(hidden) if isinstance(hidden, list) else hidden})
+
+    def reference(self) -> nn.Module:
+        """The fused module: `nn.RNN`, `nn.GRU` or `nn.LSTM`, or a `Stack` of one-layer ones.
+
+        The weights are drawn in float64 on the CPU from `seed`, then rounded and moved, so that every
+        dtype and device gets the same ones. The global random state is left as it was.
+        """
+        import torch
+
+        from unrolled.networks.stack import Stack
+
+        self.check_device()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            if isinstance(self.hidden_size, tuple):
+                sizes = zip(self.layer_input_sizes, self.hidden_sizes, strict=True)
+                module: nn.Module = Stack([self._fused(i, h, num_layers=1) for i, h in sizes])
+            else:
+                module = self._fused(self.input_size, self.hidden_size, num_layers=self.layers)
+        return module.to(device=self.device, dtype=getattr(torch, self.dtype))
+
+    def _fused(self, input_size: int, hidden_size: int, num_layers: int) -> nn.Module:
+        import torch
+        from torch import nn
+
+        options: dict[str, Any] = {
+            "num_layers": num_layers,
+            "bidirectional": self.bidirectional,
+            "dtype": torch.float64,
+        }
+        if self.cell.startswith("rnn"):
+            return nn.RNN(input_size, hidden_size, nonlinearity=self.cell.removeprefix("rnn_"), **options)
+        fused = nn.GRU if self.cell == "gru" else nn.LSTM
+        return fused(input_size, hidden_size, **options)
+
+    def input(self) -> torch.Tensor:
+        """A standard normal input `(T, B, I)`, the same for every dtype and device."""
+        return self.random((self.seq_len, self.batch_size, self.input_size), stream=1)
+
+    def target(self) -> torch.Tensor:
+        """A standard normal target for the output, `(T, B, D * H)` with the H of the last layer."""
+        width = self.directions * self.hidden_sizes[-1]
+        return self.random((self.seq_len, self.batch_size, width), stream=2)
+
+    def random(self, shape: tuple[int, ...], stream: int) -> torch.Tensor:
+        """Standard normal values of this workload's dtype, on its device; one stream for each purpose."""
+        import torch
+
+        self.check_device()
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * stream)
+        values = torch.randn(shape, generator=generator, dtype=torch.float64)
+        return values.to(device=self.device, dtype=getattr(torch, self.dtype))
+
+    def check_device(self) -> None:
+        """Raise `DeviceUnavailableError` when this machine does not have the device."""
+        import torch
+
+        if self.device.startswith("cuda"):
+            count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            index = int(self.device.partition(":")[2] or 0)
+            if index >= count:
+                raise DeviceUnavailableError(
+                    f"device: {self.device} was asked for, but torch {torch.__version__} sees {count} CUDA "
+                    "devices; use cpu, or install a CUDA build of torch and a driver"
+                )
+
+
+def _check_device_name(device: str) -> None:
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
+        raise InvalidValueError(f"device: expected cpu, cuda or cuda:N, got {device!r}")

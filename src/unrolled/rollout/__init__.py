@@ -1,0 +1,1 @@
+"""One recorded forward pass of an unmodified model, and numbers in any range."""

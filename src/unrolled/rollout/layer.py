@@ -1,0 +1,131 @@
+"""One layer and direction of one call: run forward once, kept so that it can be pulled back through.
+
+Only the hidden states are kept, and for an LSTM a cell state every so often; everything else that a step's
+Jacobian needs is worked out again, a block of steps at a time. So memory is that of the states.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from unrolled.cells.linearisations import Buffers, Linearised, Weights, recurrence_of
+from unrolled.rollout.scaled import working_dtype
+
+# Numbers per buffer of a block, T * B * H: large enough that what is done once a block costs nothing, small
+# enough for the buffers to stay within a few tens of megabytes.
+BLOCK_NUMBERS = 2**19
+# And no more steps than this: each has a dozen small views of its own, half a kilobyte of Python each.
+BLOCK_STEPS = 4096
+
+
+@dataclass(frozen=True)
+class Track:
+    """What is known of one layer and direction: inputs `x` `(T, B, I)` and states `h` `(T + 1, B, P)`.
+
+    Both are in the order in which the direction runs. `c_starts` `[(B, H)]` holds an LSTM's cell state at
+    the first step of every block. `lengths` `(B,)` is given where sequences differ in length.
+    """
+
+    kind: type[Linearised]
+    weights: Weights
+    x: Tensor
+    h: Tensor
+    c_starts: list[Tensor]
+    block: int
+    lengths: Tensor | None
+    h_n: Tensor
+    c_n: Tensor | None
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of the longest sequence."""
+        return self.x.shape[0]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The width of each path: `(P,)`, or `(P, H)` for an LSTM."""
+        return (self.h.shape[-1],) if self.c_n is None else (self.h.shape[-1], self.c_n.shape[-1])
+
+    def linearised_blocks(self) -> Iterator[tuple[int, Linearised]]:
+        """The blocks from the last to the first, linearised, each with the number of its first step.
+
+        A block lives until the next one is asked for: all share their memory.
+        """
+        dtype = working_dtype(self.h.dtype)
+        weights = self.weights.to(dtype)
+        buffers = Buffers(self.block, self.h.new_empty(0, dtype=dtype))
+        for first in reversed(range(0, self.steps, self.block)):
+            last = min(first + self.block, self.steps)
+            c = self.c_starts[first // self.block].to(dtype) if self.c_starts else None
+            x, h = self.x[first:last].to(dtype), self.h[first : last + 1].to(dtype)
+            yield first, self.kind(weights, x, h, c, buffers)
+
+
+@torch.no_grad()
+def run(
+    module: nn.RNNBase,
+    layer: int,
+    reverse: bool,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    lengths: Tensor | None,
+) -> Track:
+    """Run one layer and direction over `x` `(T, B, I)`, given in the order in which the direction runs."""
+    weights = Weights.of(module, layer, reverse)
+    steps, batch = x.shape[:2]
+    most = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // (batch * module.hidden_size)))
+    block = math.ceil(steps / math.ceil(steps / most))  # blocks of one length share their views
+    if lengths is not None and c0 is not None:
+        block = steps  # a packed run cannot be stopped where some sequences are over
+    block_of_run = steps if c0 is None else block  # only cell states need stops on the way
+    h = x.new_empty(steps + 1, batch, h0.shape[-1])
+    h[0] = h0
+    c, c_starts, state = c0, [] if c0 is None else [c0], h0
+    for first in range(0, steps, block_of_run):
+        part = x[first : first + block_of_run]
+        output, state, c = _fused(module.mode, part, state, c, weights, lengths)
+        h[first + 1 : first + 1 + len(part)] = output
+        if c is not None and first + len(part) < steps:
+            c_starts.append(c)
+    return Track(recurrence_of(module), weights, x, h, c_starts, block, lengths, state, c)
+
+
+def _fused(
+    mode: str, x: Tensor, h: Tensor, c: Tensor | None, weights: Weights, lengths: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Output `(T, B, P)` and last states `(B, ·)` of torch's own fused one-layer recurrence."""
+    function = getattr(torch, mode.lower())
+    states = [state.unsqueeze(0).contiguous() for state in (h, c) if state is not None]
+    # With biases or not; then one layer, no dropout, not training, one direction.
+    options = (weights.flat(), weights.bias_ih is not None, 1, 0.0, False, False)
+    with warnings.catch_warnings():
+        # Notes on speed only: cuDNN wants the weights in one piece, oneDNN leaves projections to torch.
+        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
+        warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+        if lengths is None:
+            output, *last = function(x, states if c is not None else states[0], *options, False)
+        else:
+            packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
+            states = [state.index_select(1, _given(packed.sorted_indices)) for state in states]
+            data, *last = function(
+                packed.data, packed.batch_sizes, states if c is not None else states[0], *options
+            )
+            padded = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+            output = pad_packed_sequence(padded, total_length=x.shape[0])[0]
+            last = [state.index_select(1, _given(packed.unsorted_indices)) for state in last]
+    return output, last[0][0], last[1][0] if len(last) > 1 else None
+
+
+def _given(indices: Tensor | None) -> Tensor:
+    """The order of a sequence that was packed with `enforce_sorted=False`, which always has one."""
+    if indices is None:
+        raise TypeError("expected a packed sequence that knows its order")
+    return indices

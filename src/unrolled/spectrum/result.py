@@ -1,0 +1,203 @@
+"""One network under one drive: its Lyapunov exponents, its Jacobians' singular values, and what theory says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from unrolled.errors import NonFiniteError
+from unrolled.networks.subject import Subject, their_errors
+from unrolled.networks.textbook import Network
+from unrolled.output.files import number, plain
+from unrolled.spectrum.drive import driven, first_sample, steps_of
+from unrolled.spectrum.lyapunov import lyapunov_spectrum
+from unrolled.spectrum.lyapunov_record import Exponents, LyapunovSpectrum
+from unrolled.spectrum.singular_record import JacobianSingularValues, SingularValues
+from unrolled.spectrum.singular_values import jacobian_singular_values
+from unrolled.theory import exponents_at_fixed_point, mean_field_of
+
+DEFAULT_LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
+# Initialisations whose recurrent weights mean-field theory knows.
+RANDOM = ("default", "orthogonal", "normal")
+# Nats over all steps measured, either way, that count as none: a factor of 20.
+NEUTRAL = 3.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How spectra are measured, as `lyapunov_spectrum` and `jacobian_singular_values` take it.
+
+    None: all exponents, a fifth of the steps to warm up, the default lags that there are steps for.
+    """
+
+    k: int | None = None
+    warm_up: int | None = None
+    qr_every: int | str = "auto"
+    lags: tuple[int, ...] | None = None
+
+    def warm_up_for(self, steps: int) -> int:
+        """The steps of a trajectory that the exponents leave out."""
+        return steps // 5 if self.warm_up is None else self.warm_up
+
+    def lags_for(self, steps: int) -> tuple[int, ...]:
+        """The lags to take singular values at."""
+        if self.lags is not None:
+            return self.lags
+        return tuple(lag for lag in DEFAULT_LAGS if lag <= steps)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The largest exponent of one system by theory: `mean field` or `fixed point`."""
+
+    system: str
+    exponent: float
+    theory: str
+
+
+@dataclass(frozen=True, eq=False)
+class SpectrumResult:
+    """What was measured of one network under one drive; `problem` where it met NaN or inf.
+
+    The singular values are those of the first sample, where the input was made. Of the running estimates
+    those of the largest exponent are kept.
+    """
+
+    network: str
+    drive: str
+    spectrum: LyapunovSpectrum | None = None
+    singular: JacobianSingularValues | None = None
+    predictions: tuple[Prediction, ...] = ()
+    problem: str | None = None
+
+    def rows(self, every_system: bool) -> list[dict[str, Any]]:
+        """A row for the network as a whole, or one for every layer, direction and stack."""
+        labels = {"network": self.network, "drive": self.drive}
+        if self.spectrum is None:
+            return [{**labels, "profile": "", "problem": self.problem or ""}]
+        known = {prediction.system: prediction for prediction in self.predictions}
+        found = []
+        for part in self.systems(every_system):
+            row = part.summary()
+            theory = known.get(part.system.label)
+            found.append(
+                {
+                    **labels,
+                    "profile": part.system.label if every_system else "",
+                    "problem": "",
+                    **row,
+                    "dynamics": dynamics(row["largest"], row["steps"]),
+                    "theory": float("nan") if theory is None else theory.exponent,
+                    "difference": float("nan") if theory is None else row["largest"] - theory.exponent,
+                    "theory_name": "" if theory is None else theory.theory,
+                }
+            )
+        return found
+
+    def systems(self, every_system: bool) -> list[Exponents]:
+        """All systems, or the one that stands for the network."""
+        if self.spectrum is None:
+            return []
+        return list(self.spectrum.parts) if every_system else [self.spectrum.part()]
+
+    def jacobians(self, every_system: bool) -> list[SingularValues]:
+        """As `systems`."""
+        if self.singular is None:
+            return []
+        return list(self.singular.parts) if every_system else [self.singular.part()]
+
+    def label(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A frame of this network, after its name and drive."""
+        frame.insert(0, "network", self.network)
+        frame.insert(1, "drive", self.drive)
+        return frame
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the environment is that of the study."""
+        return {
+            "network": self.network,
+            "drive": self.drive,
+            "problem": self.problem,
+            "predictions": [plain(asdict(prediction)) for prediction in self.predictions],
+            "spectrum": _without_environment(self.spectrum),
+            "singular_values": _without_environment(self.singular),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> SpectrumResult:
+        """The inverse of `to_dict`."""
+        spectrum, singular = fields["spectrum"], fields["singular_values"]
+        return cls(
+            fields["network"],
+            fields["drive"],
+            None if spectrum is None else LyapunovSpectrum.from_dict({**spectrum, "environment": {}}),
+            None if singular is None else JacobianSingularValues.from_dict({**singular, "environment": {}}),
+            tuple(
+                Prediction(**{**each, "exponent": number(each["exponent"])}) for each in fields["predictions"]
+            ),
+            fields["problem"],
+        )
+
+
+def dynamics(exponent: float, steps: int) -> str:
+    """What the largest exponent over so many steps says: `chaotic`, `neutral` or `forgetting`."""
+    change = exponent * steps
+    return "chaotic" if change > NEUTRAL else "forgetting" if change < -NEUTRAL else "neutral"
+
+
+def _without_environment(record: LyapunovSpectrum | JacobianSingularValues | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {name: value for name, value in record.to_dict().items() if name != "environment"}
+
+
+def measure_spectrum(
+    network: Subject, drive: str, settings: Settings, singular_values: bool = True
+) -> SpectrumResult:
+    """Run `network` once at its own length. NaN and inf that it produces are a result, not an error."""
+    module = network.module()
+    inputs, state = driven(network, module, drive)
+    steps = steps_of(network)
+    try:
+        with their_errors(network, inputs):
+            spectrum = lyapunov_spectrum(
+                module,
+                inputs,
+                k=settings.k,
+                state=state,
+                warm_up=settings.warm_up_for(steps),
+                qr_every=settings.qr_every,
+            )
+            singular = None
+            if singular_values:
+                lags = settings.lags_for(min(facts["seq_len"] for facts in spectrum.facts.values()))
+                one, its_state = first_sample(network, inputs, state)
+                singular = jacobian_singular_values(module, one, lags, state=its_state)
+    except NonFiniteError as error:
+        return SpectrumResult(network.name, drive, problem=str(error))
+    parts = tuple(replace(part, running=part.running[..., :1]) for part in spectrum.parts)
+    predictions = tuple(_predictions(network, module, drive, spectrum))
+    return SpectrumResult(network.name, drive, replace(spectrum, parts=parts), singular, predictions)
+
+
+def _predictions(
+    network: Subject, module: nn.Module, drive: str, spectrum: LyapunovSpectrum
+) -> Iterator[Prediction]:
+    """Without input, of a fixed point where there is one; else mean-field theory where weights are random."""
+    if not isinstance(module, nn.RNNBase) or module.bidirectional:
+        return
+    found = False
+    if drive == "zero":
+        for part in spectrum.parts:
+            exponents = exponents_at_fixed_point(module, layer=part.system.layer)
+            if exponents is not None:
+                found = True
+                yield Prediction(part.system.label, float(exponents[0]), "fixed point")
+    random = isinstance(network, Network) and network.init.kind in RANDOM
+    if not found and random and module.mode == "RNN_TANH" and module.num_layers == 1:
+        field = mean_field_of(module, 1.0 if drive == "noise" else 0.0)
+        yield Prediction(spectrum.parts[0].system.label, field.exponent, "mean field")

@@ -1,0 +1,137 @@
+"""Singular values of Jacobians over many steps: what each direction keeps of a change made k steps ago."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.spectrum.codec import environment
+from unrolled.spectrum.frames import Frames, random_directions
+from unrolled.spectrum.graded import log_singular_values
+from unrolled.spectrum.lyapunov import FRAME_NUMBERS
+from unrolled.spectrum.progress import Progress, following
+from unrolled.spectrum.singular_record import JacobianSingularValues, SingularValues
+from unrolled.spectrum.trajectory import Leg, courses
+
+LN_10 = float(np.log(10))
+
+
+@torch.no_grad()
+def jacobian_singular_values(
+    module: nn.Module,
+    inputs: Any,
+    lags: Sequence[int],
+    *,
+    state: Any = None,
+    progress: Progress = False,
+) -> JacobianSingularValues:
+    """The singular values of `∂s_T/∂s_{T-k}`, T the last step of `inputs`, for every lag k, in the log domain.
+
+    Model, inputs, state and systems are those of `lyapunov_spectrum`. The product of Jacobians is never
+    formed: it is taken apart on the way, into an orthogonal and a triangular factor, the latter by the
+    logarithms of its rows' sizes, from which the singular values come to full relative accuracy. So one
+    of 10^-3000 beside one of 10^100 is reported as such; -inf stands for exactly 0.
+
+    The cost is that of as many steps as the lags add up to, each with all directions: choose them in
+    geometric progression, `[1, 2, 5, 10, 20, 50, 100]`.
+
+    Raises `InvalidValueError` or `InvalidTypeError` for what cannot be run, `NonFiniteError` where the
+    network itself produces NaN or inf.
+    """
+    found = courses(module, inputs, state)
+    wanted = [check_lags(lags, course.steps) for course in found]
+    parts: list[SingularValues] = []
+    total = sum(course.steps * course.count for course in found)
+    with following(progress, total, "singular values") as tick:
+        for course, own in zip(found, wanted, strict=True):
+            together = max(1, FRAME_NUMBERS // course.widest**2)
+            chunks = [own[first : first + together] for first in range(0, len(own), together)]
+            groups = course.split(course.widest**2 * len(chunks[0]), FRAME_NUMBERS)
+            by_group = []
+            for group in groups:
+                share = group.batch / course.batch / len(chunks)
+                by_group.append([part for leg in group.legs() for part in _of_leg(leg, chunks, tick, share)])
+            parts += [SingularValues.joined(group) for group in zip(*by_group, strict=True)]
+    return JacobianSingularValues(
+        tuple(parts),
+        {course.name: course.facts() for course in found},
+        tuple(note for course in found for note in course.notes),
+        environment(),
+    )
+
+
+def _of_leg(
+    leg: Leg, chunks: Sequence[Sequence[int]], tick: Callable[[float], None], share: float
+) -> list[SingularValues]:
+    """All lags, so many at a time as fit."""
+    found = [leg_values(leg, lags, tick, share) for lags in chunks]
+    lags = np.array([lag for chunk in chunks for lag in chunk], dtype=np.int64)
+    return [
+        SingularValues(system, lags, np.concatenate([values[number] for values in found]))
+        for number, system in enumerate(leg.systems)
+    ]
+
+
+def leg_values(
+    leg: Leg, lags: Sequence[int], tick: Callable[[float], None], share: float = 1.0
+) -> list[np.ndarray]:
+    """log10 of the singular values `(lags, B, n)` of each system of a leg, for increasing lags."""
+    every = [
+        Frames(
+            system,
+            random_directions(system.size, system.size, leg.like),
+            leg.batch,
+            graded=True,
+            multiple=leg.multiple,
+        )
+        for system in leg.systems
+    ]
+    starts = [leg.steps - lag for lag in lags]
+    tick(share * min(starts))
+    for segment in leg.segments(min(starts)):
+        end = segment.start + segment.steps
+        stops = sorted({start for start in starts if segment.start <= start < end} | {end})
+        now = max(segment.start, min(starts))
+        for stop in stops:
+            for frames, push in zip(every, segment.pushes, strict=True):
+                if stop > now:
+                    frames.advance(push, now - segment.start, stop - segment.start, segment.start)
+                if stop in starts and stop < end:
+                    frames.begin()
+            now = stop
+        tick(share * (end - max(segment.start, min(starts))))
+    return [_log10(frames) for frames in every]
+
+
+def _log10(frames: Frames) -> np.ndarray:
+    logs: Tensor = log_singular_values(frames.matrix())  # (B, lags from the longest, n)
+    result: np.ndarray = logs.flip(1).transpose(0, 1).numpy() / LN_10
+    return result
+
+
+def check_lags(lags: Sequence[int] | np.ndarray, steps: int) -> list[int]:
+    """The lags, increasing and within the sequence. Raises `InvalidValueError` or `InvalidTypeError`."""
+    given: Any = lags.tolist() if isinstance(lags, np.ndarray) else lags
+    if not isinstance(given, list | tuple | range):
+        raise InvalidTypeError(f"lags: expected a list of steps, got {given!r}; try [1, 10, 100]")
+    numbers: list[Any] = [int(lag) if isinstance(lag, np.integer) else lag for lag in given]
+    if not numbers:
+        raise InvalidValueError("lags: expected at least one, got none; try [1, 10, 100]")
+    for lag in numbers:
+        if isinstance(lag, bool) or not isinstance(lag, int):
+            raise InvalidTypeError(f"lags: expected whole numbers of steps, got {lag!r}; try [1, 10, 100]")
+        if not 1 <= lag <= steps:
+            raise InvalidValueError(
+                f"lags: expected 1 to {steps}, the steps of the input, got {lag}; pass a longer sequence or a "
+                "shorter lag"
+            )
+    if any(after <= before for before, after in pairwise(numbers)):
+        shown = ", ".join(map(str, numbers))
+        raise InvalidValueError(f"lags: expected increasing numbers, got {shown}; sort them, each once")
+    return numbers
