@@ -75,7 +75,6 @@ def _given(options: argparse.Namespace, workload: Workload) -> GivenNetwork:
     from unrolled.errors import InvalidValueError
     from unrolled.networks.checkpoint import load_checkpoint
     from unrolled.networks.model import GivenNetwork, load_given
-    from unrolled.rollout.capture import recurrent_modules
 
     sizes = {"--hidden": options.hidden, "--layers": options.layers, "--input": options.input}
     refused = [name for name, given in _said(options).items() if given]
@@ -87,7 +86,6 @@ def _given(options: argparse.Namespace, workload: Workload) -> GivenNetwork:
             "beside it; leave that out, or describe a network without --model"
         )
     model, inputs = load_given(options.model, options.seed)
-    recurrent_modules(model)
     if inputs is not None and (options.batch is not None or options.length is not None):
         raise InvalidValueError(
             f"--model: expected no --batch or --length, as {options.model} returned an input of its own; "
@@ -96,4 +94,5 @@ def _given(options: argparse.Namespace, workload: Workload) -> GivenNetwork:
     if options.checkpoint is not None:
         load_checkpoint(model, options.checkpoint)
     network = GivenNetwork(options.model, model, inputs, workload.batch_size, workload.seq_len, workload.seed)
+    _ = network.targets  # refused here where there is none
     return network.to(options.device, options.dtype)

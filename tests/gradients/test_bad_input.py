@@ -31,11 +31,6 @@ class Unused(nn.Module):
         return x
 
 
-class Own(nn.LSTM):
-    def forward(self, x, hx=None):
-        return super().forward(2 * x, hx)
-
-
 def nan_at(step):
     x = sequence()
     x[step, 0, 0] = float("nan")
@@ -50,7 +45,6 @@ CASES = {
         r"model: .*\bLinear\b",
     ),
     "no module": (lambda: gradient_flow("lstm", X), InvalidTypeError, r"model: .*got str\b"),
-    "own forward": (lambda: gradient_flow(Own(4, 5).double(), X), InvalidTypeError, r"'Own': .*got .*\bOwn\b"),
     "not called": (lambda: gradient_flow(Unused(), X), InvalidValueError, "model: .*got none"),
     "features": (
         lambda: gradient_flow(make("gru"), X[..., :3]),
@@ -79,7 +73,7 @@ CASES = {
     ),
     "empty": (lambda: gradient_flow(make("gru"), X[:0]), InvalidValueError, r"inputs: .*got \(0, 3, 4\)"),
     "nan": (lambda: gradient_flow(make("gru"), nan_at(3)), InvalidValueError, r"inputs: .*NaN.* argument 0\b"),
-    "no tensor": (lambda: gradient_flow(make("gru"), [1, 2]), InvalidTypeError, r"inputs: .*got list\b"),
+    "no tensor": (lambda: gradient_flow(make("gru"), [1, 2]), InvalidTypeError, r"GRU.*got list\b"),
     "one step": (lambda: gradient_flow(make("gru"), X[:1]), InvalidValueError, r"inputs: .*T = 1\b"),
     "not a scalar": (
         lambda: gradient_flow(make("gru"), X, lambda r: r[0]),
@@ -130,11 +124,6 @@ CASES = {
         lambda: gradient_flow(make("gru"), X, state=states(make("gru")) * float("nan")),
         InvalidValueError,
         "h0 of 'GRU': .*got NaN",
-    ),
-    "dropout": (
-        lambda: gradient_flow(make("gru", num_layers=2, dropout=0.5), X),
-        InvalidValueError,
-        r"'GRU': .*dropout=0\.5",
     ),
     "clip": (
         lambda: gradient_flow(make("gru"), X, clip="norm:0"),

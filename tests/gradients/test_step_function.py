@@ -31,7 +31,9 @@ def test_a_pair_of_states_has_two_paths():
     np.testing.assert_allclose(
         flow.profile(path="h").samples, expected.profile(path="h").samples, rtol=0, atol=1e-9
     )
-    assert flow.profile(path="c").log2_norm[0] == -np.inf  # nothing arrives from a later cell state
+    np.testing.assert_allclose(
+        flow.profile(path="c").samples, expected.profile(path="c").samples, rtol=0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize(("dtype", "halvings"), [(torch.float32, 300), (torch.float64, 1100)])
@@ -67,12 +69,12 @@ def test_what_a_step_function_may_not_do():
         (lambda: step_gradient_flow(lambda x, h: h, x[:1], h), r"inputs: .*T = 1\b"),
         (lambda: step_gradient_flow(lambda x, h: h, x * float("nan"), h), "inputs: .*NaN"),
         (lambda: step_gradient_flow(lambda x, h: h, x, h[:1]), r"state: .*3.*\(1, 5\)"),
-        (lambda: step_gradient_flow(lambda x, h: h[:, :2], x, h), r"step: .*\(3, 2\)"),
-        (lambda: step_gradient_flow(lambda x, h: h.tolist(), x, h), r"step: .*got list\b|state: .*got list\b"),
+        (lambda: step_gradient_flow(lambda x, h: h[:, :2], x, h), r"step.*\(3, 2\)"),
+        (lambda: step_gradient_flow(lambda x, h: h.tolist(), x, h), r"step.*got list\b"),
         (lambda: step_gradient_flow(lambda x, h: h, x, h, lambda s: s), r"loss: .*\(5, 3, 5\)"),
         (
             lambda: step_gradient_flow(lambda x, h: h, x, h, lambda s: torch.ones(())),
-            "loss: .*depends.*got .*does not",
+            "loss: .*depends.*got one",
         ),
     ]
     for call, message in cases:

@@ -95,16 +95,16 @@ def test_scalars_are_floats_and_the_frame_is_the_history():
 
 
 def test_between_records_only_the_counter_is_left():
-    module = make("gru")
+    module, forward = make("gru"), nn.GRU.forward
     with watch(module, every=10) as watched:
         at_the_end(module(sequence())).backward()
-        assert len(module._forward_hooks) == 0
         output, _ = module(sequence())
         assert not output._backward_hooks
         for _ in range(9):
             at_the_end(module(sequence())).backward()
-        assert len(module._forward_hooks) == 1  # the 11th is due
-    assert len(module._forward_hooks) == 0
+        output, _ = module(sequence())
+        assert output._backward_hooks  # the 11th is due
+    assert nn.GRU.forward is forward
     assert not module.weight_ih_l0._post_accumulate_grad_hooks
     assert len(watched.history) == 1
 
@@ -152,7 +152,5 @@ def test_what_cannot_be_watched_is_refused():
         watch(make("gru"), every=2.5)
     with pytest.raises(InvalidValueError, match="model: .*requires_grad"):
         watch(make("gru").requires_grad_(False))
-    with pytest.raises(InvalidValueError, match=r"\'GRU\': .*dropout=0\.1"):
-        watch(make("gru", num_layers=2, dropout=0.1))
     with pytest.raises(InvalidValueError, match="watch: .*none"):
         watch(make("gru")).latest()

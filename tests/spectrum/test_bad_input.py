@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from tests.gradients.test_bad_input import Own, Unused
+from tests.gradients.test_bad_input import Unused
 from tests.gradients.test_flow_against_autograd import make, sequence, states
 from unrolled.errors import InvalidTypeError, InvalidValueError, UnrolledError
 from unrolled.gradients import NonFiniteError
@@ -82,16 +82,6 @@ MODELS = {
         InvalidValueError,
         ("model", "none"),
         lambda: (Unused(), X),
-    ),
-    "a forward of its own": (
-        InvalidTypeError,
-        ("module 'Own'", "the one of Own"),
-        lambda: (Own(4, 5).double(), X),
-    ),
-    "dropout in training": (
-        InvalidValueError,
-        ("module 'GRU'", "dropout=0.5"),
-        lambda: (make("gru", num_layers=2, dropout=0.5), X),
     ),
     "weights that are not square": (
         InvalidValueError,

@@ -10,9 +10,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.gradients.test_flow_against_autograd import KINDS, make, sequence, states
 from tests.spectrum import oracle
-from unrolled.rollout import layer as track
-from unrolled.spectrum import jacobian_singular_values, lyapunov, lyapunov_spectrum, singular_values
-from unrolled.spectrum import trajectory as course
+from unrolled.rollout import layer
+from unrolled.spectrum import jacobian_singular_values, lyapunov, lyapunov_spectrum, observed, singular_values
 from unrolled.spectrum.frames import random_directions
 
 T, LAGS = 30, [1, 2, 13, 14, 30]
@@ -42,9 +41,9 @@ def agree(one, other, atol):
 
 
 def cut(monkeypatch, steps):
-    monkeypatch.setattr(course, "FEWEST_STEPS", 1)
-    monkeypatch.setattr(track, "BLOCK_NUMBERS", 10**6)
-    monkeypatch.setattr(track, "BLOCK_STEPS", steps)
+    monkeypatch.setattr(observed, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(layer, "BLOCK_NUMBERS", 10**6)
+    monkeypatch.setattr(layer, "BLOCK_STEPS", steps)
 
 
 def group(monkeypatch, numbers):
@@ -157,7 +156,7 @@ def saturated(x):
 
 @pytest.mark.parametrize("qr_every", ["auto", 1])
 def test_a_step_without_an_inverse_late_on_is_followed_from_one_end(qr_every, monkeypatch):
-    monkeypatch.setattr(track, "BLOCK_STEPS", 40)
+    monkeypatch.setattr(layer, "BLOCK_STEPS", 40)
     torch.manual_seed(0)
     module = nn.RNN(4, 48, dtype=torch.float64).requires_grad_(False)
     module.weight_ih_l0[1:] *= 0.1 / 1e4

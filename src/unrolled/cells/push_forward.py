@@ -72,16 +72,20 @@ class PushForward(Steps):
 class Layers(Steps):
     """The steps of a stack of layers as one system, whose Jacobian is block lower triangular."""
 
-    def __init__(self, layers: Sequence[PushForward]) -> None:
+    def __init__(self, layers: Sequence[PushForward], masks: Sequence[Tensor] = ()) -> None:
         self.layers = layers
+        self.masks = [per_step(mask)[0] for mask in masks]  # of the dropout above each layer but the last
 
     def step(self, t: int, v: Tensor, out: Tensor) -> None:
         """Each layer takes what the one below has just become."""
         below, first = None, 0
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             last = first + layer.size
             layer.step(t, v[first:last], out[first:last], below)
             below, first = out[first : first + layer.output_size], last
+            if number < len(self.masks):
+                factor = self.masks[number][t]
+                below = (by_sample(below, factor) * factor).reshape_as(below)
 
 
 def inverted(weight: Tensor) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,9 @@ class Weights:
     weight_hr: Tensor | None
 
     @classmethod
-    def of(cls, module: nn.RNNBase, layer: int, reverse: bool) -> Weights:
-        """The weights of a layer, detached: they share the module's memory and record no graph."""
-        found = [getattr(module, full, None) for full in names(layer, reverse).values()]
+    def of(cls, named: Mapping[str, Tensor], layer: int, reverse: bool) -> Weights:
+        """Those of a layer among what `read` gave, detached: they share the memory and record no graph."""
+        found = [named.get(full) for full in names(layer, reverse).values()]
         return cls._map(found, lambda weight: weight.detach())
 
     def flat(self) -> list[Tensor]:
@@ -49,6 +49,17 @@ class Weights:
     def bias(self) -> Tensor | None:
         """The sum of the two biases, `(G*H,)`."""
         return None if self.bias_ih is None or self.bias_hh is None else self.bias_ih + self.bias_hh
+
+
+def read(module: nn.RNNBase) -> dict[str, Tensor]:
+    """The tensors that the forward of a module works with now, by the names of its attributes.
+
+    They are its parameters, or what a parametrisation or a wrapper has made of some, connected to those.
+    """
+    update: Callable[[], None] = module._update_flat_weights  # type: ignore[assignment]
+    update()
+    weights: Any = module._flat_weights
+    return dict(zip(module._flat_weights_names, weights, strict=True))
 
 
 def names(layer: int, reverse: bool) -> dict[str, str]:

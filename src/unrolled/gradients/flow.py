@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -14,18 +14,20 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.environment import Environment
-from unrolled.errors import InvalidTypeError, InvalidValueError, ResultFileError
+from unrolled.errors import InvalidValueError, ResultFileError
 from unrolled.gradients.backward import backward
+from unrolled.gradients.cell_profiles import OutOfRangeError
 from unrolled.gradients.clipping import Clip, ClipReport, compare
 from unrolled.gradients.loss import Loss, scalar_loss
 from unrolled.gradients.profile import Profile
 from unrolled.gradients.pullback import StepBound
-from unrolled.rollout.capture import Trajectory
-from unrolled.rollout.nonfinite import is_finite
+from unrolled.rollout.arguments import Arguments
+from unrolled.rollout.preserve import preserved
+from unrolled.rollout.record import Rollout
 from unrolled.rollout.scaled import LOG10_2, Scaled, log2_total
+from unrolled.rollout.targets import Cells, Target, targets_of
 
 VERSION = 1  # of the JSON
 ROUNDINGS = 64  # in the last digit of a gradient, relative to its norm, that are no change of it
@@ -37,7 +39,7 @@ class GradientFlow:
 
     `profiles`: one per module, call, layer, direction and path. `parameters`: log10 norm of the gradient of
     each parameter (after clipping, where `clip` is given). `gradients` holds those gradients themselves, with
-    exponents, in the process that computed them; a loaded flow has none.
+    exponents, in the process that computed them; a loaded flow has none. `notes`: what else was seen, a sentence each.
     """
 
     profiles: tuple[Profile, ...]
@@ -45,6 +47,7 @@ class GradientFlow:
     clip: ClipReport | None = None
     environment: dict[str, Any] = field(default_factory=dict, repr=False)
     gradients: dict[str, Scaled] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Profile]:
         return iter(self.profiles)
@@ -132,6 +135,7 @@ class GradientFlow:
             "parameters": {name: _plain(norm) for name, norm in self.parameters.items()},
             "clip": None if self.clip is None else {k: _plain(v) for k, v in self.clip.to_dict().items()},
             "environment": self.environment,
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -150,6 +154,7 @@ class GradientFlow:
                 if clip is None
                 else ClipReport(**{k: _norm(v) if k != "bound" else v for k, v in clip.items()}),
                 fields["environment"],
+                notes=tuple(fields.get("notes", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ResultFileError(
@@ -180,7 +185,10 @@ class GradientFlow:
         self.frame().to_csv(path, index=False)
 
 
-@torch.enable_grad()
+# The most steps of a cell that autograd goes back through at once; the next is tried where it leaves its range.
+STEPS_PER_BLOCK = (32, 4, 1)
+
+
 def gradient_flow(
     model: nn.Module,
     inputs: Any,
@@ -188,50 +196,63 @@ def gradient_flow(
     *,
     state: Any = None,
     clip: str | Clip | None = None,
+    cells: Cells = (),
 ) -> GradientFlow:
     """Run a model once, forward and backward, and look at the total gradient of every hidden state.
 
-    `model` is an `nn.RNN`, `nn.GRU` or `nn.LSTM`, or contains some; it stays as it is, `.grad` included.
-    `inputs` is what it takes (a tuple for several arguments), `state` an initial state passed on after
-    them.
-    `loss` maps what the model returns to a scalar; by default a fixed random unit cotangent per sample at
-    the
-    last step of the output. `clip` is a mode such as `norm:1` (see `unrolled.clipping`): it acts on the
-    parameters' gradients, or, for `step:1`, on the profile itself.
+    `model` is an `nn.RNN`, `nn.GRU` or `nn.LSTM`, or contains some, or loops over their cells; it stays as it is,
+    with its `.grad`, its buffers, what it keeps on itself, and the random state. `cells` names cells that are not
+    torch's: a class, an instance, or a tuple of them, each called as `cell(x_t, state)` (see `unrolled.cells.own`).
+    `inputs` is what the model takes: a tuple for several arguments, a dict for arguments by name, anything else as the
+    only argument. `state` is an initial state that is passed on after them. `loss` maps what the model returns to a
+    scalar; by default a fixed random unit cotangent per sample at the last step of the output. `clip` is a mode such
+    as `norm:1` (see `unrolled.clipping`): it acts on the parameters' gradients, or, for `step:1`, on the profile.
 
     Norms never under- or overflow. float64 is computed in float64, everything else in float32.
 
-    Raises `InvalidValueError` or `InvalidTypeError` for what cannot be run, `NonFiniteError` where the
-    network
-    itself produces NaN or inf.
+    Raises `InvalidValueError` or `InvalidTypeError` for what cannot be run, `NonFiniteError` where the network itself
+    produces NaN or inf.
     """
     clip = Clip.parse(clip)
-    arguments = _arguments(inputs, state)
-    trajectory = Trajectory.of(model, arguments)
-    if not trajectory.calls:
-        raise InvalidValueError(
-            "model: expected a forward that calls its recurrent module, got none that did; pass the "
-            "module itself"
-        )
-    if len(trajectory.calls) == 1 and trajectory.calls[0].tracks[0][0].steps == 1:
-        raise InvalidValueError(
-            "inputs: expected at least 2 steps, got T = 1, which has nothing to flow back to; pass a "
-            "longer sequence"
-        )
-    scalar = scalar_loss(loss, trajectory.output, trajectory.calls[-1].layout)
+    return flow_of(model, Arguments.of(model, inputs, state), targets_of(model, cells), loss, clip)
+
+
+@torch.enable_grad()
+def flow_of(
+    model: nn.Module, call: Callable[[], Any], targets: Sequence[Target], loss: Loss | None, clip: Clip
+) -> GradientFlow:
+    """The flow back through one call of a model; see `gradient_flow`."""
     named = dict(model.named_parameters())
-    profiles, found = backward(trajectory, scalar, named.values())
-    gradients = {name: found[parameter] for name, parameter in named.items() if parameter in found}
-    report = None
-    if clip.mode == "step" and clip.bound is not None:
-        unclipped, bound = gradients, StepBound(clip.bound)
-        profiles, found = backward(trajectory, scalar, named.values(), bound)
+    stepwise = clip.mode == "step" and clip.bound is not None
+    with preserved(model) as before:
+        for steps in (1,) if stepwise else STEPS_PER_BLOCK:
+            before.restore()
+            rollout = Rollout.of(call, targets, steps)
+            _check_length(rollout)
+            scalar = scalar_loss(loss, rollout.output, rollout.layout)
+            try:
+                profiles, found = backward(rollout, scalar, named.values())
+                break
+            except OutOfRangeError:
+                continue
         gradients = {name: found[parameter] for name, parameter in named.items() if parameter in found}
-        report = _step_report(clip, unclipped, gradients, bound)
-    elif clip.mode != "none":
-        gradients, report = clip.clip(gradients)
+        report = None
+        if stepwise:
+            unclipped, bound = gradients, StepBound(clip.bound)
+            profiles, found = backward(rollout, scalar, named.values(), bound)
+            gradients = {name: found[parameter] for name, parameter in named.items() if parameter in found}
+            report = _step_report(clip, unclipped, gradients, bound)
+        elif clip.mode != "none":
+            gradients, report = clip.clip(gradients)
     norms = {name: LOG10_2 * float(gradient.log2_norm()) for name, gradient in gradients.items()}
-    return GradientFlow(tuple(profiles), norms, report, _environment(), gradients)
+    return GradientFlow(tuple(profiles), norms, report, _environment(), gradients, tuple(rollout.notes))
+
+
+def _check_length(rollout: Rollout) -> None:
+    if len(rollout.calls) == 1 and rollout.calls[0].steps == 1:
+        raise InvalidValueError(
+            "inputs: expected at least 2 steps, got T = 1, which has nothing to flow back to; pass a longer sequence"
+        )
 
 
 @cache
@@ -264,30 +285,6 @@ def _differ(one: Scaled, other: Scaled) -> bool:
     """Whether by more than two passes that add up the same terms, each in an order of its own."""
     rounding = ROUNDINGS * torch.finfo(other.mantissa.dtype).eps
     return bool((one + other.scale(-1.0)).log2_norm() > one.log2_norm() + math.log2(rounding))
-
-
-def _arguments(inputs: Any, state: Any) -> tuple[Any, ...]:
-    """What to call the model with; refuses tensors that hold NaN or nothing."""
-    is_tuple = isinstance(inputs, tuple) and not isinstance(inputs, PackedSequence)
-    arguments = inputs if is_tuple else (inputs,)
-    for position, argument in enumerate(arguments):
-        tensor = argument.data if isinstance(argument, PackedSequence) else argument
-        if not isinstance(tensor, Tensor) or tensor.is_meta:
-            continue
-        if tensor.numel() == 0:
-            raise InvalidValueError(
-                f"inputs: expected at least one step and one sample, got {tuple(tensor.shape)}; pass a sequence"
-            )
-        if tensor.is_floating_point() and not is_finite(tensor.detach()):
-            raise InvalidValueError(
-                f"inputs: expected finite numbers, got NaN or inf in argument {position}; clean the input"
-            )
-    if not any(isinstance(argument, Tensor | PackedSequence) for argument in arguments):
-        raise InvalidTypeError(
-            f"inputs: expected a tensor or a PackedSequence, got {type(inputs).__name__}; pass what the "
-            f"model takes"
-        )
-    return arguments if state is None else (*arguments, state)
 
 
 def _plain(value: Any) -> Any:

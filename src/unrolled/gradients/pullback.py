@@ -8,6 +8,7 @@ steps that stayed in range are accepted.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from unrolled.cells.linearisations import Linearised
 from unrolled.errors import NonFiniteError
 from unrolled.gradients.weight_sums import WeightSums
-from unrolled.rollout.layer import Track
+from unrolled.rollout.layer import LayerRun
 from unrolled.rollout.scaled import DRIFT, ZERO_EXPONENT, Scaled, log2, shift, working_dtype
 
 FIRST_CHUNK = 128  # steps before the first look at the norms
@@ -32,6 +33,21 @@ class StepBound:
 
     bound: float
     count: list[int] = field(default_factory=lambda: [0, 0])  # touched, seen
+
+    def put_on(self, state: Sequence[Scaled | None]) -> list[Scaled | None]:
+        """The cotangent of a state, its parts together, with a norm of at most the bound in each sample."""
+        parts = [part for part in state if part is not None]
+        if not parts:
+            return list(state)
+        log2_norms = torch.stack([part.log2_norm() for part in parts])
+        joint = torch.logsumexp(2 * math.log(2) * log2_norms, 0) / (2 * math.log(2))
+        excess = joint - math.log2(self.bound)
+        over = excess > 0
+        self.count[0] += int(over.sum())
+        self.count[1] += int((joint > -math.inf).sum())
+        whole = torch.where(over, excess, 0.0).floor()
+        factor = torch.where(over, torch.exp2(whole - excess), 1.0)
+        return [None if part is None else part.by_sample(factor, -whole.to(torch.int64)) for part in state]
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,7 @@ class Pulled:
 
 @torch.no_grad()
 def pull_back(
-    track: Track,
+    track: LayerRun,
     direct: Scaled | None,
     final: tuple[Scaled | None, ...],
     *,
@@ -71,7 +87,7 @@ def pull_back(
 class _PullBack:
     def __init__(
         self,
-        track: Track,
+        track: LayerRun,
         direct: Scaled | None,
         final: tuple[Scaled | None, ...],
         bound: StepBound | None,
@@ -235,20 +251,8 @@ class _PullBack:
 
     def _clip_carried(self) -> None:
         """Put the bound of `step` clipping on the cotangent that goes into the next step."""
-        if self.bound is None:
-            return
-        log2_norms = torch.stack([part.log2_norm() for part in self.carried])
-        joint = torch.logsumexp(2 * math.log(2) * log2_norms, 0) / (2 * math.log(2))
-        excess = joint - math.log2(self.bound.bound)
-        over = excess > 0
-        self.bound.count[0] += int(over.sum())
-        self.bound.count[1] += int((joint > -math.inf).sum())
-        whole = torch.where(over, excess, 0.0).floor()
-        factor = torch.where(over, torch.exp2(whole - excess), 1.0)
-        self.carried = [
-            Scaled(part.mantissa * factor.unsqueeze(-1).to(self.dtype), part.exponent - whole.to(torch.int64))
-            for part in self.carried
-        ]
+        if self.bound is not None:
+            self.carried = [part for part in self.bound.put_on(self.carried) if part is not None]
 
 
 def _norms(rows: Tensor) -> Tensor:

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from time import perf_counter
+from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
-from torch.utils.hooks import RemovableHandle
 
-from unrolled.errors import InvalidTypeError, InvalidValueError, UnrolledError
-from unrolled.gradients.backward import pull_back_call
+from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.gradients.flow import GradientFlow
 from unrolled.gradients.profile import Profile
-from unrolled.rollout.capture import Call, initial_states, recurrent_modules, replay
-from unrolled.rollout.layout import Layout
+from unrolled.gradients.watched import WatchedCall, WatchedFused, WatchedRun
+from unrolled.plugins import first_line
+from unrolled.rollout.capture import Capture
+from unrolled.rollout.fused import drops, module_of
 from unrolled.rollout.scaled import LOG10_2, Scaled
+from unrolled.rollout.targets import Cells, Target, targets_of
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One recorded backward pass: its number, from 1, and its flow, or why there is none."""
+    """One recorded backward pass: its number, from 1, and its flow, or why there is none.
+
+    `problem` may also stand beside a flow that shows only a part of what happened.
+    """
 
     backward: int
     flow: GradientFlow | None
     problem: str | None = None
 
 
-def watch(model: nn.Module, every: int = 20) -> Watch:
+def watch(
+    model: nn.Module, every: int | None = None, *, cells: Cells = (), budget: float | None = None
+) -> Watch:
     """Record the gradient flow of every `every`-th backward pass of a training loop, the first included.
 
         with unrolled.watch(model, every=20) as watched:
@@ -41,72 +49,79 @@ def watch(model: nn.Module, every: int = 20) -> Watch:
                 ...
                 log(watched.latest().scalars())
 
-    Nothing about the training changes: weight gradients are bit-identical to those without it. Between
-    records only one hook is left, which counts. Call `.close()`, or leave the `with` block, to take it off.
+    `every` is 20 by default. With `budget` in its place, such as 0.02, passes are recorded as often as that share of
+    the loop's time allows; `print(watched)` says what it cost. `cells` names cells that are not torch's own.
 
-    What flows between recurrent modules and calls is what autograd itself sends there, so that part has
-    autograd's range; within each call norms never under- or overflow.
+    Nothing about the training changes: weights are bit-identical to those without it, and nothing is raised inside a
+    forward or backward pass. What cannot be shown is a `problem` in the history. Between records only hooks that count
+    are left. Call `.close()`, or leave the `with` block, to take them off.
+
+    What flows between recurrent modules and calls, and through cells, is what autograd itself sends there, so that
+    part has autograd's range; within a call of a fused module norms never under- or overflow.
     """
-    return Watch(model, every)
-
-
-@dataclass
-class _Captured:
-    """A call as it came by: what it read, and the gradients of its results as they arrive."""
-
-    name: str
-    module: nn.RNNBase
-    layout: Layout
-    sources: list[Tensor]
-    cotangents: list[Tensor | None]
-    number: int = 0
+    return Watch(model, every, cells=cells, budget=budget)
 
 
 class Watch:
     """A handle on a watched model; made by `watch`."""
 
-    def __init__(self, model: nn.Module, every: int = 20) -> None:
-        if isinstance(every, bool) or not isinstance(every, int):
-            raise InvalidTypeError(f"every: expected an integer of at least 1, got {every!r}; try every=20")
-        if every < 1:
-            raise InvalidValueError(f"every: expected an integer of at least 1, got {every}; try every=20")
-        self._modules = recurrent_modules(model)
+    def __init__(
+        self, model: nn.Module, every: int | None = None, *, cells: Cells = (), budget: float | None = None
+    ) -> None:
+        self.every, self.budget = _every(every, budget), budget
+        targets = targets_of(model, cells)
         self._parameters = dict(model.named_parameters())
-        self.every = every
+        self._compiled = any(getattr(module, "_compiled_call_impl", None) for module in model.modules())
         self.history: list[Seen] = []
         self.backwards = 0
-        self._calls: list[_Captured] = []
-        self._hooks: list[RemovableHandle] = []
-        self._queued = False
-        own = [p for module in self._modules.values() for p in module.parameters() if p.requires_grad]
-        if not own:
+        self._capture = Capture(targets, self._see)
+        self._runs: dict[Target, WatchedRun] = {}
+        self._arrived: dict[WatchedCall, None] = {}  # in this backward pass, in the order of arrival
+        self._problems: list[str] = []
+        self._calls = 0  # seen since listening began
+        self._running = self._counted = False
+        self.seconds, self._began = 0.0, perf_counter()
+        self._cost = self._before = 0.0  # of the last record, and of all before it
+        self._listened = True
+        if not any(p.requires_grad for target in targets for p in target.module.parameters()):
             raise InvalidValueError(
-                "model: expected recurrent weights that are trained, got none with requires_grad; "
-                "unfreeze them, or "
+                "model: expected recurrent weights that are trained, got none with requires_grad; unfreeze them, or "
                 "use unrolled.gradient_flow"
             )
-        parameter: Any = own[0]  # torch leaves this method without types
-        self._counter: RemovableHandle | None = parameter.register_post_accumulate_grad_hook(self._count)
-        self._listen()
+        # All of them, as a loss that does not reach the recurrent ones is a finding too.
+        trained: list[Any] = [p for p in self._parameters.values() if p.requires_grad]
+        self._hooks = [parameter.register_post_accumulate_grad_hook(self._count) for parameter in trained]
+        self._capture.listen()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
+
+    def __str__(self) -> str:
+        recorded, elapsed = len(self.history), perf_counter() - self._began
+        share = self.seconds / elapsed if elapsed > 0 else 0.0
+        return (
+            f"watch: {recorded} of {self.backwards} backward passes recorded; it took {self.seconds:.2g} s of "
+            f"{elapsed:.3g} s, {share:.1%} of the loop's time"
+        )
 
     def close(self) -> None:
         """Take every hook off the model; what was recorded stays."""
-        self._stop_listening()
-        if self._counter is not None:
-            self._counter.remove()
-            self._counter = None
+        self._capture.stop()
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks, self._runs = [], {}
 
     def latest(self) -> GradientFlow:
-        """The flow recorded last. Raises `InvalidValueError` where there is none, or it met NaN or inf."""
+        """The flow recorded last. Raises `InvalidValueError` where there is none, saying why."""
         if not self.history:
+            came = f"{self.backwards} that were not due" if self.backwards else "none yet"
             raise InvalidValueError(
-                "watch: expected at least one backward pass, got none yet; call .backward() on a loss first"
+                f"watch: expected at least one recorded backward pass, got {came}; call .backward() on a loss first"
             )
         seen = self.history[-1]
         if seen.flow is None:
@@ -123,113 +138,151 @@ class Watch:
         history = pd.concat(frames, ignore_index=True)
         return history[["backward", *(name for name in history if name != "backward")]]
 
-    # Counting: one hook on one parameter, once per backward pass.
+    # Forward: every call is made as it would be; what it gave is listened to.
+
+    def _see(
+        self, target: Target, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        with self._time():
+            before = torch.get_rng_state() if target.fused and drops(module_of(target)) else None
+        result = call(*args, **kwargs)
+        with self._time():
+            try:
+                self._note(target, args, kwargs, result, before)
+            except Exception as error:  # whatever a call looks like, it is not ours to stop
+                self._problem(f"a call of {target.name!r} could not be read: {first_line(error)}")
+        return result
+
+    def _note(
+        self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, before: Tensor | None
+    ) -> None:
+        if not torch.is_grad_enabled():
+            return
+        self._calls += 1
+        if target.fused:
+            WatchedFused(target, args, kwargs, result, before, self._receive)
+            return
+        run = WatchedRun.going_on(self._runs.get(target), target, args, kwargs)
+        self._runs[target] = run
+        run.step(result, args, kwargs, self._receive)
+
+    # Backward: gradients arrive at what calls gave, and at the end of the pass all of them are there.
+
+    def _receive(self, call: WatchedCall) -> None:
+        self._arrived.setdefault(call)
+        self._begin()
 
     def _count(self, _: Tensor) -> None:
-        self.backwards += 1
-        if not self._hooks and self.backwards % self.every == 0:
-            self._listen()
+        if not self._counted:
+            self._counted = True
+            self.backwards += 1
+        self._begin()
 
-    # Recording: forward hooks, put on before a pass that is due and taken off after it.
+    def _begin(self) -> None:
+        if not self._running:
+            # Runs at the end of this pass: all gradients are there, no weight has changed yet.
+            self._running = True
+            torch.autograd.Variable._execution_engine.queue_callback(self._end)
 
-    def _listen(self) -> None:
-        self._hooks = [
-            module.register_forward_hook(partial(self._capture, name), with_kwargs=True)
-            for name, module in self._modules.items()
-        ]
-
-    def _stop_listening(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks, self._calls = [], []
-
-    def _capture(
-        self, name: str, module: nn.RNNBase, inputs: tuple[Any, ...], named: dict[str, Any], result: Any
-    ) -> None:
-        output, last = result
-        data = output.data if isinstance(output, PackedSequence) else output
-        if not data.requires_grad:
+    @torch.no_grad()
+    def _end(self) -> None:
+        calls, counted = list(self._arrived), self._counted
+        self._running = self._counted = False
+        self._arrived, self._runs = {}, {}
+        if not counted:  # a gradient that was asked for by torch.autograd.grad: no weights have got any
+            for call in calls:
+                call.forget()
             return
-        sequence = inputs[0] if inputs else named["input"]
-        hx = inputs[1] if len(inputs) > 1 else named.get("hx")
-        with torch.no_grad():
-            layout = Layout.of(module, name, sequence)
-            sources = [
-                layout.inward(sequence).detach(),
-                *(state.detach() for state in initial_states(module, name, layout, sequence, hx)),
-            ]
-        results = [data, *(last if isinstance(last, tuple) else (last,))]
-        captured = _Captured(name, module, layout, sources, [None] * len(results))
-        self._calls.append(captured)
-        for position, tensor in enumerate(results):
-            tensor.register_hook(self._receiver(captured, position))
+        with self._time():
+            if self._listened:
+                self._record(calls)
+            for call in calls:
+                call.forget()
+        if self._listened:
+            self._cost, self._before = self.seconds - self._before, self.seconds
+        self._listened = self._due(self.backwards + 1)
+        if self._listened:
+            self._capture.listen()
+        else:
+            self._capture.stop()
 
-    def _receiver(self, captured: _Captured, position: int) -> Callable[[Tensor], None]:
-        def receive(cotangent: Tensor) -> None:
-            captured.cotangents[position] = cotangent.detach().clone()
-            if not self._queued:
-                # Runs at the end of this backward pass: all gradients are there, no weight has changed yet.
-                self._queued = True
-                torch.autograd.Variable._execution_engine.queue_callback(self._record)
+    def _due(self, backward: int) -> bool:
+        if self.budget is None:
+            return (backward - 1) % self.every == 0
+        elapsed = perf_counter() - self._began
+        return self.seconds + self._cost <= self.budget * elapsed
 
-        return receive
+    def _record(self, calls: list[WatchedCall]) -> None:
+        profiles: list[Profile] = []
+        numbers: Counter[str] = Counter()
+        for call in sorted(calls, key=lambda call: call.order):
+            try:
+                found, notes = call.profiles(numbers[call.target.name])
+                numbers[call.target.name] += 1
+                profiles += found
+                for note in notes:
+                    self._problem(note)
+            except Exception as error:  # NaN and inf among them; the training goes on
+                self._problem(first_line(error))
+        if not calls:
+            self._problem(self._why_nothing())
+        problem = "; ".join(dict.fromkeys(self._problems)) or None
+        self._problems, self._calls = [], 0
+        flow = GradientFlow(tuple(profiles), self._norms(), notes=(problem,) if problem else ())
+        self.history.append(Seen(self.backwards, flow if profiles else None, problem))
 
-    def _record(self) -> None:
-        self._queued = False
-        backward = max(self.backwards, 1)
-        # A forward pass that no backward followed, such as a look at another batch, left nothing behind.
-        calls = [call for call in self._calls if any(part is not None for part in call.cotangents)]
-        self._stop_listening()
-        if backward % self.every == 0:
-            self._listen()
+    def _norms(self) -> dict[str, float]:
+        found = {}
+        for name, parameter in self._parameters.items():
+            if parameter.grad is not None:
+                gradient = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
+                finite = bool(torch.isfinite(gradient).all())
+                found[name] = LOG10_2 * float(Scaled.of(gradient).log2_norm()) if finite else math.nan
+        return found
+
+    def _why_nothing(self) -> str:
+        if self._calls:
+            return (
+                f"no gradient came back to any of the {self._calls} calls that were seen: the loss does not depend "
+                "on what they gave, or it was detached in between"
+            )
+        if self._compiled:
+            return (
+                "no recurrent call was seen: the model is compiled, so its calls are no longer made in Python"
+            )
+        return "no recurrent call was seen in the forward pass: its modules were run in another way, or without gradients"
+
+    def _problem(self, text: str) -> None:
+        self._problems.append(text)
+
+    @contextmanager
+    def _time(self) -> Iterator[None]:
+        began = perf_counter()
         try:
-            profiles = [profile for call in _numbered(calls) for profile in _profiles(call)]
-        except UnrolledError as error:
-            self.history.append(Seen(backward, None, str(error)))
-            return
-        norms = {
-            name: LOG10_2 * float(Scaled.of(parameter.grad).log2_norm())
-            for name, parameter in self._parameters.items()
-            if parameter.grad is not None
-        }
-        self.history.append(Seen(backward, GradientFlow(tuple(profiles), norms)))
+            yield
+        finally:
+            self.seconds += perf_counter() - began
 
 
-def _numbered(calls: list[_Captured]) -> list[_Captured]:
-    """The calls, each numbered among those of its module."""
-    seen: Counter[str] = Counter()
-    for call in calls:
-        call.number = seen[call.name]
-        seen[call.name] += 1
-    return calls
-
-
-@torch.no_grad()
-def _profiles(captured: _Captured) -> list[Profile]:
-    tracks, results = replay(captured.name, captured.module, captured.layout, captured.sources)
-    call = Call(
-        captured.name,
-        captured.module,
-        captured.number,
-        captured.layout,
-        tracks,
-        tuple(captured.sources),
-        results,
-    )
-    output, *last = captured.cotangents
-    if output is not None and captured.layout.packed is not None:
-        packed = captured.layout.packed
-        output = captured.layout.inward(
-            PackedSequence(output, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
-        )
-    elif output is not None:
-        output = captured.layout.inward(output)
-    states = [None if state is None else captured.layout.state_inward(state) for state in last]
-    found, _ = pull_back_call(
-        call,
-        None if output is None else Scaled.of(output, 2),
-        tuple(None if state is None else Scaled.of(state, 2) for state in states),
-        gradients=None,
-        needs_input=False,
-    )
-    return found
+def _every(every: int | None, budget: float | None) -> int:
+    """The interval asked for, checked. Raises `InvalidValueError` or `InvalidTypeError`."""
+    if budget is not None:
+        if every is not None:
+            raise InvalidValueError(
+                f"watch: expected every or budget, got both ({every} and {budget}); leave one out"
+            )
+        if isinstance(budget, bool) or not isinstance(budget, int | float):
+            raise InvalidTypeError(
+                f"budget: expected a share of the loop's time, got {budget!r}; try budget=0.02"
+            )
+        if not 0 < budget <= 1:
+            raise InvalidValueError(
+                f"budget: expected a share above 0 and up to 1, got {budget}; try budget=0.02"
+            )
+        return 1
+    every = 20 if every is None else every
+    if isinstance(every, bool) or not isinstance(every, int):
+        raise InvalidTypeError(f"every: expected an integer of at least 1, got {every!r}; try every=20")
+    if every < 1:
+        raise InvalidValueError(f"every: expected an integer of at least 1, got {every}; try every=20")
+    return every

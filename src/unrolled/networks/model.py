@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import ImplementationError, InvalidValueError
-from unrolled.rollout.capture import recurrent_modules
+from unrolled.rollout.targets import Target, targets_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +30,17 @@ class GivenNetwork:
     batch_size: int = 16
     seq_len: int = 201
     seed: int = 0
+    cells: tuple[type[nn.Module], ...] = ()
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The recurrent modules and cells in the model."""
+        return targets_of(self.model, self.cells)
 
     @property
     def batch_first(self) -> bool:
         """Whether the recurrent modules read `(B, T, I)`."""
-        return next(iter(recurrent_modules(self.model).values())).batch_first
+        return any(target.fused and target.module.batch_first for target in self.targets)
 
     @property
     def longest(self) -> int | None:
@@ -64,7 +70,12 @@ class GivenNetwork:
         """What the model is called with."""
         if self.inputs is not None:
             return self.inputs if length is None else self.inputs.narrow(self._time, 0, length)
-        first = next(iter(recurrent_modules(self.model).values()))
+        first: Any = self.targets[0].module
+        if not isinstance(getattr(first, "input_size", None), int):
+            raise InvalidValueError(
+                f"model {self.name}: expected a recurrent module that says its input_size, got "
+                f"{type(first).__name__}; let the factory return (model, input)"
+            )
         generator = torch.Generator().manual_seed(self.seed + 1_000_003)  # as a workload's input
         shape = (length or self.seq_len, self.batch_size, first.input_size)
         values = torch.randn(shape, generator=generator, dtype=torch.float64).to(next(first.parameters()))

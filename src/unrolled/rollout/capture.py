@@ -1,173 +1,112 @@
-"""One forward pass of an unmodified model, taken apart at its recurrent modules.
+"""The one way to catch the calls of recurrent modules and cells, in a model that is left as it is.
 
-While it runs, each call of a recurrent module is carried out layer by layer and its results are handed on
-as leaves of the autograd graph. So autograd knows only what lies between the recurrent calls, and the
-calls themselves are pulled back through by our own recurrences, in any range.
+While a `Capture` listens, the `forward` of each class concerned is stood in for. So a call is caught however it
+is made: by `module(x)`, by a wrapper that calls `module.forward(x)`, or from a subclass through
+`super().forward(x)`. No module gets a hook or an attribute, so a model can be copied and saved meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial, wraps
+from types import TracebackType
+from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from unrolled.errors import InvalidTypeError, InvalidValueError
-from unrolled.rollout import layer as track
-from unrolled.rollout.layer import Track
-from unrolled.rollout.layout import Layout, check_state, reverse_time
-from unrolled.rollout.nonfinite import check_states
+from unrolled.rollout.targets import FUSED, Target
 
-DIRECTIONS = ("forward", "reverse")
+# Given the target and its own forward, with the arguments of the call; gives what the caller gets.
+Handler = Callable[[Target, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+
+_listening: list[Capture] = []
+_originals: dict[type[nn.Module], Callable[..., Any]] = {}
 
 
-@dataclass(frozen=True)
-class Call:
-    """One call of one module.
+class Capture:
+    """Hands every call of the `targets` to `handler` while it listens; several may listen at once.
 
-    `tracks[layer][direction]`. `sources` are what it read, `(x, h0)` or `(x, h0, c0)` in the `(T, B, ·)`
-    layout, still connected to what made them; `leaves` what it gave, `(output, h_n)` or `(output, h_n,
-    c_n)`.
+    What a cell calls inside its own step is its own affair and is not caught.
     """
 
-    name: str
-    module: nn.RNNBase
-    number: int
-    layout: Layout
-    tracks: list[list[Track]]
-    sources: tuple[Tensor, ...]
-    leaves: tuple[Tensor, ...]
+    def __init__(self, targets: Iterable[Target], handler: Handler) -> None:
+        self.targets = {id(target.module): target for target in targets}
+        self.handler = handler
+        self._inside = False
 
+    def __enter__(self) -> Self:
+        self.listen()
+        return self
 
-@dataclass
-class Trajectory:
-    """The calls of one forward pass, in order, and what the model returned."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
-    modules: dict[str, nn.RNNBase]
-    calls: list[Call] = field(default_factory=list)
-    output: Any = None
+    def listen(self) -> None:
+        """Stand in for the forward of every class of the targets, and where a module has one of its own, for that."""
+        if self in _listening:
+            return
+        _listening.append(self)
+        for target in self.targets.values():
+            own = target.module.__dict__.get("forward")
+            if own is not None:
+                target.module.__dict__["forward"] = wraps(own)(partial(_dispatch, own, target.module))
+                continue
+            owner = _owner(target)
+            if owner not in _originals:
+                _originals[owner] = owner.forward
+                owner.forward = _stand_in(owner.forward)  # type: ignore[method-assign]
 
-    @classmethod
-    def of(cls, model: nn.Module, arguments: tuple[Any, ...]) -> Trajectory:
-        """Run `model(*arguments)` once."""
-        trajectory = cls(recurrent_modules(model))
-        with trajectory.recording(), torch.enable_grad():
-            trajectory.output = model(*arguments)
-        return trajectory
+    def stop(self) -> None:
+        """Undo `listen`; harmless where it was not called."""
+        if self not in _listening:
+            return
+        _listening.remove(self)
+        for target in self.targets.values():
+            own = target.module.__dict__.get("forward")
+            if own is not None:
+                target.module.__dict__["forward"] = own.__wrapped__
+        needed = {_owner(target) for capture in _listening for target in capture.targets.values()}
+        for owner in [owner for owner in _originals if owner not in needed]:
+            owner.forward = _originals.pop(owner)  # type: ignore[method-assign]
 
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Stand in for the forward of every recurrent module, and undo it whatever happens."""
+    def _caught(self, target: Target, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self._inside:
+            return call(*args, **kwargs)
+        self._inside = True
         try:
-            for name, module in self.modules.items():
-                module.forward = partial(self._forward, name, module)
-            yield
+            return self.handler(target, call, args, kwargs)
         finally:
-            for module in self.modules.values():
-                module.__dict__.pop("forward", None)
-
-    def _forward(self, name: str, module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any]:
-        layout = Layout.of(module, name, input)
-        sources = (layout.inward(input), *initial_states(module, name, layout, input, hx))
-        tracks, results = replay(name, module, layout, [source.detach() for source in sources])
-        wanted = torch.is_grad_enabled()
-        leaves = tuple(result.requires_grad_(wanted) for result in results)
-        number = sum(call.module is module for call in self.calls)
-        self.calls.append(Call(name, module, number, layout, tracks, sources, leaves))
-        # Clones, because a model may write into what it was given and may not write into a leaf.
-        output = layout.outward(leaves[0].clone())
-        states = tuple(layout.state_outward(leaf.clone()) for leaf in leaves[1:])
-        return output, states if len(states) > 1 else states[0]
+            self._inside = False
 
 
-def recurrent_modules(model: nn.Module) -> dict[str, nn.RNNBase]:
-    """The recurrent modules of a model by name; raises when there are none, or one cannot be replayed."""
-    if not isinstance(model, nn.Module):
-        raise InvalidTypeError(f"model: expected an nn.Module, got {type(model).__name__}; pass a module")
-    found: dict[str, nn.RNNBase] = {}
-    for path, module in model.named_modules():
-        if not isinstance(module, nn.RNN | nn.GRU | nn.LSTM):
-            continue
-        name = path or type(module).__name__
-        _check_forward(name, module)
-        if module.dropout > 0 and module.num_layers > 1 and module.training:
-            raise InvalidValueError(
-                f"module {name!r}: expected no dropout between layers, got dropout={module.dropout} in "
-                f"training "
-                "mode, which cannot be replayed; call model.eval() or set its dropout to 0"
-            )
-        found[name] = module
-    if not found:
-        raise InvalidValueError(
-            f"model: expected an nn.RNN, nn.GRU or nn.LSTM inside, got {type(model).__name__} without "
-            f"one; for "
-            "a recurrence of your own use unrolled.step_gradient_flow"
-        )
-    return found
+def _owner(target: Target) -> type[nn.Module]:
+    """The class whose forward is one call: torch's own for a fused module, else the first that has one."""
+    classes = type(target.module).__mro__
+    if target.fused:
+        return next(kind for kind in classes if kind in FUSED)
+    return next(kind for kind in classes if "forward" in kind.__dict__)
 
 
-def _check_forward(name: str, module: nn.RNNBase) -> None:
-    original: tuple[Callable[..., Any], ...] = (nn.RNN.forward, nn.GRU.forward, nn.LSTM.forward)
-    if type(module).forward not in original or "forward" in module.__dict__:
-        raise InvalidTypeError(
-            f"module {name!r}: expected torch's own forward, got the one of {type(module).__name__}; for "
-            "a recurrence of your own use unrolled.step_gradient_flow"
-        )
+def _stand_in(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return _dispatch(partial(original, self), self, *args, **kwargs)
+
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and asking would take a second to load it
+        return forward
+    eager: Callable[..., Any] = torch.compiler.disable(forward)
+    return eager
 
 
-def initial_states(module: nn.RNNBase, name: str, layout: Layout, sequence: Any, hx: Any) -> tuple[Tensor, ...]:
-    """`(h0,)` or `(h0, c0)` in the `(L*D, B, ·)` layout: the given ones, or zeros."""
-    data = sequence.data if layout.packed is not None else sequence
-    if layout.packed is not None:
-        batch = int(layout.packed.batch_sizes[0])
-    else:
-        batch = data.shape[0 if layout.batch_first else 1] if layout.batched else 1
-    rows = module.num_layers * (2 if module.bidirectional else 1)
-    sizes = [module.proj_size or module.hidden_size]
-    if isinstance(module, nn.LSTM):
-        sizes.append(module.hidden_size)
-    if hx is None:
-        return tuple(data.new_zeros(rows, batch, size) for size in sizes)
-    given = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
-    if len(given) != len(sizes) or isinstance(hx, Tensor) != (len(sizes) == 1):
-        wanted = "(h0, c0)" if len(sizes) > 1 else "one tensor h0"
-        raise InvalidTypeError(
-            f"initial state of {name!r}: expected {wanted}, got {type(hx).__name__}; see "
-            f"{type(module).__name__}"
-        )
-    for label, state, size in zip(("h0", "c0"), given, sizes, strict=False):
-        expected = (rows, batch, size) if layout.batched else (rows, size)
-        check_state(module, name, label, state, expected)
-    return tuple(layout.state_inward(state) for state in given)
-
-
-@torch.no_grad()
-def replay(
-    name: str, module: nn.RNNBase, layout: Layout, sources: list[Tensor]
-) -> tuple[list[list[Track]], tuple[Tensor, ...]]:
-    """Run a module layer by layer; its tracks, and `(output, h_n)` or `(output, h_n, c_n)`."""
-    x, h0, *c0 = sources
-    directions = 2 if module.bidirectional else 1
-    tracks: list[list[Track]] = []
-    for layer in range(module.num_layers):
-        tracks.append([])
-        outputs = []
-        for direction in range(directions):
-            row = layer * directions + direction
-            own_x = reverse_time(x, layout.lengths) if direction else x
-            one = track.run(
-                module, layer, bool(direction), own_x, h0[row], c0[0][row] if c0 else None, layout.lengths
-            )
-            check_states(one.h[1:], name, layer, DIRECTIONS[direction])
-            tracks[-1].append(one)
-            outputs.append(reverse_time(one.h[1:], layout.lengths) if direction else one.h[1:])
-        x = torch.cat(outputs, dim=-1) if directions > 1 else outputs[0]
-    every = [one for layer_tracks in tracks for one in layer_tracks]
-    results = [x, torch.stack([one.h_n for one in every])]
-    if c0:
-        results.append(torch.stack([one.c_n for one in every if one.c_n is not None]))
-    return tracks, tuple(results)
+def _dispatch(original: Callable[..., Any], module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """The call as every listener makes it, the one that came last outermost."""
+    call = original
+    for capture in _listening:
+        target = capture.targets.get(id(module))
+        if target is not None:
+            call = partial(capture._caught, target, call)
+    return call(*args, **kwargs)

@@ -26,7 +26,7 @@ BLOCK_STEPS = 4096
 
 
 @dataclass(frozen=True)
-class Track:
+class LayerRun:
     """What is known of one layer and direction: inputs `x` `(T, B, I)` and states `h` `(T + 1, B, P)`.
 
     Both are in the order in which the direction runs. `c_starts` `[(B, H)]` holds an LSTM's cell state at
@@ -71,15 +71,13 @@ class Track:
 @torch.no_grad()
 def run(
     module: nn.RNNBase,
-    layer: int,
-    reverse: bool,
+    weights: Weights,
     x: Tensor,
     h0: Tensor,
     c0: Tensor | None,
     lengths: Tensor | None,
-) -> Track:
-    """Run one layer and direction over `x` `(T, B, I)`, given in the order in which the direction runs."""
-    weights = Weights.of(module, layer, reverse)
+) -> LayerRun:
+    """Run a layer and direction, by its weights, over `x` `(T, B, I)` in the order in which the direction runs."""
     steps, batch = x.shape[:2]
     most = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // (batch * module.hidden_size)))
     block = math.ceil(steps / math.ceil(steps / most))  # blocks of one length share their views
@@ -95,7 +93,7 @@ def run(
         h[first + 1 : first + 1 + len(part)] = output
         if c is not None and first + len(part) < steps:
             c_starts.append(c)
-    return Track(recurrence_of(module), weights, x, h, c_starts, block, lengths, state, c)
+    return LayerRun(recurrence_of(module), weights, x, h, c_starts, block, lengths, state, c)
 
 
 def _fused(

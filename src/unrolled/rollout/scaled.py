@@ -102,6 +102,15 @@ class Scaled:
         mantissa = self.mantissa if factor == 1 else self.mantissa * factor
         return Scaled(mantissa, self.exponent + exponent)
 
+    def by_sample(self, factor: Tensor, exponent: Tensor) -> Scaled:
+        """These numbers times `factor * 2**exponent`, both with a number for each exponent of these."""
+        wide = factor.reshape(factor.shape + (1,) * (self.mantissa.dim() - factor.dim()))
+        return Scaled(self.mantissa * wide.to(self.mantissa.dtype), self.exponent + exponent)
+
+    def times(self, factors: Tensor) -> Scaled:
+        """These numbers times others, entry by entry."""
+        return Scaled(self.mantissa * factors.to(self.mantissa.dtype), self.exponent)
+
     def value(self) -> Tensor:
         """As an ordinary tensor: 0 or inf where that is out of range."""
         return self.at(torch.zeros_like(self.exponent))

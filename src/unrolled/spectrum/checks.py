@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from unrolled.cells.linearisations import Weights
+from unrolled.cells.weights import Weights, read
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.rollout.nonfinite import is_finite
 
@@ -14,7 +14,7 @@ def check_weights(name: str, module: nn.RNNBase) -> None:
     for layer in range(module.num_layers):
         expected = _shapes(module, layer)
         for reverse in range(2 if module.bidirectional else 1):
-            weights = Weights.of(module, layer, bool(reverse)).named()
+            weights = Weights.of(read(module), layer, bool(reverse)).named()
             for short, weight in weights.items():
                 label = f"{short}_l{layer}{'_reverse' * reverse} of {name!r}"
                 if tuple(weight.shape) != expected[short]:

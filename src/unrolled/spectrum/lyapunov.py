@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.rollout.targets import Cells
 from unrolled.spectrum.codec import environment
 from unrolled.spectrum.frames import random_directions
 from unrolled.spectrum.lyapunov_record import Exponents, LyapunovSpectrum
+from unrolled.spectrum.observed import observe
 from unrolled.spectrum.progress import Progress, following
-from unrolled.spectrum.trajectory import Leg, courses
+from unrolled.spectrum.trajectory import Trajectory
 from unrolled.spectrum.two_sided import Ends, NotInvertibleError
 
 # How many times the running estimate is looked at, and no more often than every so many steps: a look
@@ -34,6 +36,7 @@ def lyapunov_spectrum(
     warm_up: int = 0,
     qr_every: int | str = "auto",
     progress: Progress = False,
+    cells: Cells = (),
 ) -> LyapunovSpectrum:
     """The `k` largest Lyapunov exponents (all by default) along the trajectory of `inputs`, in nats per step.
 
@@ -58,40 +61,42 @@ def lyapunov_spectrum(
     network itself produces NaN or inf.
     """
     check_options(warm_up, qr_every)
-    found = courses(module, inputs, state)
-    for course in found:
-        check_length(course.steps, warm_up)
-        check_k(k, course.widest)
+    found = observe(module, inputs, state, cells)
+    for call in found:
+        check_length(call.steps, warm_up)
+        check_k(k, call.widest)
     parts: list[Exponents] = []
-    with following(
-        progress, sum(course.steps * course.count for course in found), "Lyapunov exponents"
-    ) as tick:
-        for course in found:
-            numbers = course.widest * min(k or course.widest, course.widest)
+    with following(progress, sum(call.steps * call.count for call in found), "Lyapunov exponents") as tick:
+        for call in found:
+            numbers = call.widest * min(k or call.widest, call.widest)
             by_group = []
-            for group in course.split(numbers, FRAME_NUMBERS):
-                share = group.batch / course.batch
+            for group in call.split(numbers, FRAME_NUMBERS):
+                share = group.batch / call.batch
                 by_group.append(
-                    [part for leg in group.legs() for part in follow(leg, k, warm_up, qr_every, tick, share)]
+                    [
+                        part
+                        for trajectory in group.trajectories()
+                        for part in follow(trajectory, k, warm_up, qr_every, tick, share)
+                    ]
                 )
             parts += [Exponents.joined(group) for group in zip(*by_group, strict=True)]
     return LyapunovSpectrum(
         tuple(parts),
-        {course.name: course.facts() for course in found},
-        tuple(note for course in found for note in course.notes),
+        {call.name: call.facts() for call in found},
+        tuple(note for call in found for note in call.notes),
         environment(),
     )
 
 
 def follow(
-    leg: Leg,
+    trajectory: Trajectory,
     k: int | None,
     warm_up: int,
     qr_every: int | str,
     tick: Callable[[float], None],
     share: float = 1.0,
 ) -> list[Exponents]:
-    """The exponents of each system of a leg; `tick` is told of `share` of every step."""
+    """The exponents of each system of a trajectory; `tick` is told of `share` of every step."""
     told = 0.0
 
     def told_once(steps: float) -> None:
@@ -100,36 +105,41 @@ def follow(
         tick(share * steps)
 
     try:
-        return _follow(leg, k, warm_up, qr_every, told_once, both=True)
+        return _follow(trajectory, k, warm_up, qr_every, told_once, both=True)
     except NotInvertibleError:
         tick(-share * told)
-        return _follow(leg, k, warm_up, qr_every, lambda steps: tick(share * steps), both=False)
+        return _follow(trajectory, k, warm_up, qr_every, lambda steps: tick(share * steps), both=False)
 
 
 def _follow(
-    leg: Leg, k: int | None, warm_up: int, qr_every: int | str, tick: Callable[[float], None], both: bool
+    trajectory: Trajectory,
+    k: int | None,
+    warm_up: int,
+    qr_every: int | str,
+    tick: Callable[[float], None],
+    both: bool,
 ) -> list[Exponents]:
     every = []
-    for system in leg.systems:
-        start = random_directions(system.size, min(k or system.size, system.size), leg.like)
-        lower = leg.lower if both else 0.0
-        every.append(Ends(system, start, leg.batch, qr_every, lower, warm_up > 0, leg.multiple))
-    looks = warm_up + _looks(leg.steps - warm_up)
+    for system in trajectory.systems:
+        start = random_directions(system.size, min(k or system.size, system.size), trajectory.like)
+        lower = trajectory.lower if both else 0.0
+        every.append(Ends(system, start, trajectory.batch, qr_every, lower, warm_up > 0, trajectory.multiple))
+    looks = warm_up + _looks(trajectory.steps - warm_up)
     found: list[list[np.ndarray]] = [[] for _ in every]
-    for segment in leg.segments(0):
-        end, now = segment.start + segment.steps, segment.start
-        pushes = [ends.pushes(push) for ends, push in zip(every, segment.pushes, strict=True)]
+    for block in trajectory.blocks(0):
+        end, now = block.start + block.steps, block.start
+        pushes = [ends.pushes(push) for ends, push in zip(every, block.pushes, strict=True)]
         stops = {end, *(int(look) for look in looks if now < look <= end), *[warm_up] * (now < warm_up <= end)}
         for stop in sorted(stops):
             for ends, pairs, estimates in zip(every, pushes, found, strict=True):
                 for frames, push in zip(ends.frames, pairs, strict=True):
-                    frames.advance(push, now - segment.start, stop - segment.start, segment.start)
+                    frames.advance(push, now - block.start, stop - block.start, block.start)
                 if stop == warm_up:
                     ends.orthogonalise()
                 if stop in looks:
                     estimates.append(ends.read() / (stop - warm_up))
             now = stop
-        tick(segment.steps)
+        tick(block.steps)
     return [
         Exponents(ends.system, ordered[-1], looks - warm_up, ordered, warm_up, qr_every, ends.every)
         for ends, ordered in zip(every, map(_ordered, found), strict=True)

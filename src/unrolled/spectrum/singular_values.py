@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.rollout.targets import Cells
 from unrolled.spectrum.codec import environment
 from unrolled.spectrum.frames import Frames, random_directions
 from unrolled.spectrum.graded import log_singular_values
 from unrolled.spectrum.lyapunov import FRAME_NUMBERS
+from unrolled.spectrum.observed import observe
 from unrolled.spectrum.progress import Progress, following
 from unrolled.spectrum.singular_record import JacobianSingularValues, SingularValues
-from unrolled.spectrum.trajectory import Leg, courses
+from unrolled.spectrum.trajectory import Trajectory
 
 LN_10 = float(np.log(10))
 
@@ -30,6 +32,7 @@ def jacobian_singular_values(
     *,
     state: Any = None,
     progress: Progress = False,
+    cells: Cells = (),
 ) -> JacobianSingularValues:
     """The singular values of `∂s_T/∂s_{T-k}`, T the last step of `inputs`, for every lag k, in the log domain.
 
@@ -44,68 +47,74 @@ def jacobian_singular_values(
     Raises `InvalidValueError` or `InvalidTypeError` for what cannot be run, `NonFiniteError` where the
     network itself produces NaN or inf.
     """
-    found = courses(module, inputs, state)
-    wanted = [check_lags(lags, course.steps) for course in found]
+    found = observe(module, inputs, state, cells)
+    wanted = [check_lags(lags, call.steps) for call in found]
     parts: list[SingularValues] = []
-    total = sum(course.steps * course.count for course in found)
+    total = sum(call.steps * call.count for call in found)
     with following(progress, total, "singular values") as tick:
-        for course, own in zip(found, wanted, strict=True):
-            together = max(1, FRAME_NUMBERS // course.widest**2)
+        for call, own in zip(found, wanted, strict=True):
+            together = max(1, FRAME_NUMBERS // call.widest**2)
             chunks = [own[first : first + together] for first in range(0, len(own), together)]
-            groups = course.split(course.widest**2 * len(chunks[0]), FRAME_NUMBERS)
+            groups = call.split(call.widest**2 * len(chunks[0]), FRAME_NUMBERS)
             by_group = []
             for group in groups:
-                share = group.batch / course.batch / len(chunks)
-                by_group.append([part for leg in group.legs() for part in _of_leg(leg, chunks, tick, share)])
+                share = group.batch / call.batch / len(chunks)
+                by_group.append(
+                    [
+                        part
+                        for trajectory in group.trajectories()
+                        for part in _of_trajectory(trajectory, chunks, tick, share)
+                    ]
+                )
             parts += [SingularValues.joined(group) for group in zip(*by_group, strict=True)]
     return JacobianSingularValues(
         tuple(parts),
-        {course.name: course.facts() for course in found},
-        tuple(note for course in found for note in course.notes),
+        {call.name: call.facts() for call in found},
+        tuple(note for call in found for note in call.notes),
         environment(),
     )
 
 
-def _of_leg(
-    leg: Leg, chunks: Sequence[Sequence[int]], tick: Callable[[float], None], share: float
+def _of_trajectory(
+    trajectory: Trajectory, chunks: Sequence[Sequence[int]], tick: Callable[[float], None], share: float
 ) -> list[SingularValues]:
     """All lags, so many at a time as fit."""
-    found = [leg_values(leg, lags, tick, share) for lags in chunks]
+    found = [values_of(trajectory, lags, tick, share) for lags in chunks]
     lags = np.array([lag for chunk in chunks for lag in chunk], dtype=np.int64)
     return [
         SingularValues(system, lags, np.concatenate([values[number] for values in found]))
-        for number, system in enumerate(leg.systems)
+        for number, system in enumerate(trajectory.systems)
     ]
 
 
-def leg_values(
-    leg: Leg, lags: Sequence[int], tick: Callable[[float], None], share: float = 1.0
+def values_of(
+    trajectory: Trajectory, lags: Sequence[int], tick: Callable[[float], None], share: float = 1.0
 ) -> list[np.ndarray]:
-    """log10 of the singular values `(lags, B, n)` of each system of a leg, for increasing lags."""
+    """log10 of the singular values `(lags, B, n)` of each system of a trajectory, for increasing lags."""
     every = [
         Frames(
             system,
-            random_directions(system.size, system.size, leg.like),
-            leg.batch,
+            random_directions(system.size, system.size, trajectory.like),
+            trajectory.batch,
             graded=True,
-            multiple=leg.multiple,
+            multiple=trajectory.multiple,
         )
-        for system in leg.systems
+        for system in trajectory.systems
     ]
-    starts = [leg.steps - lag for lag in lags]
+    starts = [trajectory.steps - lag for lag in lags]
     tick(share * min(starts))
-    for segment in leg.segments(min(starts)):
-        end = segment.start + segment.steps
-        stops = sorted({start for start in starts if segment.start <= start < end} | {end})
-        now = max(segment.start, min(starts))
+    for block in trajectory.blocks(min(starts)):
+        end = block.start + block.steps
+        stops = sorted({start for start in starts if block.start <= start < end} | {end})
+        now = max(block.start, min(starts))
         for stop in stops:
-            for frames, push in zip(every, segment.pushes, strict=True):
+            for frames, push in zip(every, block.pushes, strict=True):
                 if stop > now:
-                    frames.advance(push, now - segment.start, stop - segment.start, segment.start)
+                    frames.advance(push, now - block.start, stop - block.start, block.start)
                 if stop in starts and stop < end:
                     frames.begin()
             now = stop
-        tick(share * (end - max(segment.start, min(starts))))
+        tick(share * (end - max(block.start, min(starts))))
     return [_log10(frames) for frames in every]
 
 

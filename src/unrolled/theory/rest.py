@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from unrolled.cells.linearisations import Weights
+from unrolled.cells.weights import Weights, read
 from unrolled.checks import check_choice
 from unrolled.errors import InvalidTypeError, InvalidValueError
 
@@ -57,7 +57,7 @@ def exponents_at_rest(module: nn.RNNBase, layer: int = 0, direction: str = "forw
             f"layer: expected one of 0 to {module.num_layers - 1} and a direction of {', '.join(known)}, got "
             f"{layer}, {direction!r}; see num_layers and bidirectional"
         )
-    weights = Weights.of(module, layer, direction == "reverse").to(torch.float64)
+    weights = Weights.of(read(module), layer, direction == "reverse").to(torch.float64)
     recurrent = weights.weight_hh
     if module.mode != "RNN_TANH":
         recurrent = recurrent.chunk(4)[2] if module.mode == "LSTM" else recurrent.chunk(3)[2]

@@ -1,0 +1,188 @@
+"""Calls as they come by in somebody else's training: what they read, and the gradients that arrive at what they gave."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.cells.own import output_and_state, parts_of, paths_of
+from unrolled.cells.weights import read as read_weights
+from unrolled.gradients.backward import pull_back_call
+from unrolled.gradients.profile import Profile
+from unrolled.rollout.fused import FusedCall, arguments_of, module_of, read, replay
+from unrolled.rollout.runs import Run, given_of
+from unrolled.rollout.scaled import Scaled, log2, working_dtype
+from unrolled.rollout.targets import Target
+
+# By how much a replay with dropout may differ from what the module gave, relative to its largest entry: rounding and no
+# more, as another mask differs by all of it.
+SAME = 0.02
+
+_order = count()
+
+Receive = Callable[["WatchedCall"], None]
+
+
+class WatchedCall(ABC):
+    """One call, or one run of calls of a cell, that gradients come back to."""
+
+    target: Target
+    order: int
+
+    @abstractmethod
+    def profiles(self, number: int) -> tuple[list[Profile], list[str]]:
+        """Those of the gradients that have arrived, as call `number` of the module, and what else is to be said."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Let go of the gradients that have arrived: another backward pass may come through."""
+
+
+class WatchedFused(WatchedCall):
+    """One call of a fused module."""
+
+    def __init__(
+        self,
+        target: Target,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        before: Tensor | None,
+        receive: Receive,
+    ) -> None:
+        self.target, self.order, self.random_state = target, next(_order), before
+        self.sequence, self.hx = arguments_of(args, kwargs)
+        self.weights = {name: weight.detach() for name, weight in read_weights(module_of(target)).items()}
+        self.training = target.module.training
+        output, last = result
+        self.output = output.data if isinstance(output, PackedSequence) else output
+        results = [self.output, *(last if isinstance(last, tuple) else (last,))]
+        self.cotangents: list[Tensor | None] = [None] * len(results)
+        for position, tensor in enumerate(results):
+            if tensor.requires_grad:
+                tensor.register_hook(self._receiver(position, receive))
+        self.output = self.output.detach()
+
+    def _receiver(self, position: int, receive: Receive) -> Callable[[Tensor], None]:
+        def arrive(cotangent: Tensor) -> None:
+            self.cotangents[position] = cotangent.detach().clone()
+            receive(self)
+
+        return arrive
+
+    def forget(self) -> None:
+        self.cotangents = [None] * len(self.cotangents)
+
+    @torch.no_grad()
+    def profiles(self, number: int) -> tuple[list[Profile], list[str]]:
+        module = module_of(self.target)
+        now, device = module.training, self.output.device.type
+        with torch.autocast(device, enabled=False), torch.random.fork_rng(devices=[]):
+            if self.random_state is not None:
+                torch.set_rng_state(self.random_state)
+            layout, sources = read(self.target, _detached(self.sequence), _detached(self.hx))
+            module.training = self.training
+            try:
+                layers, masks, results = replay(self.target, self.weights, layout, sources)
+            finally:
+                module.training = now
+            call = FusedCall(self.target, number, layout, self.weights, layers, masks, sources, results)
+            notes = self._differs(layout.outward(results[0])) if masks else []
+            output, *last = self.cotangents
+            if output is not None and layout.packed is not None:
+                packed = layout.packed
+                output = layout.inward(
+                    PackedSequence(output, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+                )
+            elif output is not None:
+                output = layout.inward(output)
+            dtype = working_dtype(results[0].dtype)
+            states = [None if state is None else layout.state_inward(state) for state in last]
+            found, _ = pull_back_call(
+                call,
+                None if output is None else Scaled.of(output.to(dtype), 2),
+                tuple(None if state is None else Scaled.of(state.to(dtype), 2) for state in states),
+                gradients=None,
+                needs_input=False,
+            )
+        return found, notes
+
+    def _differs(self, output: Tensor | PackedSequence) -> list[str]:
+        again = output.data if isinstance(output, PackedSequence) else output
+        apart = float((again.double() - self.output.double()).abs().max())
+        if apart <= SAME * max(float(self.output.abs().max()), 1e-30):
+            return []
+        return [
+            f"the dropout masks of {self.target.name!r} could not be drawn again, so its layers below the last are shown "
+            "under other masks"
+        ]
+
+
+def _detached(value: Any) -> Any:
+    """Tensors, in tuples and packed sequences too, cut off from the graph."""
+    if isinstance(value, PackedSequence):
+        return PackedSequence(value.data.detach(), *value[1:])
+    if isinstance(value, tuple | list):
+        return tuple(_detached(part) for part in value)
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+class WatchedRun(Run, WatchedCall):
+    """Calls of a cell, each from the state that the one before gave."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, 0)
+        self.order = next(_order)
+        self.norms: list[list[Tensor | None]] = []  # of the gradients that arrived, by step and part, (B,)
+
+    @classmethod
+    def going_on(
+        cls, run: WatchedRun | None, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> WatchedRun:
+        """The run that a call with these arguments belongs to: that of the call before, or a new one."""
+        given = given_of(target, args, kwargs)
+        return run if run is not None and given is not None and run.goes_on(parts_of(given)) else cls(target)
+
+    def step(self, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any], receive: Receive) -> None:
+        """Listen to what one more call gave."""
+        given = given_of(self.target, args, kwargs)
+        state = parts_of(output_and_state(result, given, repr(self.target.name))[1])
+        self.steps, self.handed = self.steps + 1, state
+        norms: list[Tensor | None] = [None] * len(state)
+        self.norms.append(norms)
+        self.batch = state[0].shape[0] if state[0].dim() > 1 else 1
+        for part, tensor in enumerate(state):
+            if tensor.requires_grad:
+                tensor.register_hook(self._receiver(norms, part, receive))
+
+    def _receiver(self, norms: list[Tensor | None], part: int, receive: Receive) -> Callable[[Tensor], None]:
+        def arrive(cotangent: Tensor) -> None:
+            rows = cotangent.flatten(1) if cotangent.dim() > 1 else cotangent.reshape(1, -1)
+            norms[part] = torch.linalg.vector_norm(rows.detach(), dim=-1, dtype=torch.float64)
+            receive(self)
+
+        return arrive
+
+    def forget(self) -> None:
+        for norms in self.norms:
+            norms[:] = [None] * len(norms)
+
+    def profiles(self, number: int) -> tuple[list[Profile], list[str]]:
+        target = self.target
+        labels = {"module": target.name, "call": number, "layer": target.layer, "direction": target.direction}
+        found = []
+        for part, path in enumerate(paths_of(len(self.norms[0]))):
+            arrived = [norms[part] for norms in self.norms]
+            like = next((norm for norm in arrived if norm is not None), None)
+            if like is not None:
+                rows = torch.stack([torch.zeros_like(like) if norm is None else norm for norm in arrived])
+                found.append(
+                    Profile.of({**labels, "path": path}, log2(rows, torch.zeros_like(rows, dtype=torch.int64)))
+                )
+        return found, [f"{target.name}: the state is detached before step {step}" for step in self.detached]

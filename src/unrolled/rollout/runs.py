@@ -1,0 +1,85 @@
+"""Calls of one cell, joined to runs: a call goes on with the state that the call before it gave."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.rollout.targets import Target
+
+FAR = 256  # nodes of the graph that are looked at between one call's state and the next call's
+
+Parts = tuple[Tensor, ...]
+
+
+@dataclass(eq=False)
+class Run:
+    """Consecutive calls of one cell, each from the state that the one before gave.
+
+    `handed`: the state that the last call gave, as its caller has it. `detached`: the steps, from 1, before which
+    the state was cut off from its past; `altered`: those before which it was changed in other ways.
+    """
+
+    target: Target
+    number: int
+    handed: Parts = ()
+    steps: int = 0
+    detached: list[int] = field(default_factory=list)
+    altered: list[int] = field(default_factory=list)
+
+    def is_handed(self, given: Parts) -> bool:
+        """Whether these are the very tensors that the last call gave, and nobody wrote into them."""
+        return len(given) == len(self.handed) and all(
+            new is old and new._version == 0 for new, old in zip(given, self.handed, strict=True)
+        )
+
+    def goes_on(self, given: Parts) -> bool:
+        """Whether a call that is given this state belongs to the run; notes what happened to it in between."""
+        if not given or len(given) != len(self.handed):
+            return False
+        if self.is_handed(given):
+            return True
+        if any(new.shape != old.shape for new, old in zip(given, self.handed, strict=True)):
+            return False
+        same = all(_equal(new, old) for new, old in zip(given, self.handed, strict=True))
+        connected = _connected(given, self.handed)
+        if not same and not connected and (torch.is_grad_enabled() or not any(part.any() for part in given)):
+            return False  # another sequence, from zeros or from a state of its own
+        if not same:
+            self.altered.append(self.steps + 1)
+        if same and not connected and any(old.requires_grad for old in self.handed):
+            self.detached.append(self.steps + 1)
+        return True
+
+
+def given_of(target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The state that a cell was called with: its second argument, by whatever name; None for none."""
+    if len(args) > 1:
+        return args[1]
+    names = list(inspect.signature(type(target.module).forward).parameters)[1:]  # without self
+    return kwargs.get(names[1]) if len(names) > 1 else None
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one is other or torch.equal(one.detach(), other.detach())
+
+
+def _connected(given: Sequence[Tensor], handed: Sequence[Tensor]) -> bool:
+    """Whether `given` was made, by autograd's graph, of what was `handed`; looks a few nodes far."""
+    wanted = {part.grad_fn for part in handed if part.grad_fn is not None}
+    nodes: list[Any] = [part.grad_fn for part in given if part.grad_fn is not None]
+    seen = set(nodes)
+    while nodes and len(seen) < FAR:
+        node = nodes.pop(0)
+        if node in wanted:
+            return True
+        for before, _ in node.next_functions:
+            if before is not None and before not in seen:
+                seen.add(before)
+                nodes.append(before)
+    return False
