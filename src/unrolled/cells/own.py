@@ -79,7 +79,8 @@ def _expands(before: Tensor, after: Tensor) -> bool:
     if before.shape == after.shape:
         return True
     try:
-        return torch.broadcast_shapes(before.shape, after.shape) == after.shape
+        broadcast: Any = torch.broadcast_shapes
+        return bool(broadcast(before.shape, after.shape) == after.shape)
     except RuntimeError:
         return False
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from unrolled.gradients.graph import Contribution, Gradients
 from unrolled.gradients.pullback import StepBound
@@ -36,7 +37,7 @@ def pull_back_block(
     cotangents: list[Scaled | None] = [_stacked(group) for group in groups.values()]
     if bound is not None:
         cotangents = bound.put_on(cotangents)
-    to = [*block.places, *block.upstream, *parameters]
+    to: list[Tensor | GradientEdge] = [*block.places, *block.upstream, *parameters]
     gradients.through(roots, [part for part in cotangents if part is not None], to)
 
 

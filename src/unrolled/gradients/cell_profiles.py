@@ -48,12 +48,11 @@ def cell_profiles(run: RecordedRun, gradients: Gradients, steps_per_block: int) 
         states = [parts[number] for parts in run.values]
         if not states[0].is_floating_point():
             continue
-        found = [() if parts[number] is None else gradients.places[parts[number]] for parts in run.places]
-        if not run.places:  # it ran without gradients
-            found = [()] * len(states)
-        profiles.append(
-            Profile.of({**labels, "path": path}, _log2_norms(found, states[0], steps_per_block, target.name))
-        )
+        # No places where it ran without gradients.
+        places = [parts[number] for parts in run.places] or [None] * len(states)
+        found = [[] if place is None else gradients.places[place] for place in places]
+        norms = _log2_norms(found, states[0], steps_per_block, target.name)
+        profiles.append(Profile.of({**labels, "path": path}, norms))
     return profiles
 
 

@@ -83,7 +83,8 @@ class Gradients:
     ) -> None:
         if not reached:
             return
-        found = torch.autograd.grad(tensors, reached, cotangents, retain_graph=True, allow_unused=True)
+        wanted: Any = reached  # its types know tensors or edges, not both
+        found = torch.autograd.grad(tensors, wanted, cotangents, retain_graph=True, allow_unused=True)
         for one, gradient in zip(reached, found, strict=True):
             if gradient is None:
                 continue

@@ -250,7 +250,7 @@ class Watch:
             return (
                 "no recurrent call was seen: the model is compiled, so its calls are no longer made in Python"
             )
-        return "no recurrent call was seen in the forward pass: its modules were run in another way, or without gradients"
+        return "no recurrent call was seen: its modules were run in another way, or without gradients"
 
     def _problem(self, text: str) -> None:
         self._problems.append(text)

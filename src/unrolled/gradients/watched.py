@@ -1,4 +1,4 @@
-"""Calls as they come by in somebody else's training: what they read, and the gradients that arrive at what they gave."""
+"""Calls as they come by in somebody else's training, and the gradients that arrive at what they gave."""
 
 from __future__ import annotations
 
@@ -77,10 +77,12 @@ class WatchedFused(WatchedCall):
         return arrive
 
     def forget(self) -> None:
+        """Let go of the cotangents."""
         self.cotangents = [None] * len(self.cotangents)
 
     @torch.no_grad()
     def profiles(self, number: int) -> tuple[list[Profile], list[str]]:
+        """Carry out the call again, and pull back through it what has arrived."""
         module = module_of(self.target)
         now, device = module.training, self.output.device.type
         with torch.autocast(device, enabled=False), torch.random.fork_rng(devices=[]):
@@ -119,8 +121,8 @@ class WatchedFused(WatchedCall):
         if apart <= SAME * max(float(self.output.abs().max()), 1e-30):
             return []
         return [
-            f"the dropout masks of {self.target.name!r} could not be drawn again, so its layers below the last are shown "
-            "under other masks"
+            f"the dropout masks of {self.target.name!r} could not be drawn again, so its layers below the last are "
+            "shown under other masks"
         ]
 
 
@@ -159,7 +161,8 @@ class WatchedRun(Run, WatchedCall):
         self.batch = state[0].shape[0] if state[0].dim() > 1 else 1
         for part, tensor in enumerate(state):
             if tensor.requires_grad:
-                tensor.register_hook(self._receiver(norms, part, receive))
+                hooked: Any = tensor
+                hooked.register_hook(self._receiver(norms, part, receive))
 
     def _receiver(self, norms: list[Tensor | None], part: int, receive: Receive) -> Callable[[Tensor], None]:
         def arrive(cotangent: Tensor) -> None:
@@ -170,10 +173,12 @@ class WatchedRun(Run, WatchedCall):
         return arrive
 
     def forget(self) -> None:
+        """Let go of the norms."""
         for norms in self.norms:
             norms[:] = [None] * len(norms)
 
     def profiles(self, number: int) -> tuple[list[Profile], list[str]]:
+        """From the norms that have arrived."""
         target = self.target
         labels = {"module": target.name, "call": number, "layer": target.layer, "direction": target.direction}
         found = []

@@ -27,10 +27,10 @@ DIRECTIONS = ("forward", "reverse")
 class FusedCall:
     """One call of one fused module.
 
-    `layers[layer][direction]` are its runs. `sources` are what it read, `(x, h0)` or `(x, h0, c0)` in the
-    `(T, B, ·)` layout, still connected to what made them; `leaves` what it gave, `(output, h_n)` or
-    `(output, h_n, c_n)`. `weights`: by name, connected to the parameters that they are made of. `masks`: what the output of each layer but the last was multiplied by, `(T, B, D * P)`,
-    where there is dropout between layers.
+    `layers[layer][direction]` are its runs. `sources` are what it read, `(x, h0)` or `(x, h0, c0)` in the layout
+    `(T, B, ·)`, still connected to what made them; `leaves` what it gave, `(output, h_n)` or `(output, h_n, c_n)`.
+    `weights`: by name, connected to the parameters that they are made of. `masks`: what the output of each layer but
+    the last was multiplied by, `(T, B, D * P)`, where there is dropout between layers.
     """
 
     target: Target

@@ -32,7 +32,8 @@ class Preserved:
         ]
         self._tensors = [(tensor, tensor.detach().clone(), tensor._version) for tensor in self._kept_tensors()]
         self._cpu = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        cuda: Any = torch.cuda
+        self._cuda = cuda.get_rng_state_all() if cuda.is_initialized() else None
 
     def _kept_tensors(self) -> Iterator[Tensor]:
         """Every buffer, and every tensor in an attribute; parameters are nobody's to change."""
@@ -53,8 +54,8 @@ class Preserved:
         for module, attributes in self._modules:
             module.__dict__.clear()
             module.__dict__.update(attributes)
-        for value, content in self._contents:
-            _refill(value, content)
+        for container, content in self._contents:
+            _refill(container, content)
         for tensor, value, version in self._tensors:
             if tensor._version != version:
                 tensor.detach().copy_(value)

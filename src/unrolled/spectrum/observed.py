@@ -414,9 +414,9 @@ class _Observer:
 def _check_run(run: ObservedRun) -> None:
     if run.altered:
         raise InvalidValueError(
-            f"{run.name!r}: expected a state that is handed on as it is, got another one at step {run.altered[0]} than "
-            "the step before gave (a mask, a reset or a mix), so there is no single trajectory; pass a sequence without "
-            "that"
+            f"{run.name!r}: expected a state that is handed on as it is, got another at step {run.altered[0]} than "
+            "the step before gave (a mask, a reset or a mix), so there is no single trajectory; pass a sequence "
+            "without that"
         )
     for part in zip(*run.states[1:], strict=True):
         check_states(torch.stack(part), run.name, run.target.layer, run.target.direction)
@@ -431,7 +431,7 @@ def _as_fused(run: ObservedRun) -> ObservedCall:
         x, states = x.unsqueeze(1), tuple(part.unsqueeze(0) for part in states)
     module = fused_of(cell)
     check_weights(run.name, module)
-    dtype = module.weight_ih_l0.dtype
+    dtype = cell.weight_ih.dtype
     return ObservedCall(
         run.target, run.number, module, x.to(dtype), tuple(part.unsqueeze(0).to(dtype) for part in states)
     )
@@ -440,7 +440,8 @@ def _as_fused(run: ObservedRun) -> ObservedCall:
 def _batched(run: ObservedRun) -> ObservedRun:
     if run.states[0][0].dim() < 2:
         raise InvalidValueError(
-            f"{run.name!r}: expected states (B, ...), got {tuple(run.states[0][0].shape)}; add a dimension for the batch"
+            f"{run.name!r}: expected states (B, ...), got {tuple(run.states[0][0].shape)}; add a dimension for the "
+            "batch"
         )
     return run
 
