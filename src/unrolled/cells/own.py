@@ -38,6 +38,8 @@ def output_and_state(result: Any, given: Any, name: str) -> tuple[Any, State]:
     The output of a cell that gives none is the first part of its state. Raises `InvalidValueError` where
     neither reading gives a state shaped as the given one.
     """
+    if _alike(result, given):  # nearly always, and so without looking further
+        return (result if isinstance(result, Tensor) else result[0]), result
     for output, state in _readings(result):
         if _is_state(state) and (given is None or _fits(state, given)):
             return parts_of(state)[0] if output is None else output, state
@@ -49,6 +51,18 @@ def output_and_state(result: Any, given: Any, name: str) -> tuple[Any, State]:
     raise InvalidValueError(
         f"{name}: expected a state shaped as it came, {_described(given)}, got {_described(result)}; return the "
         "whole next state, or (output, state)"
+    )
+
+
+def _alike(result: Any, given: Any) -> bool:
+    """Whether both are a tensor, or tuples of as many, of the same shapes."""
+    if isinstance(result, Tensor):
+        return isinstance(given, Tensor) and result.shape == given.shape
+    if type(result) is not tuple or type(given) is not tuple or len(result) != len(given):
+        return False
+    return all(
+        isinstance(new, Tensor) and isinstance(old, Tensor) and new.shape == old.shape
+        for new, old in zip(result, given, strict=True)
     )
 
 

@@ -49,8 +49,7 @@ def backward(
             profiles += of_fused[call]
         else:
             profiles += cell_profiles(call, gradients, rollout.steps_per_block)
-    found = {parameter: total for parameter, total in gradients.parameters.items() if total is not None}
-    return profiles, found
+    return profiles, gradients.of_parameters()
 
 
 def _pull_back_fused(call: FusedCall, gradients: Gradients, bound: StepBound | None) -> list[Profile]:

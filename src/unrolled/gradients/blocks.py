@@ -11,7 +11,7 @@ from torch.autograd.graph import GradientEdge
 from unrolled.gradients.graph import Contribution, Gradients
 from unrolled.gradients.pullback import StepBound
 from unrolled.rollout.record import Block
-from unrolled.rollout.scaled import Scaled, working_dtype
+from unrolled.rollout.scaled import Scaled, total, working_dtype
 
 Root = tuple[Tensor, list[Contribution]]  # a tensor that a call gave, and what has come to it
 
@@ -53,8 +53,5 @@ def _stacked(group: Sequence[Root]) -> Scaled:
     sums = []
     for _, contributions in group:
         parts = [Scaled.of(gradient, len(samples)).scale(1.0, exponent) for gradient, exponent in contributions]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        sums.append(total)
+        sums.append(total(parts))
     return Scaled(torch.stack([s.mantissa for s in sums]), torch.stack([s.exponent for s in sums]))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
-from operator import add
 
 import torch
 from torch import Tensor
@@ -14,7 +12,7 @@ from unrolled.errors import NonFiniteError
 from unrolled.gradients.graph import Contribution, Gradients
 from unrolled.gradients.profile import Profile
 from unrolled.rollout.record import RecordedRun
-from unrolled.rollout.scaled import Scaled, log2
+from unrolled.rollout.scaled import Scaled, log2, total
 
 # Between these powers of two every norm that autograd finds is right: the entries that make it up are far from the
 # ends of the dtype's range. What leaves them is gone through again in shorter blocks.
@@ -65,12 +63,12 @@ def _log2_norms(
     exponents = torch.tensor([parts[0][1] if parts else 0 for parts in found], device=like.device)
     norms = torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
     _check(norms, like.dtype, steps_per_block, name)
-    total = log2(norms, exponents.unsqueeze(-1))
+    sums = log2(norms, exponents.unsqueeze(-1))
     for step, parts in enumerate(found):  # only where a state was reached in several ways
         if len(parts) > 1:
             each = [Scaled.of(_rows(gradient), 1).scale(1.0, exponent) for gradient, exponent in parts]
-            total[step] = reduce(add, each).log2_norm()
-    return total
+            sums[step] = total(each).log2_norm()
+    return sums
 
 
 def _rows(gradient: Tensor) -> Tensor:

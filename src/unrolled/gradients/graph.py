@@ -8,16 +8,15 @@ only a part of it that shrinks or grows by more than the dtype's whole range all
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from functools import reduce
-from operator import add
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from unrolled.rollout.scaled import ZERO_EXPONENT, Scaled
+from unrolled.rollout.scaled import ZERO_EXPONENT, Scaled, total
 
 # Width of a band in powers of two: half the range below 1, the other half is left to the graph.
 BAND = {torch.float32: 60, torch.float64: 500}
@@ -35,7 +34,7 @@ class Gradients:
     def __init__(
         self, parameters: Iterable[Tensor], leaves: Iterable[Tensor], places: Iterable[GradientEdge]
     ) -> None:
-        self.parameters: dict[Tensor, Scaled | None] = dict.fromkeys(parameters)
+        self.parameters: dict[Tensor, list[Scaled]] = {parameter: [] for parameter in parameters}
         self.leaves: dict[Tensor, list[Contribution]] = {leaf: [] for leaf in leaves}
         self.places: dict[GradientEdge, list[Contribution]] = {place: [] for place in places}
         self._at: dict[Any, list[GradientEdge]] = {}
@@ -44,13 +43,16 @@ class Gradients:
 
     def add(self, parameter: Tensor, gradient: Scaled) -> None:
         """Add to the gradient of a parameter."""
-        before = self.parameters[parameter]
-        self.parameters[parameter] = gradient if before is None else before + gradient
+        self.parameters[parameter].append(gradient)
+
+    def of_parameters(self) -> dict[Tensor, Scaled]:
+        """The gradients of the parameters that have any."""
+        return {parameter: total(parts) for parameter, parts in self.parameters.items() if parts}
 
     def taken(self, leaf: Tensor, leading: int) -> Scaled | None:
         """What has come to a leaf, with an exponent for each index of its first `leading` dimensions; it is let go."""
         parts = [Scaled.of(part, leading).scale(1.0, exponent) for part, exponent in self.leaves.pop(leaf)]
-        return reduce(add, parts) if parts else None
+        return total(parts) if parts else None
 
     def from_scalar(self, scalar: Tensor) -> bool:
         """Add the gradients of a scalar; whether it depends on what recurrent calls gave."""
@@ -85,7 +87,7 @@ class Gradients:
             return
         wanted: Any = reached  # its types know tensors or edges, not both
         found = torch.autograd.grad(tensors, wanted, cotangents, retain_graph=True, allow_unused=True)
-        for one, gradient in zip(reached, found, strict=True):
+        for one, gradient in zip(reached, _without_zeros(found), strict=True):
             if gradient is None:
                 continue
             if not isinstance(one, Tensor):
@@ -115,6 +117,16 @@ class Gradients:
                     seen.add(next_node)
                     nodes.append(next_node)
         return list(found)
+
+
+def _without_zeros(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """None in place of gradients of nothing but zeros, which a loss at one step sends to all others."""
+    there = [gradient for gradient in gradients if gradient is not None]
+    if not there:
+        return list(gradients)
+    foreach: Any = torch._foreach_norm
+    largest = iter(torch.stack([norm.double() for norm in foreach(there, math.inf)]).tolist())
+    return [None if gradient is None or next(largest) == 0 else gradient for gradient in gradients]
 
 
 def bands(cotangents: Sequence[Scaled]) -> Iterator[tuple[int, list[Tensor]]]:

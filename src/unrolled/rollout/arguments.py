@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -71,23 +71,24 @@ def _check(inputs: tuple[Any, ...]) -> None:
                 )
 
 
-def tensors_in(value: Any, depth: int = 4) -> Iterator[Tensor]:
+def tensors_in(value: Any, depth: int = 4) -> list[Tensor]:
     """Every tensor in a value: inside lists, tuples, dicts, packed sequences, and the attributes of batch objects."""
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, PackedSequence):
-        yield value.data
-    elif depth == 0 or value is None or isinstance(value, str | bytes | int | float | nn.Module):
-        return
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from tensors_in(part, depth - 1)
+        return [value]
+    if value is None or depth == 0 or isinstance(value, str | bytes | int | float | nn.Module):
+        return []
+    if isinstance(value, PackedSequence):
+        return [value.data]
+    if isinstance(value, Mapping):
+        parts: Iterable[Any] = value.values()
     elif isinstance(value, list | tuple | set):
-        for part in value:
-            yield from tensors_in(part, depth - 1)
-    elif is_dataclass(value):
-        for field in fields(value):
-            yield from tensors_in(getattr(value, field.name), depth - 1)
-    else:
-        for part in getattr(value, "__dict__", {}).values():
-            yield from tensors_in(part, depth - 1)
+        parts = value
+    else:  # a batch object of somebody's own
+        parts = getattr(value, "__dict__", {}).values()
+    found = []
+    for part in parts:
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif part is not None:
+            found += tensors_in(part, depth - 1)
+    return found

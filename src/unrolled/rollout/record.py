@@ -9,7 +9,7 @@ once. Blocks are short enough for that to stay within the dtype's range.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -195,13 +195,13 @@ class Rollout:
         self, run: RecordedRun, given: Parts, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a call as its block knows them: a state that was handed on as it is stays in the graph."""
-        tensors = [tensor for tensor in tensors_in([args, kwargs]) if tensor.requires_grad]
+        tensors = [tensor for tensor in tensors_in([args, kwargs] if kwargs else args) if tensor.requires_grad]
         if self._is_open(run) and run.is_handed(given):
             others = [tensor for tensor in tensors if id(tensor) not in run.inside]
             leaves = self._leaves_behind(others)
             if run.block is not None and self._depends(run.block, leaves):
                 run.block.upstream.update(leaves)
-                return _replaced(args, run.inside), _replaced(kwargs, run.inside)
+                return _replaced(args, run.inside), _replaced(kwargs, run.inside) if kwargs else kwargs
         run.block = Block(upstream=self._leaves_behind(tensors))
         self._epochs[-1][run.block] = set()
         self._depends(run.block, run.block.upstream)
@@ -232,8 +232,10 @@ class Rollout:
         run.inside = {id(tensor): sources[name] for name, tensor in handed.items()}
         return _replaced(result, handed)
 
-    def _depends(self, event: Event, leaves: Iterable[Tensor]) -> bool:
+    def _depends(self, event: Event, leaves: dict[Tensor, None]) -> bool:
         """Note what an event depends on. Where that would close a circle: begin another epoch, and give False."""
+        if not leaves:
+            return True
         epoch = self._epochs[-1]
         for producer in {self._made_by[leaf]: None for leaf in leaves}:
             if producer in epoch and producer not in epoch[event]:
@@ -257,6 +259,8 @@ class Rollout:
 
     def _leaves_behind(self, tensors: Sequence[Tensor]) -> dict[Tensor, None]:
         """The leaves of recurrent calls that tensors were made of, found by walking the graph."""
+        if not tensors:
+            return {}
         found: dict[Tensor, None] = {t: None for t in tensors if t in self._made_by}
         nodes: list[Any] = [t.grad_fn for t in tensors if t.grad_fn is not None]
         seen = set(nodes)
@@ -287,6 +291,8 @@ def _replaced(value: Any, tensors: dict[int, Tensor]) -> Any:
         return tensors.get(id(value), value)
     if isinstance(value, dict):
         return {name: _replaced(part, tensors) for name, part in value.items()}
+    if type(value) is tuple:
+        return tuple([_replaced(part, tensors) for part in value])
     if isinstance(value, tuple | list):
         parts = [_replaced(part, tensors) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)

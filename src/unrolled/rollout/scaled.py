@@ -7,6 +7,7 @@ digit of what it holds: ten thousand halvings are `2**-10000`, exactly.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,9 +94,7 @@ class Scaled:
         return Scaled(self.at(exponent), exponent)
 
     def __add__(self, other: Scaled) -> Scaled:
-        exponent = torch.maximum(self.magnitude(), other.magnitude())
-        exponent = torch.where(exponent == ZERO_EXPONENT, 0, exponent)
-        return Scaled(self.at(exponent) + other.at(exponent), exponent)
+        return total((self, other))
 
     def scale(self, factor: float, exponent: int = 0) -> Scaled:
         """These numbers times `factor * 2**exponent`."""
@@ -127,6 +126,18 @@ class Scaled:
             else unit.mantissa[..., None]
         )
         return log2(torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64), unit.exponent)
+
+
+def total(parts: Sequence[Scaled]) -> Scaled:
+    """The sum, brought to a common exponent once."""
+    if len(parts) == 1:
+        return parts[0]
+    magnitudes = torch.stack([part.magnitude() for part in parts]).amax(0)
+    exponent = torch.where(magnitudes == ZERO_EXPONENT, 0, magnitudes)
+    mantissa = parts[0].at(exponent)
+    for part in parts[1:]:
+        mantissa = mantissa + part.at(exponent)
+    return Scaled(mantissa, exponent)
 
 
 def log2(norm: Tensor, exponent: Tensor) -> Tensor:
