@@ -21,6 +21,9 @@ from unrolled.rollout.scaled import ZERO_EXPONENT, Scaled, total
 # Width of a band in powers of two: half the range below 1, the other half is left to the graph.
 BAND = {torch.float32: 60, torch.float64: 500}
 
+# Gradients of a parameter that are added up at once: the more, the fewer operations and the more memory.
+TOGETHER = 8
+
 Contribution = tuple[Tensor, int]  # a gradient, and the exponent of 2 that it is to be multiplied by
 
 
@@ -43,7 +46,10 @@ class Gradients:
 
     def add(self, parameter: Tensor, gradient: Scaled) -> None:
         """Add to the gradient of a parameter."""
-        self.parameters[parameter].append(gradient)
+        parts = self.parameters[parameter]
+        parts.append(gradient)
+        if len(parts) == TOGETHER:
+            parts[:] = [total(parts)]
 
     def of_parameters(self) -> dict[Tensor, Scaled]:
         """The gradients of the parameters that have any."""

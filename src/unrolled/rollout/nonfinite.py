@@ -27,9 +27,8 @@ def check_states(states: Tensor, module: str, layer: int, direction: str, first:
     step, kind = first_step(states)
     step += first
     raise NonFiniteError(
-        f"expected finite states, got {kind} in {module!r}, layer {layer} ({direction}), first at step "
-        f"{step}; "
-        "lower the recurrent gain, or shorten the sequence to less than that",
+        f"expected finite states, got {kind} in {module!r}, layer {layer} ({direction}), first at step {step}; lower "
+        "the recurrent gain, or shorten the sequence to less than that",
         module=module,
         layer=layer,
         step=step,
@@ -42,9 +41,8 @@ def check_cotangent(cotangent: Tensor, module: str) -> None:
         return
     step, kind = first_step(cotangent)
     raise NonFiniteError(
-        f"expected a finite gradient at the output of {module!r}, got {kind}, first at step {step}; "
-        f"look for "
-        "a division by 0, a log of 0 or an overflow between this output and the loss",
+        f"expected a finite gradient at the output of {module!r}, got {kind}, first at step {step}; look for a "
+        "division by 0, a log of 0 or an overflow between this output and the loss",
         module=module,
         step=step,
     )
