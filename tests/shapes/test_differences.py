@@ -9,7 +9,6 @@ from torch import nn
 
 from tests.shapes.helpers import EVERY, configuration, described, named
 from unrolled.implementations.cells import Cells
-from unrolled.implementations.parameters import LayerParameters
 from unrolled.shapes.configuration import both_forms, walkthrough
 from unrolled.shapes.measure import describe, measure
 from unrolled.shapes.projected import ProjectedLoop
@@ -44,8 +43,10 @@ def swapped(reference, order):
             for name, parameter in list(cell.named_parameters()):
                 setattr(cell, name, nn.Parameter(parameter[rows]))
     else:
+        stacked = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         loop.layers = [
-            LayerParameters(*(parameter[rows] for parameter in vars(layer).values())) for layer in loop.layers
+            dataclasses.replace(layer, **{name: getattr(layer, name)[rows] for name in stacked})
+            for layer in loop.layers
         ]
     return loop
 

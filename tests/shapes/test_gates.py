@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from tests.shapes.helpers import T, configuration
-from unrolled.cells import GATES
-from unrolled.shapes.gates import GATES_IN_ORDER
+from unrolled.cells import CELLS, cell_named
 from unrolled.shapes.measure import describe
 
 OPEN, SHUT = 100.0, -100.0  # as biases: a logistic sigmoid is 1 and below 1e-40
@@ -26,7 +25,9 @@ def run(configuration, steps=T, state=None, **biases):
     """The final state of a module of which the rows said to be a gate got a huge bias."""
     module = configuration.reference()
     (bias,) = (parameter for parameter in describe(configuration).parameters if parameter.name == "bias_ih_l0")
-    assert {rows.gate for rows in bias.rows} == set(dict(GATES_IN_ORDER[configuration.workload.cell]))
+    assert {rows.gate for rows in bias.rows} == {
+        gate.letter for gate in cell_named(configuration.workload.cell).gates
+    }
     with torch.no_grad():
         for rows in bias.rows:
             if rows.gate in biases:
@@ -71,13 +72,13 @@ def test_a_shut_reset_gate_keeps_the_hidden_state_out_of_the_new_gate_of_a_gru(g
     assert (opened[0] - opened[1]).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("proj_size", [0, 2])
-def test_gates_share_the_rows_of_every_parameter_without_gap_or_overlap(cell, proj_size):
-    found = describe(configuration(cell, proj_size=proj_size if cell == "lstm" else 0))
+def test_gates_share_the_rows_of_every_parameter_without_gap_or_overlap(name, proj_size):
+    found = describe(configuration(name, proj_size=proj_size if name == "lstm" else 0))
     for parameter in found.parameters:
         edges = [rows.start for rows in parameter.rows] + [parameter.shape[0]]
         assert [rows.stop for rows in parameter.rows] == edges[1:]
         assert edges[0] == 0
-        expected = 1 if "weight_hr" in parameter.name else GATES[cell]
+        expected = 1 if "weight_hr" in parameter.name else len(cell_named(name).gates)
         assert len(parameter.rows) == expected

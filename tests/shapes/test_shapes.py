@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.shapes.helpers import EVERY, B, H, I, T, configuration, described, named
-from unrolled.cells import CELLS, GATES
+from unrolled.cells import CELLS, cell_named
 from unrolled.shapes.configuration import both_forms, walkthrough
 
 
@@ -33,7 +33,7 @@ def test_a_fused_module_has_the_shapes_of_the_documentation(fields):
 @each(EVERY)
 def test_its_parameters_have_the_shapes_of_the_documentation(fields):
     found = {parameter.name: parameter.shape for parameter in described(configuration(**fields)).parameters}
-    rows, directions = GATES[fields["cell"]] * H, 2 if fields["bidirectional"] else 1
+    rows, directions = len(cell_named(fields["cell"]).gates) * H, 2 if fields["bidirectional"] else 1
     h_out = fields["proj_size"] or H
     expected = {}
     for layer in range(fields["num_layers"]):
@@ -50,7 +50,11 @@ def test_its_parameters_have_the_shapes_of_the_documentation(fields):
 
 @each(EVERY)
 def test_the_count_is_the_closed_formula(fields):
-    gates, directions, p = GATES[fields["cell"]], 2 if fields["bidirectional"] else 1, fields["proj_size"]
+    gates, directions, p = (
+        len(cell_named(fields["cell"]).gates),
+        2 if fields["bidirectional"] else 1,
+        fields["proj_size"],
+    )
     state, biases = p or H, 2 if fields["bias"] else 0
     first = gates * H * (I + state + biases) + p * H
     later = gates * H * (directions * state + state + biases) + p * H

@@ -8,15 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells import GATES
+from unrolled.cells import cell_named
 from unrolled.errors import InvalidValueError
 
 INITS = "default, orthogonal, identity, normal:STD or chrono:T"
 EXAMPLE = {"normal": "0.1", "chrono": "200"}
-
-# Where a gate that keeps the state stands among the stacked gates: torch's order is i f g o and r z n.
-FORGET_GATE = {"lstm": 1, "gru": 1}
-INPUT_GATE = {"lstm": 0}
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,8 @@ def initialise(
     generator: torch.Generator,
 ) -> None:
     """Set recurrent weights, times `gain`, and gate biases of a fused module, in place."""
-    gates = GATES[cell]
+    kind = cell_named(cell)
+    gates = len(kind.gates)
     parameters = dict(module.named_parameters())
     for name, parameter in parameters.items():
         if name.startswith("weight_hh"):
@@ -93,11 +90,11 @@ def initialise(
         if init.kind == "chrono" and init.number is not None:
             u = torch.empty(len(ours[0]), dtype=torch.float64)
             u.uniform_(1, init.number - 1, generator=generator)
-            _set_bias(ours, theirs, FORGET_GATE[cell], u.log())
-            if cell in INPUT_GATE:
-                _set_bias(ours, theirs, INPUT_GATE[cell], -u.log())
-        if forget_bias is not None:
-            _set_bias(ours, theirs, FORGET_GATE[cell], torch.tensor(forget_bias))
+            for letter, value in ((kind.keeps, u.log()), (kind.lets_in, -u.log())):
+                if letter is not None:
+                    _set_bias(ours, theirs, kind.number_of(letter), value)
+        if forget_bias is not None and kind.keeps is not None:
+            _set_bias(ours, theirs, kind.number_of(kind.keeps), torch.tensor(forget_bias))
 
 
 def _start(block: Tensor, init: Init, generator: torch.Generator) -> None:

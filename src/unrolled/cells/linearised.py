@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 from torch import Tensor
 
-from unrolled.cells.weights import Weights
+from unrolled.cells.push_forward import PushForward
 
 
 class Linearised(ABC):
     """A block of `T` steps of one layer and direction, linearised about the states it went through.
 
     State j is the state after step j - 1, so a block has the states 0 to T and step t leads from state t to
-    state t + 1. Everything a step's Jacobian is made of is worked out when the object is made, for all
-    steps in one matrix product; `pull` then carries a cotangent back with a few small products a step, and
-    no autograd. The cotangent lives in buffers made here, one slot per state, so a step allocates nothing.
+    state t + 1. The factors that the Jacobians of the steps are made of are worked out when the object is made, for
+    all steps in one matrix product, as planes `(T, B, H)` that lie in `Buffers`. Cotangents are pulled back and
+    tangents pushed forward by a few small products a step with these factors, and no autograd.
 
-    A push-forward of tangents (`J_t V`) would use the same factors; its place is beside `pull`.
+    Where a shorter sequence is over, x and h are 0 and so is every cotangent that comes in: the steps there are
+    linearised like all others, and nothing flows through them.
     """
 
-    paths: ClassVar[tuple[str, ...]] = ("h",)
+    @abstractmethod
+    def pull_back(self) -> PullBack:
+        """What carries cotangents from the last state to the first."""
+
+    @abstractmethod
+    def push_forward(self) -> PushForward:
+        """What carries tangents from the first state to the last."""
+
+
+class PullBack(ABC):
+    """The transposed steps of a block. The cotangent has one slot per state, so that a step allocates nothing."""
 
     # Cotangents of the states as independent variables, one buffer (T + 1, B, P or H) per path. For an
     # LSTM, `c` counts what flows through the next cell state only, not through the hidden state beside it.
     cotangents: tuple[Tensor, ...]
     # Cotangents of the pre-activations, (T, B, blocks * H).
     delta: Tensor
-
-    @abstractmethod
-    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None, buffers: Buffers) -> None:
-        """About inputs `x` `(T, B, I)`, states `h` `(T + 1, B, P)`, first cell state `c` `(B, H)`.
-
-        It lives in `buffers` until the next block is made in them.
-
-        Where a shorter sequence is over, x and h are 0 and so is every cotangent that comes in: the steps
-        there are linearised like all others, and nothing flows through them.
-        """
 
     @abstractmethod
     def pull(self, first: int, last: int) -> None:

@@ -7,45 +7,69 @@ c_t = f c_{t-1} + i g                    h_t = R (o tanh c_t), R the projection,
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from unrolled.cells.linearised import Buffers, Linearised, summed
-from unrolled.cells.push_forward import (
-    Gates,
-    Push,
-    PushForward,
-    Steps,
-    by_sample,
-    inverted,
-    per_step,
-)
+from unrolled.cells.cell import Cell, Gate, State
+from unrolled.cells.linearised import Buffers, Linearised, PullBack, summed
+from unrolled.cells.push_forward import GateWeights, Push, PushForward, Steps, by_sample, inverted, per_step
 from unrolled.cells.weights import Weights, add_outer, affine
 
 
-class LSTM(Linearised):
-    """The pull-back, with `m̄ = Rᵀ h̄` (h̄ itself without a projection) and C̄ the total gradient of `c_t`.
+class LSTM(Cell):
+    """At rest every gate but g is ½, so `c_t = ½ c_{t-1} + ½ U_g h_{t-1}` with `h = ½ c`."""
 
-        C̄ = c̄ + o (1 - tanh² c_t) m̄
-        î = g i(1 - i) C̄     f̂ = c_{t-1} f(1 - f) C̄     ĝ = i (1 - g²) C̄     ô = tanh(c_t) o(1 - o) m̄
-        c̄_{t-1} = f C̄        h̄_{t-1} = Uᵀ (î, f̂, ĝ, ô)
-
-    The fused module keeps no cell states; they are summed up again from the gates, one operation a step.
-    """
-
+    name, title = "lstm", "LSTM"
+    gates = (
+        Gate("i", "input gate"),
+        Gate("f", "forget gate"),
+        Gate("g", "cell gate"),
+        Gate("o", "output gate"),
+    )
     paths = ("h", "c")
+    fused, stepped = nn.LSTM, nn.LSTMCell
+    keeps, lets_in, candidate = "f", "i", "g"
+    at_rest = (0.5, 0.25)
+    inverse_share = 0.4
 
-    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None, buffers: Buffers) -> None:
+    def step(self, weights: Weights, x: Tensor, state: State) -> State:
+        """With a projection, `h` is `(B, P)` and `c` `(B, H)` (Sak, Senior, Beaufays 2014)."""
+        h, c = state
+        i, f, g, o = (weights.from_x(x) + weights.from_h(h)).chunk(4, dim=-1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return h if weights.weight_hr is None else h @ weights.weight_hr.t(), c
+
+    def linearise(
+        self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None, buffers: Buffers
+    ) -> Linearised:
+        """See `LinearisedLSTM`."""
         if c is None:
             raise ValueError("an LSTM needs its first cell state")
-        self.weights = weights
+        return LinearisedLSTM(weights, x, h, c, buffers)
+
+
+class LinearisedLSTM(Linearised):
+    """The factors by which pre-activations move `c_t`, and by which `a_o` and `c_t` move `m_t = o tanh c_t`.
+
+        to_i = g i(1 - i)     to_f = c_{t-1} f(1 - f)     to_g = i (1 - g²)     keep = f
+        to_o = tanh(c_t) o(1 - o)                         to_c = o (1 - tanh² c_t)
+
+    The fused module keeps no cell states; they are summed up again from the gates, one operation a step. `m_t` is
+    worked out again too, where `h` would do without a projection: it may have been rounded to a narrower dtype, and
+    `o - m tanh c` is as good as its last digit where the cell is saturated.
+    """
+
+    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor, buffers: Buffers) -> None:
+        self.weights, self.buffers, self.h = weights, buffers, h
         steps, (batch, size) = x.shape[0], c.shape
         inputs = buffers("inputs", steps, batch, x.shape[-1] + h.shape[-1])
-        self._inputs = torch.cat((x, h[:-1]), dim=-1, out=inputs)
+        self.inputs = torch.cat((x, h[:-1]), dim=-1, out=inputs)
         # One plane for each gate: torch is several times faster where what it works on is contiguous.
         planes = buffers.planes("gates", 5, steps, batch, size)
         i, to_f, g, o, f = planes
         biases = [None] * 4 if weights.bias is None else weights.bias.chunk(4)
-        for gate, weight, bias in zip((i, f, g, o), _joint(weights).chunk(4), biases, strict=True):
+        joint = torch.cat((weights.weight_ih, weights.weight_hh), dim=-1)  # one product for x and h
+        for gate, weight, bias in zip((i, f, g, o), joint.chunk(4), biases, strict=True):
             affine(inputs, weight, bias, out=gate)
             gate.tanh_() if gate is g else gate.sigmoid_()
         written = torch.mul(i, g, out=buffers("written", steps, batch, size))
@@ -56,33 +80,52 @@ class LSTM(Linearised):
             torch.addcmul(new, forget, before, out=after)
 
         tanh_c = torch.tanh(states[1:], out=buffers("tanh_c", steps, batch, size))
-        if weights.weight_hr is None:
-            self._output = h[1:]
-        else:  # the states are projections of it
-            self._output = torch.mul(o, tanh_c, out=buffers("output", steps, batch, size))
-        to_c = torch.addcmul(o, self._output, tanh_c, value=-1, out=tanh_c)
-        # Gate by gate, what its cotangent is made with takes its place; s(1 - s) is written as s - s².
-        torch.addcmul(self._output, self._output, o, value=-1, out=o)
+        self.output = torch.mul(o, tanh_c, out=buffers("output", steps, batch, size))
+        # Factors take the place of what they are made of; s(1 - s) is written as s - s².
+        self.to_c = torch.addcmul(o, self.output, tanh_c, value=-1, out=tanh_c)
+        self.to_o = torch.addcmul(self.output, self.output, o, value=-1, out=o)
         torch.addcmul(f, f, f, value=-1, out=to_f).mul_(states[:-1])
         torch.addcmul(i, written, g, value=-1, out=g)
         torch.addcmul(written, written, i, value=-1, out=i)
+        self.into_c, self.keep = planes[:3], f  # of the gates i, f, g
 
-        h_bar, c_bar = buffers("h_bar", *h.shape), buffers("c_bar", *states.shape)
+    def pull_back(self) -> PullBack:
+        """Through `J_tᵀ`."""
+        return PullBackLSTM(self)
+
+    def push_forward(self) -> PushForward:
+        """Through `J_t`."""
+        return PushForwardLSTM(self)
+
+
+class PullBackLSTM(PullBack):
+    """With `m̄ = Rᵀ h̄` (h̄ itself without a projection) and C̄ the total gradient of `c_t`.
+
+    C̄ = c̄ + to_c m̄
+    î = to_i C̄        f̂ = to_f C̄        ĝ = to_g C̄        ô = to_o m̄
+    c̄_{t-1} = keep C̄        h̄_{t-1} = Uᵀ (î, f̂, ĝ, ô)
+    """
+
+    def __init__(self, block: LinearisedLSTM) -> None:
+        self.block, buffers = block, block.buffers
+        steps, batch, size = block.keep.shape
+        h_bar, c_bar = buffers("h_bar", *block.h.shape), buffers("c_bar", steps + 1, batch, size)
         self.cotangents = (h_bar, c_bar)
-        self._c_total = buffers("c_total", *states.shape)
-        self._m_bar = h_bar if weights.weight_hr is None else buffers("m_bar", *states.shape)
+        self._total = buffers("c_total", *c_bar.shape)
+        m_bar = h_bar if block.weights.weight_hr is None else buffers("m_bar", *c_bar.shape)
         self.delta = buffers("delta", steps, batch, 4 * size)
         blocks = self.delta.view(steps, batch, 4, size).transpose(1, 2)
         self._steps = buffers.step_by_step(
             steps,
-            *(h_bar, c_bar, self._m_bar, self._c_total, self._c_total.unsqueeze(1)),
-            *(planes[:3].transpose(0, 1), f, to_c, o, blocks[:, :3], blocks[:, 3], self.delta),
+            *(h_bar, c_bar, m_bar, self._total, self._total.unsqueeze(1)),
+            *(block.into_c.transpose(0, 1), block.keep, block.to_c, block.to_o),
+            *(blocks[:, :3], blocks[:, 3], self.delta),
         )
 
     def pull(self, first: int, last: int) -> None:
         """Five operations a step, six with a projection."""
         h_bar, c_bar, m_bar, total, total_column, factors, keep, to_c, to_o, inner, outer_, delta = self._steps
-        weight_hh, weight_hr = self.weights.weight_hh, self.weights.weight_hr
+        weight_hh, weight_hr = self.block.weights.weight_hh, self.block.weights.weight_hr
         for t in range(last - 1, first - 1, -1):
             after = t + 1
             if weight_hr is not None:
@@ -95,12 +138,12 @@ class LSTM(Linearised):
 
     def totals(self) -> tuple[Tensor, ...]:
         """`h̄`, and C̄ in place of `c̄`."""
-        return self.cotangents[0], self._c_total
+        return self.cotangents[0], self._total
 
     def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
-        """`Σ δ_t x_tᵀ`, `Σ δ_t h_{t-1}ᵀ`, and `Σ h̄_t (o tanh c_t)ᵀ` for the projection."""
-        width = self.weights.weight_ih.shape[-1]
-        weighted = self._inputs.mul_(power)
+        """`Σ δ_t x_tᵀ`, `Σ δ_t h_{t-1}ᵀ`, and `Σ h̄_t m_tᵀ` for the projection."""
+        width = self.block.weights.weight_ih.shape[-1]
+        weighted = self.block.inputs.mul_(power)
         # One product for both: the deltas are read once.
         joint = self.delta.flatten(0, 1).t() @ weighted.flatten(0, 1)
         sums["weight_ih"] += joint[:, :width]
@@ -110,52 +153,29 @@ class LSTM(Linearised):
             sums["bias_ih"] += bias
             sums["bias_hh"] += bias
         if "weight_hr" in sums:
-            add_outer(sums["weight_hr"], self.cotangents[0][1:], self._output.mul_(power))
+            add_outer(sums["weight_hr"], self.cotangents[0][1:], self.block.output.mul_(power))
 
     def input_cotangent(self) -> Tensor:
         """`x̄_t = Wᵀ δ_t`."""
-        return self.delta @ self.weights.weight_ih
+        return self.delta @ self.block.weights.weight_ih
 
 
-def _joint(weights: Weights) -> Tensor:
-    """`(W U)`, so that one product gives all gates of all steps."""
-    return torch.cat((weights.weight_ih, weights.weight_hh), dim=-1)
+class PushForwardLSTM(PushForward):
+    """A prime for a tangent and `a = U h_{t-1}' + W x_t'` gate by gate.
 
-
-class PushedLSTM(PushForward):
-    """The push-forward, a prime for a tangent and `a = U h_{t-1}' + W x_t'` gate by gate.
-
-    c_t' = f c_{t-1}' + g i(1 - i) a_i + c_{t-1} f(1 - f) a_f + i (1 - g²) a_g
-    h_t' = R (tanh(c_t) o(1 - o) a_o + o (1 - tanh² c_t) c_t')
+    c_t' = keep c_{t-1}' + to_i a_i + to_f a_f + to_g a_g
+    h_t' = R (to_o a_o + to_c c_t')
     """
 
-    lower = 0.4
-
-    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None) -> None:
-        if c is None:
-            raise ValueError("an LSTM needs its first cell state")
-        self.output_size, cells = h.shape[-1], c.shape[-1]
-        self.size, self.projection = self.output_size + cells, weights.weight_hr
-        self.into_c, self.into_h = zip(
-            *(
-                (Gates(w[: 3 * cells], 3), Gates(w[3 * cells :], 1))
-                for w in (weights.weight_hh, weights.weight_ih)
-            ),
-            strict=True,
-        )
-        inputs = torch.cat((x, h[:-1]), dim=-1)
-        gates = affine(inputs, _joint(weights), weights.bias, h.new_empty(*inputs.shape[:2], 4 * cells))
-        i, f, g, o = gates.chunk(4, dim=-1)
-        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
-        states = h.new_empty(len(h), *c.shape)
-        states[0] = c
-        every = states.unbind()
-        for before, after, new, keep in zip(every, every[1:], (i * g).unbind(), f.unbind(), strict=False):
-            torch.addcmul(new, keep, before, out=after)
-        tanh_c = states[1:].tanh()
-        to_i, to_f, to_g = g * i * (1 - i), states[:-1] * f * (1 - f), i * (1 - g * g)
-        self.keep, self.to_o = f, tanh_c * o * (1 - o)
-        self.factors = per_step(f, to_i, to_f, to_g, self.to_o, o * (1 - tanh_c * tanh_c))
+    def __init__(self, block: LinearisedLSTM) -> None:
+        weights, cells = block.weights, block.keep.shape[-1]
+        self.output_size, self.projection = block.h.shape[-1], weights.weight_hr
+        self.size = self.output_size + cells
+        each = (weights.weight_hh, weights.weight_ih)
+        self.into_c = [GateWeights(weight[: 3 * cells], 3) for weight in each]
+        self.into_h = [GateWeights(weight[3 * cells :], 1) for weight in each]
+        self.keep, self.to_o = block.keep, block.to_o
+        self.factors = per_step(block.keep, *block.into_c, block.to_o, block.to_c)
         self.steps = list(zip(*self.factors, strict=True))
 
     def step(self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None) -> None:
@@ -164,12 +184,12 @@ class PushedLSTM(PushForward):
         size, cells = self.output_size, out[self.output_size :]
         sources = [v[:size]] if below is None else [v[:size], below]
         torch.mul(by_sample(v[size:], keep), keep, out=by_sample(cells, keep))
-        for source, gates in zip(sources, self.into_c, strict=False):
-            gates.add(source, (to_i, to_f, to_g), cells)
+        for source, weights in zip(sources, self.into_c, strict=False):
+            weights.add(source, (to_i, to_f, to_g), cells)
         hidden = out[:size] if self.projection is None else torch.empty_like(cells)
         torch.mul(by_sample(cells, to_c), to_c, out=by_sample(hidden, to_c))
-        for source, gates in zip(sources, self.into_h, strict=False):
-            gates.add(source, (to_o,), hidden)
+        for source, weights in zip(sources, self.into_h, strict=False):
+            weights.add(source, (to_o,), hidden)
         if self.projection is not None:
             torch.mm(self.projection, hidden, out=out[:size])
 
@@ -186,10 +206,10 @@ class PushedLSTM(PushForward):
 class InverseLSTM(Steps):
     """The steps of `J_t⁻ᵀ`: `(h', c')` with `K = Σ factor_g U_g` over the gates i, f, g becomes
 
-    s = c' / f        h'' = (U_o⁻ᵀ (h' - Kᵀ s)) / (tanh(c_t) o(1 - o))        c'' = s - o (1 - tanh² c_t) h''
+    s = c' / keep        h'' = (U_o⁻ᵀ (h' - Kᵀ s)) / to_o        c'' = s - to_c h''
     """
 
-    def __init__(self, weight: Tensor, inner: Gates, steps: list[tuple[Tensor, ...]]) -> None:
+    def __init__(self, weight: Tensor, inner: GateWeights, steps: list[tuple[Tensor, ...]]) -> None:
         self.weight, self.inner, self.steps, self.size = weight, inner, steps, len(weight)
 
     def step(self, t: int, v: Tensor, out: Tensor) -> None:

@@ -1,15 +1,17 @@
-"""What every cell offers beside its pull-back: tangents pushed forward through its linearised steps."""
+"""Tangents pushed forward through linearised steps, of one layer or of a stack of them.
+
+A pull-back works on rows `(B, H)`, one cotangent a sample, and a push-forward on columns `(H, B * k)`, k tangents a
+sample. Both use the factors of a block, planes `(T, B, H)`; for columns, `per_step` transposes them once a block.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
-
-from unrolled.cells.weights import Weights
 
 # Tangents per sample from which on it pays to add up the gates' weights before the product.
 MERGE = 16
@@ -19,7 +21,7 @@ LARGEST_CONDITION = 1e8
 
 
 class Push(Protocol):
-    """A stretch of linearised steps of one system."""
+    """A run of linearised steps of one system."""
 
     def __call__(self, first: int, last: int, v: Tensor, spare: tuple[Tensor, Tensor]) -> Tensor:
         """What the tangents `v` `(n, M)`, as columns, of state `first` have become in state `last`.
@@ -58,11 +60,6 @@ class PushForward(Steps):
 
     output_size: int  # of h, which comes first in the state
     size: int  # of the whole state
-    lower: ClassVar[float] = 0.0  # share of all directions that is best followed by inverse steps
-
-    @abstractmethod
-    def __init__(self, weights: Weights, x: Tensor, h: Tensor, c: Tensor | None) -> None:
-        """About inputs `x` `(T, B, I)`, states `h` `(T + 1, B, P)`, first cell state `c` `(B, H)`."""
 
     @abstractmethod
     def step(self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None) -> None:
@@ -97,7 +94,7 @@ def inverted(weight: Tensor) -> Tensor | None:
     return found.t().contiguous()
 
 
-class Gates:
+class GateWeights:
     """Weights `(G * H, I)` of G gates that act on the same numbers."""
 
     def __init__(self, weight: Tensor, count: int) -> None:

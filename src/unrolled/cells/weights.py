@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
@@ -28,6 +29,19 @@ class Weights:
         found = [named.get(full) for full in names(layer, reverse).values()]
         return cls._map(found, lambda weight: weight.detach())
 
+    @classmethod
+    def each(cls, module: nn.RNNBase) -> list[Weights]:
+        """Those of every layer and direction, ordered as the initial state: layer 0 forward, layer 0 reverse, ...
+
+        They are the very tensors that the module works with, its parameters, not copies, nor detached.
+        """
+        named = read(module)
+        return [
+            cls(*(named.get(full) for full in names(layer, reverse).values()))  # type: ignore[arg-type]
+            for layer in range(module.num_layers)
+            for reverse in ((False, True) if module.bidirectional else (False,))
+        ]
+
     def flat(self) -> list[Tensor]:
         """In the order that `torch.lstm` and friends take them."""
         every = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.weight_hr)
@@ -44,6 +58,14 @@ class Weights:
     def named(self) -> dict[str, Tensor]:
         """Those that there are, by short name."""
         return {name: weight for name in NAMES if (weight := getattr(self, name)) is not None}
+
+    def from_x(self, x: Tensor) -> Tensor:
+        """`W x + b_ih` of all gates: `(B, I)` to `(B, G*H)`."""
+        return F.linear(x, self.weight_ih, self.bias_ih)
+
+    def from_h(self, h: Tensor) -> Tensor:
+        """`U h + b_hh` of all gates: `(B, P)` to `(B, G*H)`."""
+        return F.linear(h, self.weight_hh, self.bias_hh)
 
     @property
     def bias(self) -> Tensor | None:

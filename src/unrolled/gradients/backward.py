@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from unrolled.cells.linearisations import names
+from unrolled.cells.weights import names
 from unrolled.errors import InvalidValueError
 from unrolled.gradients.blocks import pull_back_block
 from unrolled.gradients.cell_profiles import cell_profiles
@@ -146,7 +146,7 @@ def _profiles(call: FusedCall, layer: int, direction: int, pulled: Pulled, run: 
     }
     return [
         Profile.of({**labels, "path": path}, norms, run.lengths)
-        for path, norms in zip(run.kind.paths, pulled.log2_norms, strict=True)
+        for path, norms in zip(run.cell.paths, pulled.log2_norms, strict=True)
     ]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unrolled.cells.linearisations import Linearised
+from unrolled.cells.linearised import PullBack
 from unrolled.errors import NonFiniteError
 from unrolled.gradients.weight_sums import WeightSums
 from unrolled.rollout.layer import LayerRun
@@ -143,7 +143,7 @@ class _PullBack:
         ]
         x_bars: list[Scaled] = []
         sums = WeightSums(self.track.weights.to(self.dtype))
-        for first, block in self.track.linearised_blocks():
+        for first, block in self.track.pull_backs():
             exponents = self._pull_block(block, first, norms)
             if needs_weights:
                 here = torch.stack([norm[first : first + len(exponents)] for norm in norms]).amax(0)
@@ -158,7 +158,7 @@ class _PullBack:
             tuple(norms), _concatenate(x_bars), tuple(self.carried), sums.gradients() if needs_weights else {}
         )
 
-    def _pull_block(self, block: Linearised, first: int, norms: list[Tensor]) -> Tensor:
+    def _pull_block(self, block: PullBack, first: int, norms: list[Tensor]) -> Tensor:
         """Pull through one block; fill in `norms`; the exponents `(T, B)` its buffers ended up with."""
         last = len(block.delta)
         exponents = torch.empty(last, self.batch, dtype=torch.int64, device=self.device)
@@ -180,7 +180,7 @@ class _PullBack:
             last = stop
         return exponents
 
-    def _load(self, block: Linearised, first: int, stop: int, last: int) -> Tensor:
+    def _load(self, block: PullBack, first: int, stop: int, last: int) -> Tensor:
         """Write the carried cotangent and the chunk's direct gradients to buffers; their exponent `(B,)`.
 
         The direct gradient of state `stop` is left out: it may be of any size beside what arrives there, so
@@ -204,7 +204,7 @@ class _PullBack:
                 buffer[stop + 1 : last] = scaled
         return exponent
 
-    def _accepted(self, block: Linearised, lengths: list[Tensor], first: int, stop: int, last: int) -> int:
+    def _accepted(self, block: PullBack, lengths: list[Tensor], first: int, stop: int, last: int) -> int:
         """The lowest state down to which the chunk stayed in range; sets the length of the next chunk.
 
         `lengths`: per path, the norms of the total gradients of the states above `stop`.

@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled.cells import cell_of
 from unrolled.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -23,7 +24,7 @@ from unrolled.networks.subject import Subject, their_errors
 from unrolled.networks.textbook import Network
 from unrolled.output.files import plain
 from unrolled.rollout.layout import Layout
-from unrolled.theory import SLOPES, GradientBound, gradient_bound
+from unrolled.theory import GradientBound, gradient_bound
 
 LAGS = (1, 10, 50, 200)  # that a table shows, where the profile has them
 LOSSES = ("last", "mean")
@@ -152,7 +153,7 @@ def measure_reach(network: Subject, loss: str = "last", clip: str = "none") -> R
 
 def _bound(module: nn.Module, loss: str) -> GradientBound | None:
     """The bound holds for a loss at the last step of a plain RNN, and for its last layer."""
-    if loss != "last" or not isinstance(module, nn.RNNBase) or module.mode not in SLOPES:
+    if loss != "last" or not isinstance(module, nn.RNNBase) or cell_of(module).largest_slope is None:
         return None
     return None if module.bidirectional else gradient_bound(module)
 

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from unrolled.cells.linearisations import Linearised, Weights
+from unrolled.cells.linearised import PullBack
+from unrolled.cells.weights import Weights
 from unrolled.rollout.scaled import Scaled, power_of_two, shift
 
 # How far below the largest cotangent, in powers of two, one still counts in a weight gradient. Together with
@@ -24,7 +25,7 @@ class WeightSums:
         self.sums = {name: torch.zeros_like(weight) for name, weight in weights.named().items()}
         self.exponent: int | None = None  # none while nothing has been added
 
-    def add(self, block: Linearised, exponents: Tensor, log2_norms: Tensor) -> None:
+    def add(self, block: PullBack, exponents: Tensor, log2_norms: Tensor) -> None:
         """Add a block's gradients: one matrix product per weight.
 
         `exponents` `(T, B)` are those of its buffers, `log2_norms` `(T, B)` the norms of its cotangents.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unrolled.implementations.loop import Loop, State
-from unrolled.implementations.parameters import LayerParameters
+from unrolled.cells import cell_named
+from unrolled.cells.cell import State
+from unrolled.cells.weights import Weights
+from unrolled.implementations.loop import Loop
 
 
 class Cells(Loop):
@@ -14,13 +16,13 @@ class Cells(Loop):
 
     def __init__(self, reference: nn.RNNBase) -> None:
         super().__init__(reference)
-        self.cells = nn.ModuleList(_cell(self.cell, parameters) for parameters in self.layers)
+        self.cells = nn.ModuleList(_cell(self.cell, weights) for weights in self.layers)
 
     def scan(self, k: int, x: Tensor, state: State) -> tuple[Tensor, State]:
         """`h_t = cell(x_t, h_{t-1})`, step by step."""
         cell = self.cells[k]
         outputs = []
-        if self.cell == "lstm":
+        if self.parts == 2:
             h, c = state
             for x_t in x:
                 h, c = cell(x_t, (h, c))
@@ -33,19 +35,13 @@ class Cells(Loop):
         return torch.stack(outputs), (h,)
 
 
-def _cell(kind: str, parameters: LayerParameters) -> nn.Module:
+def _cell(name: str, weights: Weights) -> nn.Module:
     """A `torch.nn` cell whose parameters are the given ones, not copies."""
-    input_size = parameters.weight_ih.shape[1]
-    hidden_size = parameters.weight_hh.shape[1]
-    bias = parameters.bias_ih is not None
-    cell: nn.RNNCellBase
-    if kind.startswith("rnn"):
-        nonlinearity = kind.removeprefix("rnn_")
-        cell = nn.RNNCell(input_size, hidden_size, bias, nonlinearity=nonlinearity, device="meta")
-    else:
-        cell = {"gru": nn.GRUCell, "lstm": nn.LSTMCell}[kind](input_size, hidden_size, bias, device="meta")
-    for name, parameter in vars(parameters).items():
-        setattr(cell, name, parameter)
+    kind = cell_named(name)
+    sizes = (weights.weight_ih.shape[1], weights.weight_hh.shape[1])
+    cell: nn.Module = kind.stepped(*sizes, bias=weights.bias_ih is not None, device="meta", **kind.options)  # type: ignore[misc]
+    for short, parameter in weights.named().items():
+        setattr(cell, short, parameter)
     return cell
 
 

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unrolled.implementations.loop import Loop, State
+from unrolled.cells.cell import State
+from unrolled.implementations.loop import Loop
 
 # (projected inputs, initial state, weight_hh, bias_hh or None) -> (outputs, last state)
 Recurrence = Callable[[Tensor, State, Tensor, Tensor | None], tuple[Tensor, State]]

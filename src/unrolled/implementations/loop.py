@@ -6,27 +6,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.errors import InvalidTypeError, InvalidValueError
-from unrolled.implementations.parameters import cell_of, layer_parameters
-
-# (h,) for RNN and GRU, (h, c) for LSTM; each (B, H).
-State = tuple[Tensor, ...]
+from unrolled.cells import cell_of
+from unrolled.cells.cell import State
+from unrolled.cells.weights import Weights
+from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
 
 
 class Loop(nn.Module):
     """A recurrent stack with the call of `nn.RNN`, `nn.GRU` or `nn.LSTM` and the parameters of `reference`.
 
-    A member of the family defines `scan`, which runs one layer in one direction over all steps.
+    A member of the family defines `scan`, which runs one layer in one direction over all steps. `cell` is the name of
+    the recurrence, such as `lstm`; `layers` the parameters of every layer and direction.
     """
 
     def __init__(self, reference: nn.RNNBase) -> None:
         super().__init__()
-        self.cell = cell_of(reference)
+        _check(reference)
+        kind = cell_of(reference)
+        self.cell, self.parts = kind.name, len(kind.paths)
         self.reference = reference  # registered, so that the parameters are the reference's own
-        self.layers = layer_parameters(reference)
+        self.layers = Weights.each(reference)
 
     def scan(self, k: int, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run layer-and-direction `k` over `x` `(T, B, I)`; gives its outputs `(T, B, H)` and last state."""
+        """Run layer-and-direction `k` over `x` `(T, B, I)`; gives its outputs `(T, B, H)` and last state.
+
+        The state is `(h,)`, or `(h, c)` for an LSTM, each `(B, H)`.
+        """
         raise NotImplementedError
 
     def forward(self, input: Tensor, hx: Tensor | State | None = None) -> tuple[Tensor, Tensor | State]:
@@ -54,7 +59,7 @@ class Loop(nn.Module):
             x, last = x.squeeze(1), tuple(part.squeeze(1) for part in last)
         elif self.reference.batch_first:
             x = x.transpose(0, 1)
-        return x, last if self.cell == "lstm" else last[0]
+        return x, last if self.parts > 1 else last[0]
 
     def _time_first(self, input: Tensor, batched: bool) -> Tensor:
         if input.dim() not in (2, 3) or input.shape[-1] != self.reference.input_size:
@@ -68,17 +73,31 @@ class Loop(nn.Module):
 
     def _initial_states(self, x: Tensor, hx: Tensor | State | None, batched: bool) -> list[State]:
         """One state per layer and direction; zeros when none is given."""
-        parts = 2 if self.cell == "lstm" else 1
         shape = (len(self.layers), x.shape[1], self.reference.hidden_size)
         if hx is None:
             zeros = x.new_zeros(shape)
-            given: State = (zeros,) * parts
+            given: State = (zeros,) * self.parts
         else:
             given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
             if not batched:
                 given = tuple(part.unsqueeze(1) for part in given)
-        if len(given) != parts or any(part.shape != shape for part in given):
+        if len(given) != self.parts or any(part.shape != shape for part in given):
             raise InvalidValueError(
-                f"hx: expected {parts} x {shape} for {self.cell}, got {[tuple(part.shape) for part in given]}"
+                f"hx: expected {self.parts} x {shape} for {self.cell}, got {[tuple(part.shape) for part in given]}"
             )
         return list(zip(*(part.unbind(0) for part in given), strict=True))
+
+
+def _check(reference: nn.Module) -> None:
+    """Raise `ImplementationError` for what is no fused module, and for what a plain loop cannot reproduce."""
+    if not isinstance(reference, nn.RNN | nn.GRU | nn.LSTM):
+        raise ImplementationError(
+            f"reference: expected nn.RNN, nn.GRU or nn.LSTM, got {type(reference).__name__}"
+        )
+    if reference.proj_size:
+        raise ImplementationError(f"proj_size: expected 0, got {reference.proj_size}; no loop here projects")
+    if reference.dropout:
+        raise ImplementationError(
+            f"dropout: expected 0, got {reference.dropout}; random masks cannot be compared, "
+            "put nn.Dropout between one-layer modules"
+        )

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells.initialisation import FORGET_GATE, Init, initialise
+from unrolled.cells import cell_named, title_of
+from unrolled.cells.initialisation import Init, initialise
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.networks.workload import Workload
 
@@ -38,7 +39,7 @@ class Network:
         if not (math.isfinite(self.gain) and self.gain > 0):
             raise InvalidValueError(f"gain: expected a number above 0, got {self.gain}; 1 changes nothing")
         cell = self.workload.cell
-        if self.forget_bias is not None and cell != "lstm":
+        if self.forget_bias is not None and not cell_named(cell).has_forget_gate:
             raise InvalidValueError(
                 f"forget bias: expected cell lstm, got {cell}, which has no forget gate; use lstm"
             )
@@ -46,7 +47,7 @@ class Network:
             raise InvalidValueError(
                 f"forget bias: expected a finite number, got {self.forget_bias}; 3 keeps 95 % a step"
             )
-        if self.init.kind == "chrono" and cell not in FORGET_GATE:
+        if self.init.kind == "chrono" and cell_named(cell).keeps is None:
             raise InvalidValueError(
                 f"init: expected cell lstm or gru for {self.init}, got {cell}, which has no gates; use lstm"
             )
@@ -104,7 +105,7 @@ def described(
     gated = forget_bias is not None or start.kind == "chrono"
     cell = cell or ("lstm" if gated else "rnn_tanh")
     words = [
-        {"rnn_tanh": "RNN tanh", "rnn_relu": "RNN relu"}.get(cell, cell.upper()),
+        title_of(cell),
         "" if init is None else str(start),
         "" if gain is None else f"gain {gain:g}",
         "" if forget_bias is None else f"forget bias {forget_bias:g}",

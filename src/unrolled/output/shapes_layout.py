@@ -26,7 +26,7 @@ class Sheet:
         self.row = row
         self.cell = "RNN" if row["cell"].startswith("rnn") else row["cell"].upper()
         self.cell += "Cell" if row["form"] == "cells" and not row["proj_size"] else ""
-        self.paths = ("h", "c") if row["cell"] == "lstm" else ("h",)
+        self.paths = ("h", "c") if row["c"] else ("h",)
         self.both_ways = bool(row["bidirectional"])
         self.batch = (row["batch_size"],) if row["batched"] else ()
         self.hidden = [int(size) for size in row["hidden_sizes"].split("; ")]

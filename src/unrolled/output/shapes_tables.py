@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 Line = tuple[str, str, str]  # a parameter's name, shape and gates
 
 LEAST_BUILT = 20  # columns that the first column needs to have out, h and c beside it
-GATES_NOTE = {
-    "rnn_tanh": "h the hidden state",
-    "rnn_relu": "h the hidden state",
-    "lstm": "i the input, f the forget, g the cell and o the output gate",
-    "gru": "r the reset, z the update and n the new gate",
-}
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class _Row:
 
 def shapes_table(frame: pd.DataFrame, parameters: pd.DataFrame, width: int) -> Table:
     """A row per configuration; layers that are alike share a line. Where `width` is short, two columns."""
-    quantities = ("out", "h", "c") if "lstm" in set(frame["cell"]) else ("out", "h")
+    quantities = ("out", "h", "c") if frame["c"].astype(bool).any() else ("out", "h")
     rows = [
         _Row(
             built=row["built"],
@@ -95,7 +89,7 @@ def _difference(row: dict[str, Any]) -> Text:
 
 
 def _note(frame: pd.DataFrame) -> str:
-    gates = "; ".join(dict.fromkeys(GATES_NOTE[cell] for cell in frame["cell"]))
+    gates = "; ".join(dict.fromkeys(frame["gates"]))
     return (
         f"Rows: the gates from the first row down, equally many rows each: {gates}. "
         "Difference: the largest between the module and the loop of cells with the same weights, over "

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from unrolled.cells import cell_of
 from unrolled.cells.weights import Weights
 from unrolled.cells.weights import read as read_weights
 from unrolled.errors import InvalidTypeError
@@ -27,10 +28,10 @@ DIRECTIONS = ("forward", "reverse")
 class FusedCall:
     """One call of one fused module.
 
-    `layers[layer][direction]` are its runs. `sources` are what it read, `(x, h0)` or `(x, h0, c0)` in the layout
-    `(T, B, ·)`, still connected to what made them; `leaves` what it gave, `(output, h_n)` or `(output, h_n, c_n)`.
-    `weights`: by name, connected to the parameters that they are made of. `masks`: what the output of each layer but
-    the last was multiplied by, `(T, B, D * P)`, where there is dropout between layers.
+    `layers[layer][direction]` are its runs. `sources` are what it read, `(x, h0)` or `(x, h0, c0)` in the
+    `(T, B, ·)` layout, still connected to what made them; `leaves` what it gave, `(output, h_n)` or
+    `(output, h_n, c_n)`. `weights`: by name, connected to the parameters that they are made of. `masks`: what the
+    output of each layer but the last was multiplied by, `(T, B, D * P)`, where there is dropout between layers.
     """
 
     target: Target
@@ -109,9 +110,7 @@ def initial_states(target: Target, layout: Layout, sequence: Any, hx: Any) -> tu
     else:
         batch = data.shape[0 if layout.batch_first else 1] if layout.batched else 1
     rows = module.num_layers * (2 if module.bidirectional else 1)
-    sizes = [module.proj_size or module.hidden_size]
-    if isinstance(module, nn.LSTM):
-        sizes.append(module.hidden_size)
+    sizes = cell_of(module).state_sizes(module.hidden_size, module.proj_size)
     if hx is None:
         return tuple(data.new_zeros(rows, batch, size) for size in sizes)
     given = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
@@ -136,6 +135,7 @@ def replay(
     The masks are drawn as the module draws them on the CPU, from the generator as it is now.
     """
     module: Any = target.module
+    cell = cell_of(module)
     x, h0, *c0 = sources
     directions = 2 if module.bidirectional else 1
     layers: list[list[LayerRun]] = []
@@ -147,7 +147,7 @@ def replay(
             row = number * directions + direction
             own_x = reverse_time(x, layout.lengths) if direction else x
             own = Weights.of(weights, number, bool(direction))
-            run = layer.run(module, own, own_x, h0[row], c0[0][row] if c0 else None, layout.lengths)
+            run = layer.run(cell, own, own_x, h0[row], c0[0][row] if c0 else None, layout.lengths)
             check_states(run.h[1:], target.name, number, DIRECTIONS[direction])
             layers[-1].append(run)
             outputs.append(reverse_time(run.h[1:], layout.lengths) if direction else run.h[1:])

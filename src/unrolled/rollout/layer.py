@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from unrolled.cells.linearisations import Buffers, Linearised, Weights, recurrence_of
+from unrolled.cells.cell import Cell
+from unrolled.cells.linearised import Buffers, PullBack
+from unrolled.cells.weights import Weights
 from unrolled.rollout.scaled import working_dtype
 
 # Numbers per buffer of a block, T * B * H: large enough that what is done once a block costs nothing, small
@@ -33,7 +35,7 @@ class LayerRun:
     the first step of every block. `lengths` `(B,)` is given where sequences differ in length.
     """
 
-    kind: type[Linearised]
+    cell: Cell
     weights: Weights
     x: Tensor
     h: Tensor
@@ -53,8 +55,8 @@ class LayerRun:
         """The width of each path: `(P,)`, or `(P, H)` for an LSTM."""
         return (self.h.shape[-1],) if self.c_n is None else (self.h.shape[-1], self.c_n.shape[-1])
 
-    def linearised_blocks(self) -> Iterator[tuple[int, Linearised]]:
-        """The blocks from the last to the first, linearised, each with the number of its first step.
+    def pull_backs(self) -> Iterator[tuple[int, PullBack]]:
+        """The pull-backs through blocks, from the last block to the first, each with the number of its first step.
 
         A block lives until the next one is asked for: all share their memory.
         """
@@ -65,12 +67,12 @@ class LayerRun:
             last = min(first + self.block, self.steps)
             c = self.c_starts[first // self.block].to(dtype) if self.c_starts else None
             x, h = self.x[first:last].to(dtype), self.h[first : last + 1].to(dtype)
-            yield first, self.kind(weights, x, h, c, buffers)
+            yield first, self.cell.linearise(weights, x, h, c, buffers).pull_back()
 
 
 @torch.no_grad()
 def run(
-    module: nn.RNNBase,
+    cell: Cell,
     weights: Weights,
     x: Tensor,
     h0: Tensor,
@@ -79,7 +81,7 @@ def run(
 ) -> LayerRun:
     """Run a layer and direction, by its weights, over `x` `(T, B, I)` in the order in which the direction runs."""
     steps, batch = x.shape[:2]
-    most = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // (batch * module.hidden_size)))
+    most = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // (batch * (h0 if c0 is None else c0).shape[-1])))
     block = math.ceil(steps / math.ceil(steps / most))  # blocks of one length share their views
     if lengths is not None and c0 is not None:
         block = steps  # a packed run cannot be stopped where some sequences are over
@@ -89,18 +91,18 @@ def run(
     c, c_starts, state = c0, [] if c0 is None else [c0], h0
     for first in range(0, steps, block_of_run):
         part = x[first : first + block_of_run]
-        output, state, c = _fused(module.mode, part, state, c, weights, lengths)
+        output, state, c = _fused(cell.name, part, state, c, weights, lengths)
         h[first + 1 : first + 1 + len(part)] = output
         if c is not None and first + len(part) < steps:
             c_starts.append(c)
-    return LayerRun(recurrence_of(module), weights, x, h, c_starts, block, lengths, state, c)
+    return LayerRun(cell, weights, x, h, c_starts, block, lengths, state, c)
 
 
 def _fused(
-    mode: str, x: Tensor, h: Tensor, c: Tensor | None, weights: Weights, lengths: Tensor | None
+    name: str, x: Tensor, h: Tensor, c: Tensor | None, weights: Weights, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Output `(T, B, P)` and last states `(B, ·)` of torch's own fused one-layer recurrence."""
-    function = getattr(torch, mode.lower())
+    function = getattr(torch, name)  # `torch.rnn_tanh`, `torch.lstm`
     states = [state.unsqueeze(0).contiguous() for state in (h, c) if state is not None]
     # With biases or not; then one layer, no dropout, not training, one direction.
     options = (weights.flat(), weights.bias_ih is not None, 1, 0.0, False, False)

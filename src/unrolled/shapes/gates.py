@@ -9,14 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Cell -> its gates from the first row down, as (letter of the documentation, what it does).
-GATES_IN_ORDER = {
-    "rnn_tanh": (("h", "hidden state"),),
-    "rnn_relu": (("h", "hidden state"),),
-    "gru": (("r", "reset gate"), ("z", "update gate"), ("n", "new gate")),
-    "lstm": (("i", "input gate"), ("f", "forget gate"), ("g", "cell gate"), ("o", "output gate")),
-}
-PROJECTED = ("h", "hidden state, projected")
+from unrolled.cells import cell_named
 
 
 @dataclass(frozen=True)
@@ -31,6 +24,8 @@ class Rows:
 
 def rows_of(cell: str, kind: str, length: int) -> tuple[Rows, ...]:
     """The gates in the `length` rows of a `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh` or `weight_hr`."""
-    gates = (PROJECTED,) if kind == "weight_hr" else GATES_IN_ORDER[cell]
+    if kind == "weight_hr":
+        return (Rows("h", "hidden state, projected", 0, length),)
+    gates = cell_named(cell).gates
     size = length // len(gates)
-    return tuple(Rows(*gate, k * size, (k + 1) * size) for k, gate in enumerate(gates))
+    return tuple(Rows(gate.letter, gate.meaning, k * size, (k + 1) * size) for k, gate in enumerate(gates))

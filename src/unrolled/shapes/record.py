@@ -224,6 +224,7 @@ def _row(description: Description) -> dict[str, Any]:
         "compared_with": description.compared_with,
         "form": configuration.form,
         "cell": work.cell,
+        "gates": ", ".join(f"{rows.gate} the {rows.meaning}" for rows in description.parameters[0].rows),
         "input_size": work.input_size,
         "hidden_sizes": "; ".join(map(str, work.hidden_sizes)),
         "proj_size": configuration.proj_size,

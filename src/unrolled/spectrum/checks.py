@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from unrolled.cells import cell_of
 from unrolled.cells.weights import Weights, read
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.rollout.nonfinite import is_finite
@@ -41,13 +42,6 @@ def check_weights(name: str, module: nn.RNNBase) -> None:
 
 def _shapes(module: nn.RNNBase, layer: int) -> dict[str, tuple[int, ...]]:
     """Those of a layer's weights, under `torch.nn`'s names."""
-    outputs = module.proj_size or module.hidden_size
-    rows = {"GRU": 3, "LSTM": 4}.get(module.mode, 1) * module.hidden_size
-    inputs = module.input_size if layer == 0 else outputs * (2 if module.bidirectional else 1)
-    return {
-        "weight_ih": (rows, inputs),
-        "weight_hh": (rows, outputs),
-        "bias_ih": (rows,),
-        "bias_hh": (rows,),
-        "weight_hr": (module.proj_size, module.hidden_size),
-    }
+    outputs = (module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1)
+    inputs = module.input_size if layer == 0 else outputs
+    return cell_of(module).shapes(inputs, module.hidden_size, module.proj_size)

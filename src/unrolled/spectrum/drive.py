@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unrolled.cells import cell_of
 from unrolled.errors import InvalidValueError
 from unrolled.networks.model import GivenNetwork
 from unrolled.networks.subject import Subject
@@ -60,13 +61,13 @@ def random_state(module: nn.RNNBase, network: Subject) -> Any:
     workload = network.workload if isinstance(network, Network) else network
     generator = torch.Generator().manual_seed(workload.seed + 1_000_003 * STATE_STREAM)
     rows = module.num_layers * (2 if module.bidirectional else 1)
-    sizes = (module.proj_size or module.hidden_size, module.hidden_size)
     like = next(module.parameters())
-    h, c = (
-        torch.rand(rows, workload.batch_size, size, generator=generator, dtype=torch.float64).to(like)
-        for size in sizes
-    )
-    return (h, c) if module.mode == "LSTM" else h
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, dtype=torch.float64).to(like)
+
+    sizes = {"hidden_size": module.hidden_size, "proj_size": module.proj_size}
+    return cell_of(module).state(uniform, rows, workload.batch_size, **sizes)
 
 
 def first_sample(network: Subject, inputs: Any, state: Any) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.cells.linearisations import Push
+from unrolled.cells.push_forward import Push
 from unrolled.errors import NonFiniteError
 from unrolled.spectrum.factorise import LU, QR, Cholesky, Factorisation, matrices
 from unrolled.spectrum.graded import Graded

@@ -18,9 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled.cells import cell_of
 from unrolled.cells.build import fused_of
-from unrolled.cells.linearisations import PUSHED, Layers, PushForward, Weights
+from unrolled.cells.linearised import Buffers
 from unrolled.cells.own import output_and_state, parts_of
+from unrolled.cells.push_forward import Layers, PushForward
+from unrolled.cells.weights import Weights
 from unrolled.cells.weights import read as read_weights
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.rollout import layer as layer_runs
@@ -134,7 +137,7 @@ class ObservedCall:
         module = self.module
         names = ("input_size", "hidden_size", "num_layers", "bidirectional", "proj_size")
         return {
-            "cell": module.mode.lower(),
+            "cell": cell_of(module).name,
             **{name: getattr(module, name) for name in names},
             "batch_size": self.batch,
             "seq_len": self.steps,
@@ -174,7 +177,9 @@ class ObservedCall:
                 yield self._trajectory((system,), range(layer, layer + 1), reverse, own)
                 if layer + 1 < layers:
                     weights = Weights.of(read_weights(self.module), layer, reverse)
-                    h = layer_runs.run(self.module, weights, own, *self._row(layer, reverse), None).h[1:]
+                    h = layer_runs.run(cell_of(self.module), weights, own, *self._row(layer, reverse), None).h[
+                        1:
+                    ]
                     outputs.append(h.flip(0) if reverse else h)
             x = torch.cat(outputs, dim=-1) if outputs else x
             if outputs and self.masks:
@@ -183,8 +188,8 @@ class ObservedCall:
     def _trajectory(self, systems: tuple[System, ...], layers: range, reverse: bool, x: Tensor) -> Trajectory:
         like = x.new_empty(0, dtype=torch.float64)
         blocks = partial(self._blocks, layers, reverse, x)
-        lower = PUSHED[self.module.mode].lower
-        return Trajectory(systems, self.steps, self.batch, like, blocks, MULTIPLE, lower)
+        share = cell_of(self.module).inverse_share
+        return Trajectory(systems, self.steps, self.batch, like, blocks, MULTIPLE, share)
 
     def _row(self, layer: int, reverse: bool) -> tuple[Tensor, Tensor | None]:
         row = layer * (2 if self.module.bidirectional else 1) + reverse
@@ -193,7 +198,7 @@ class ObservedCall:
 
     @torch.no_grad()
     def _blocks(self, layers: range, reverse: bool, x: Tensor, first: int) -> Iterator[Block]:
-        kind, named = PUSHED[self.module.mode], read_weights(self.module)
+        cell, named = cell_of(self.module), read_weights(self.module)
         narrow = [Weights.of(named, layer, reverse) for layer in layers]
         wide = [weights.to(torch.float64) for weights in narrow]
         states = [self._row(layer, reverse) for layer in layers]
@@ -205,11 +210,13 @@ class ObservedCall:
             blocks: list[PushForward] = []
             for number, layer in enumerate(layers):
                 h, c = states[number]
-                run = layer_runs.run(self.module, narrow[number], inputs, h, c, None)
+                run = layer_runs.run(cell, narrow[number], inputs, h, c, None)
                 check_states(run.h[1:], self.name, layer, DIRECTIONS[reverse], start)
                 if start + len(inputs) > first:
                     c_first = None if c is None else c.double()
-                    blocks.append(kind(wide[number], inputs.double(), run.h.double(), c_first))
+                    h, buffers = run.h.double(), Buffers(len(inputs), run.h.new_empty(0, dtype=torch.float64))
+                    block = cell.linearise(wide[number], inputs.double(), h, c_first, buffers)
+                    blocks.append(block.push_forward())
                 states[number] = (run.h_n, run.c_n)
                 inputs = run.h[1:] * masks[number] if number < len(masks) else run.h[1:]
             if blocks:

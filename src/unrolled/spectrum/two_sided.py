@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from unrolled.cells.linearisations import Push, Steps
+from unrolled.cells.push_forward import Push, Steps
 from unrolled.spectrum.frames import Frames
 from unrolled.spectrum.system import System
 

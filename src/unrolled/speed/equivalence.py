@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from unrolled.cells import cell_named
 from unrolled.implementations import Implementation, implement
 from unrolled.networks.workload import Workload
 from unrolled.speed.explicit import explicit
@@ -119,9 +121,12 @@ def random_state(workload: Workload) -> Any:
     """A random initial state in the structure that the reference takes, every tensor requiring gradients."""
 
     def state(rows: int, size: int, stream: int) -> Any:
-        shape = (rows, workload.batch_size, size)
-        h, c = (workload.random(shape, stream + k).requires_grad_() for k in (0, 1))
-        return (h, c) if workload.cell == "lstm" else h
+        streams = count(stream)
+
+        def normal(*shape: int) -> Tensor:
+            return workload.random(shape, next(streams)).requires_grad_()
+
+        return cell_named(workload.cell).state(normal, rows, workload.batch_size, hidden_size=size)
 
     if isinstance(workload.hidden_size, tuple):
         sizes = enumerate(workload.hidden_sizes)

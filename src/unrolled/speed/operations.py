@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unrolled.cells import GATES
+from unrolled.cells import cell_named
 from unrolled.networks.workload import Workload
 
 
@@ -14,10 +14,11 @@ def flops(workload: Workload, phase: str) -> int:
     for the initial state, which needs no gradient. Elementwise work is not counted, as is the custom
     (`torch.utils.flop_counter` does the same).
     """
+    gates = len(cell_named(workload.cell).gates)
     forward = 0
     initial_state = 0
     for input_size, hidden_size in zip(workload.layer_input_sizes, workload.hidden_sizes, strict=True):
-        rows = GATES[workload.cell] * hidden_size
+        rows = gates * hidden_size
         step = 2 * workload.batch_size * rows * (input_size + hidden_size)
         forward += workload.directions * workload.seq_len * step
         initial_state += workload.directions * 2 * workload.batch_size * rows * hidden_size

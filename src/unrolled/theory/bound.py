@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from unrolled.cells import cell_of
 from unrolled.errors import InvalidValueError
-
-# The largest slope of the activation, γ.
-SLOPES = {"RNN_TANH": 1.0, "RNN_RELU": 1.0}
 
 
 @dataclass(frozen=True)
@@ -20,8 +18,7 @@ class GradientBound:
     """`norm at lag k <= rate**k * norm at lag 0`, with the loss at the last step only.
 
     `rate = γ σ_max`: γ the largest slope of the activation, σ_max the largest singular value of the
-    recurrent
-    weights (Pascanu, Mikolov, Bengio 2013, §2.1). `spectral_radius` is given beside it because it is often
+    recurrent weights (Pascanu, Mikolov, Bengio 2013, §2.1). `spectral_radius` is given beside it because it is often
     used in its place and misjudges a non-normal matrix, which grows before it decays.
     """
 
@@ -57,11 +54,11 @@ def gradient_bound(module: nn.RNNBase, layer: int | None = None, direction: str 
 
     Raises `InvalidValueError` for gated cells: their Jacobian is no single product of weights and slopes.
     """
-    if module.mode not in SLOPES:
+    slope = cell_of(module).largest_slope
+    if slope is None:
         raise InvalidValueError(
-            f"module: expected an nn.RNN, got {type(module).__name__}, whose steps this bound does not "
-            f"cover; "
-            "measure it with unrolled.gradient_flow"
+            f"module: expected an nn.RNN, got {type(module).__name__}, whose steps this bound does not cover; measure "
+            "it with unrolled.gradient_flow"
         )
     number = module.num_layers - 1 if layer is None else layer
     weight = getattr(module, f"weight_hh_l{number}" + "_reverse" * (direction == "reverse"), None)
@@ -72,7 +69,7 @@ def gradient_bound(module: nn.RNNBase, layer: int | None = None, direction: str 
         )
     matrix = weight.detach().double().cpu()
     return GradientBound(
-        slope=SLOPES[module.mode],
+        slope=slope,
         sigma_max=float(torch.linalg.matrix_norm(matrix, 2)),
         spectral_radius=float(torch.linalg.eigvals(matrix).abs().max()),
     )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unrolled.cells import cell_of
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.theory.rest import log_moduli
 
@@ -52,7 +53,7 @@ def exponents_at_fixed_point(
 def _settle(module: nn.RNNBase, x: Tensor) -> tuple[Tensor, ...] | None:
     """The state `(L, 1, ·)`, or `(h, c)`, that a step on `x` leaves where it is; None where there is none."""
     generator = torch.Generator().manual_seed(0)
-    sizes = (module.proj_size or module.hidden_size, module.hidden_size)[: 1 + (module.mode == "LSTM")]
+    sizes = cell_of(module).state_sizes(module.hidden_size, module.proj_size)
     # A state of zeros may be a fixed point that repels.
     state = tuple(torch.rand(module.num_layers, 1, size, generator=generator).double() for size in sizes)
     for _ in range(0, STEPS, BLOCK):

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from unrolled.cells import cell_named, cell_of
 from unrolled.cells.weights import Weights, read
-from unrolled.checks import check_choice
 from unrolled.errors import InvalidTypeError, InvalidValueError
 
 # torch draws recurrent weights from U(-1/√H, 1/√H): variance 1/3H, so a spectral radius of 1/√3 as H → ∞
 # (circular law: Girko 1984; Tao, Vu 2010).
 DEFAULT_GAIN = 1 / math.sqrt(3)
-CELLS = ("rnn_tanh", "gru", "lstm")
 
 
 def exponent_at_rest(cell: str, gain: float = DEFAULT_GAIN) -> float:
@@ -29,10 +28,13 @@ def exponent_at_rest(cell: str, gain: float = DEFAULT_GAIN) -> float:
     RNN, g < 2 for the gated cells. Raises `InvalidValueError` for another cell, as a relu has no slope at 0,
     or a gain that is not above 0.
     """
-    check_choice("cell", cell, CELLS)
+    at_rest = cell_named(cell).at_rest
+    if at_rest is None:
+        raise InvalidValueError(f"cell: expected one with a slope at rest, got {cell!r}; try rnn_tanh")
     if not (math.isfinite(gain) and gain > 0):
         raise InvalidValueError(f"gain: expected a number above 0, got {gain}; try 1")
-    return math.log(gain) if cell == "rnn_tanh" else math.log(0.5 + gain / 4)
+    kept, written = at_rest
+    return math.log(kept + written * gain)
 
 
 def exponents_at_rest(module: nn.RNNBase, layer: int = 0, direction: str = "forward") -> np.ndarray:
@@ -46,10 +48,11 @@ def exponents_at_rest(module: nn.RNNBase, layer: int = 0, direction: str = "forw
     state without input; biases are taken for 0, whatever they are. Raises `InvalidTypeError` for relu, which
     has no slope at 0, and `InvalidValueError` for a layer there is not or weights that are not finite.
     """
-    if not isinstance(module, nn.RNN | nn.GRU | nn.LSTM) or module.mode == "RNN_RELU":
-        got = getattr(module, "mode", type(module).__name__)
+    cell = cell_of(module)
+    if not isinstance(module, nn.RNNBase) or cell.at_rest is None:
         raise InvalidTypeError(
-            f"module: expected a tanh nn.RNN, an nn.GRU or an nn.LSTM, got {got}; measure it"
+            f"module: expected a tanh nn.RNN, an nn.GRU or an nn.LSTM, got {type(module).__name__}, {cell.name}; "
+            "measure it"
         )
     known = ("forward", "reverse")[: 2 if module.bidirectional else 1]
     if not 0 <= layer < module.num_layers or direction not in known:
@@ -58,16 +61,15 @@ def exponents_at_rest(module: nn.RNNBase, layer: int = 0, direction: str = "forw
             f"{layer}, {direction!r}; see num_layers and bidirectional"
         )
     weights = Weights.of(read(module), layer, direction == "reverse").to(torch.float64)
-    recurrent = weights.weight_hh
-    if module.mode != "RNN_TANH":
-        recurrent = recurrent.chunk(4)[2] if module.mode == "LSTM" else recurrent.chunk(3)[2]
-        if weights.weight_hr is not None:
-            recurrent = recurrent @ weights.weight_hr
-        recurrent = recurrent / 4 + torch.eye(len(recurrent), dtype=torch.float64, device=recurrent.device) / 2
+    recurrent = weights.weight_hh.chunk(len(cell.gates))[cell.number_of(cell.candidate)]
+    if weights.weight_hr is not None:
+        recurrent = recurrent @ weights.weight_hr
+    kept, written = cell.at_rest
+    recurrent = written * recurrent + kept * torch.eye(len(recurrent)).to(recurrent)
     if not bool(torch.isfinite(recurrent).all()):
         raise InvalidValueError("module: expected finite weights, got NaN or inf in weight_hh; reload them")
     found = log_moduli(recurrent.cpu().numpy())
-    lost = (module.proj_size or module.hidden_size) if module.mode == "LSTM" else 0
+    lost = sum(cell.state_sizes(module.hidden_size, module.proj_size)) - len(found)
     return np.concatenate([found, np.full(lost, -np.inf)])
 
 
