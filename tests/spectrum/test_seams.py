@@ -12,7 +12,7 @@ from tests.gradients.test_flow_against_autograd import KINDS, make, sequence, st
 from tests.spectrum import oracle
 from unrolled.rollout import layer
 from unrolled.spectrum import jacobian_singular_values, lyapunov, lyapunov_spectrum, observed, singular_values
-from unrolled.spectrum.frames import random_directions
+from unrolled.spectrum.tangents import random_directions
 
 T, LAGS = 30, [1, 2, 13, 14, 30]
 OPTIONS = {"plain": {}, "stack": {"num_layers": 2}, "both ways": {"num_layers": 2, "bidirectional": True}}
@@ -47,8 +47,8 @@ def cut(monkeypatch, steps):
 
 
 def group(monkeypatch, numbers):
-    monkeypatch.setattr(lyapunov, "FRAME_NUMBERS", numbers)
-    monkeypatch.setattr(singular_values, "FRAME_NUMBERS", numbers)
+    monkeypatch.setattr(lyapunov, "TANGENT_NUMBERS", numbers)
+    monkeypatch.setattr(singular_values, "TANGENT_NUMBERS", numbers)
 
 
 # Cuts in time

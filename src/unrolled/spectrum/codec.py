@@ -17,8 +17,8 @@ from unrolled.environment import Environment
 from unrolled.errors import ResultFileError
 
 
-class Saved(ABC):
-    """A record that goes to a JSON file and comes back."""
+class Record(ABC):
+    """Measurements that are written to a JSON file and read back."""
 
     KIND: ClassVar[str]
     VERSION: ClassVar[int]
@@ -79,34 +79,35 @@ class Saved(ABC):
 
 
 def _no_number(name: str) -> None:
-    """JSON has neither NaN nor inf, though Python's reader takes them."""
+    """Refuse NaN and inf, which JSON does not have, though Python's reader takes them."""
     raise ValueError(f"{name} in place of a number")
 
 
-def plain(array: np.ndarray) -> list[Any]:
-    """An array as nested lists, with `-inf` as None: JSON has no number for it."""
+def to_lists(array: np.ndarray) -> list[Any]:
+    """An array as nested lists, with None for `-inf`, for which JSON has no number."""
     if array.ndim > 1:
-        return [plain(part) for part in array]
+        return [to_lists(row) for row in array]
     return [value if math.isfinite(value) else None for value in array.tolist()]
 
 
-def array(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """The inverse of `plain`; `shape` may say -1 for any size. Raises `ValueError` where it does not fit."""
-    found = np.array(values, dtype=float)  # None becomes NaN
-    if found.ndim != len(shape) or any(
-        want not in (-1, got) for want, got in zip(shape, found.shape, strict=True)
-    ):
-        raise ValueError(f"an array {found.shape} in place of {shape}")
-    return np.where(np.isnan(found), -np.inf, found)
+def from_lists(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+    """The inverse of `to_lists`; in `shape`, -1 is any size. Raises `ValueError` where it does not fit."""
+    array = np.array(values, dtype=float)  # None becomes NaN
+    fits = array.ndim == len(shape) and all(
+        size in (-1, actual) for size, actual in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"an array {array.shape} in place of {shape}")
+    return np.where(np.isnan(array), -np.inf, array)
 
 
 @cache
 def _machine() -> dict[str, Any]:
-    """Looked at once per process: asking git costs more than a small network's spectrum."""
+    """Looked up once per process: asking git costs more than a small network's spectrum."""
     return Environment.capture().to_dict()
 
 
 def environment() -> dict[str, Any]:
-    """Without the load, which has no say in the numbers and would make every file a different one."""
+    """The machine and its software, without its load, which would make each file a different one."""
     kept = {name: value for name, value in _machine().items() if name != "load_average"}
     return {**kept, "threads": torch.get_num_threads()}

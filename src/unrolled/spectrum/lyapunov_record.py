@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from unrolled.spectrum.codec import Saved, array, plain
-from unrolled.spectrum.system import Collection, OfASystem, System
+from unrolled.spectrum.codec import Record, from_lists, to_lists
+from unrolled.spectrum.system import Collection, Measurement, System
 
 # Nats per step: what QR in float64 makes of an exponent of exactly 0 is smaller, and whatever means
 # something is larger.
@@ -19,7 +19,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Exponents(OfASystem):
+class Exponents(Measurement):
     """The `k` largest exponents of one system, in nats per step; `-inf` where a direction is lost for good.
 
     `values` `(B, k)`, from the largest down in every sample. `running` `(R, B, k)` are the estimates after
@@ -171,9 +171,9 @@ class Exponents(OfASystem):
         """Plain values for JSON; `-inf` becomes None."""
         return {
             "system": self.system.to_dict(),
-            "values": plain(self.values),
+            "values": to_lists(self.values),
             "times": self.times.tolist(),
-            "running": plain(self.running),
+            "running": to_lists(self.running),
             "warm_up": self.warm_up,
             "qr_every": self.qr_every,
             "every": self.every,
@@ -186,14 +186,14 @@ class Exponents(OfASystem):
         samples = len(fields["values"])
         arrays = {
             "times": times,
-            "values": array(fields["values"], (samples, -1)),
-            "running": array(fields["running"], (len(times), samples, -1)),
+            "values": from_lists(fields["values"], (samples, -1)),
+            "running": from_lists(fields["running"], (len(times), samples, -1)),
         }
         return cls(**{**fields, "system": System(**fields["system"]), **arrays})
 
 
 @dataclass(frozen=True, eq=False)
-class LyapunovSpectrum(Collection[Exponents], Saved):
+class LyapunovSpectrum(Collection[Exponents], Record):
     """The Lyapunov exponents of every layer and direction of a model, and of each stack as one system."""
 
     KIND: ClassVar[str] = "Lyapunov spectrum"

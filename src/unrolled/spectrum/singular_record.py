@@ -10,15 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from unrolled.spectrum.codec import Saved, array, plain
-from unrolled.spectrum.system import Collection, OfASystem, System
+from unrolled.spectrum.codec import Record, from_lists, to_lists
+from unrolled.spectrum.system import Collection, Measurement, System
 
 # A direction carries when what went in still comes out at a thousandth of its size.
 CARRIES = math.log10(1 / 1000)
 
 
 @dataclass(frozen=True, eq=False)
-class SingularValues(OfASystem):
+class SingularValues(Measurement):
     """The singular values of `∂s_T/∂s_{T-k}` of one system, T the last step, for every lag k.
 
     `log10` `(lags, B, size)`, from the largest down; `-inf` stands for exactly 0.
@@ -81,17 +81,17 @@ class SingularValues(OfASystem):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `-inf` becomes None."""
-        return {"system": self.system.to_dict(), "lags": self.lags.tolist(), "log10": plain(self.log10)}
+        return {"system": self.system.to_dict(), "lags": self.lags.tolist(), "log10": to_lists(self.log10)}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> SingularValues:
         """The inverse of `to_dict`."""
         system, lags = System(**fields["system"]), np.array(fields["lags"], dtype=np.int64)
-        return cls(system, lags, array(fields["log10"], (len(lags), -1, system.size)))
+        return cls(system, lags, from_lists(fields["log10"], (len(lags), -1, system.size)))
 
 
 @dataclass(frozen=True, eq=False)
-class JacobianSingularValues(Collection[SingularValues], Saved):
+class JacobianSingularValues(Collection[SingularValues], Record):
     """The singular values of `∂s_T/∂s_{T-k}` of every layer and direction, and of each stack as one system."""
 
     KIND: ClassVar[str] = "record of Jacobian singular values"

@@ -1,4 +1,4 @@
-"""What a spectrum is of: one layer and direction, or a whole stack of layers."""
+"""The systems that have a spectrum: one layer and direction each, or a whole stack of layers."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ class System:
         """Which part of its module: `l0`, `l0.reverse`, or `stack`."""
         if self.layer is None:
             return STACK
-        return f"l{self.layer}" + f".{self.direction}" * (self.direction != "forward")
+        return f"l{self.layer}" if self.direction == "forward" else f"l{self.layer}.{self.direction}"
 
     @property
     def label(self) -> str:
         """A short name: `rnn.l0`, `encoder.l1.reverse`, `cell.call3.stack`."""
-        return ".".join([self.module, *[f"call{self.call}"] * (self.call > 0), self.name])
+        module = f"{self.module}.call{self.call}" if self.call > 0 else self.module
+        return f"{module}.{self.name}"
 
     def columns(self) -> dict[str, Any]:
-        """The first columns of every table."""
+        """The first columns of the tables."""
         return {"module": self.module, "call": self.call, "system": self.name}
 
     def to_dict(self) -> dict[str, Any]:
@@ -45,21 +46,21 @@ class System:
         return {name: getattr(self, name) for name in ("module", "call", "layer", "direction", "size")}
 
 
-class OfASystem:
+class Measurement:
     """Something measured of one system."""
 
     system: System
 
 
-Part = TypeVar("Part", bound=OfASystem)
+Part = TypeVar("Part", bound=Measurement)
 
 
 @dataclass(frozen=True, eq=False)
 class Collection(Generic[Part]):
     """What was measured of each system of a model.
 
-    `parts`: one per system. `facts`: of each recurrent module, `torch.nn`'s names and the input's sizes.
-    `notes`: one sentence for each system that could not be measured.
+    `parts`: one per system. `facts`: for each recurrent module, its sizes under `torch.nn`'s names and those of its
+    input. `notes`: one sentence for each system that could not be measured.
     """
 
     parts: tuple[Part, ...]
@@ -81,14 +82,14 @@ class Collection(Generic[Part]):
         `InvalidValueError` when there is no such system.
         """
         module = self.parts[0].system.module if module is None else module
-        found = [part for part in self.parts if (part.system.module, part.system.call) == (module, call)]
-        wanted = [part for part in found if name in (None, part.system.name)]
-        if not wanted:
+        of_call = [part for part in self.parts if (part.system.module, part.system.call) == (module, call)]
+        named = [part for part in of_call if name in (None, part.system.name)]
+        if not named:
             known = ", ".join(part.system.label for part in self.parts[:8])
             raise InvalidValueError(
                 f"system: expected one of {known}, got {name!r} of {module!r}, call {call}; see .frame()"
             )
-        return wanted[-1]
+        return named[-1]
 
     def _fields(self, parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
         return {
