@@ -477,7 +477,7 @@ def test_running_estimates_are_the_exponents_of_as_many_steps(qr_every):
         np.testing.assert_allclose(estimate, shorter.values, atol=1e-6)
 
 
-def test_how_often_was_refactorised_is_told():
+def test_the_mean_interval_between_factorisations_is_reported():
     module, x = make("gru"), sequence(steps=120)
     assert lyapunov_spectrum(module, x, qr_every=1).part().every == 1
     assert lyapunov_spectrum(module, x, qr_every=3).part().every == pytest.approx(3, abs=0.2)

@@ -69,7 +69,7 @@ def test_results_do_not_depend_on_how_the_trajectory_is_cut(monkeypatch, kind, n
 
 @pytest.mark.parametrize("steps", [1, 13])
 @pytest.mark.parametrize("cell", [nn.RNN, nn.LSTM])
-def test_a_spectrum_from_both_ends_does_not_either(monkeypatch, cell, steps):
+def test_a_spectrum_from_both_sides_does_not_depend_on_cuts_either(monkeypatch, cell, steps):
     torch.manual_seed(0)
     module, x = cell(4, 50, dtype=torch.float64), sequence(batch=2, steps=100)
     expected = lyapunov_spectrum(module, x, warm_up=20)
@@ -155,7 +155,7 @@ def saturated(x):
 
 
 @pytest.mark.parametrize("qr_every", ["auto", 1])
-def test_a_step_without_an_inverse_late_on_is_followed_from_one_end(qr_every, monkeypatch):
+def test_a_late_step_without_an_inverse_has_the_spectrum_from_the_upper_side_alone(qr_every, monkeypatch):
     monkeypatch.setattr(layer, "BLOCK_STEPS", 40)
     torch.manual_seed(0)
     module = nn.RNN(4, 48, dtype=torch.float64).requires_grad_(False)

@@ -4,41 +4,95 @@ from __future__ import annotations
 
 import json
 import math
-from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 
 from unrolled.environment import Environment
-from unrolled.errors import ResultFileError
+from unrolled.errors import InvalidValueError, ResultFileError
+from unrolled.spectrum.system import System
 
 
-class Record(ABC):
-    """Measurements that are written to a JSON file and read back."""
+class Measurement(Protocol):
+    """Something measured of one system."""
 
-    KIND: ClassVar[str]
-    VERSION: ClassVar[int]
+    @property
+    def system(self) -> System:
+        """The system."""
 
-    @abstractmethod
     def frame(self) -> pd.DataFrame:
         """The numbers as one tidy table."""
 
-    @abstractmethod
-    def fields(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
 
     @classmethod
-    @abstractmethod
-    def from_fields(cls, fields: dict[str, Any]) -> Self:
-        """The inverse of `fields`."""
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+
+
+Part = TypeVar("Part", bound=Measurement)
+
+
+@dataclass(frozen=True, eq=False)
+class Record(Generic[Part]):
+    """What was measured of each system of a model, to be written to a JSON file and read back.
+
+    `parts`: one per system. `facts`: for each recurrent module, its sizes under `torch.nn`'s names and those of its
+    input. `notes`: one sentence for each system that could not be measured.
+    """
+
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int]
+    PART: ClassVar[type[Measurement]]
+
+    parts: tuple[Part, ...]
+    facts: dict[str, dict[str, Any]]
+    notes: tuple[str, ...]
+    environment: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("no systems")
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self.parts)
+
+    def part(self, name: str | None = None, module: str | None = None, call: int = 0) -> Part:
+        """The system of that name, such as `l0`, `l1.reverse` or `stack`; of the first module by default.
+
+        Without a name, the module as a whole: its stack, or where there is none its last layer. Raises
+        `InvalidValueError` when there is no such system.
+        """
+        module = self.parts[0].system.module if module is None else module
+        of_call = [part for part in self.parts if (part.system.module, part.system.call) == (module, call)]
+        named = [part for part in of_call if name in (None, part.system.name)]
+        if not named:
+            known = ", ".join(part.system.label for part in self.parts[:8])
+            raise InvalidValueError(
+                f"system: expected one of {known}, got {name!r} of {module!r}, call {call}; see .frame()"
+            )
+        return named[-1]
+
+    def frame(self) -> pd.DataFrame:
+        """The tables of all systems, one below the other: see `Exponents.frame` or `SingularValues.frame`."""
+        return pd.concat([part.frame() for part in self.parts], ignore_index=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with their version."""
-        return {"version": self.VERSION, **self.fields()}
+        return {
+            "version": self.VERSION,
+            "facts": self.facts,
+            "notes": list(self.notes),
+            "systems": [part.to_dict() for part in self.parts],
+            "environment": self.environment,
+        }
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
@@ -48,7 +102,8 @@ class Record(ABC):
                 f"{cls.KIND}: expected version {cls.VERSION}, got {fields.get('version')!r}; measure it again"
             )
         try:
-            return cls.from_fields(fields)
+            parts: Any = tuple(cls.PART.from_dict(part) for part in fields["systems"])
+            return cls(parts, fields["facts"], tuple(fields["notes"]), fields["environment"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ResultFileError(
                 f"{cls.KIND}: expected what to_json wrote, got a damaged record ({error}); measure it again"

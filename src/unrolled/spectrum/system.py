@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from unrolled.errors import InvalidValueError
+import numpy as np
+import pandas as pd
 
 STACK = "stack"
 
@@ -41,60 +41,13 @@ class System:
         """The first columns of the tables."""
         return {"module": self.module, "call": self.call, "system": self.name}
 
+    def table(self, axes: dict[str, Any], columns: dict[str, np.ndarray]) -> pd.DataFrame:
+        """One row per entry of the arrays in `columns`; `axes` names each of their axes and labels its places."""
+        places = np.indices([len(labels) for labels in axes.values()])
+        labels = {name: np.asarray(axes[name])[place.ravel()] for name, place in zip(axes, places, strict=True)}
+        numbers = {name: array.ravel() for name, array in columns.items()}
+        return pd.DataFrame({**self.columns(), **labels, **numbers})
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {name: getattr(self, name) for name in ("module", "call", "layer", "direction", "size")}
-
-
-class Measurement:
-    """Something measured of one system."""
-
-    system: System
-
-
-Part = TypeVar("Part", bound=Measurement)
-
-
-@dataclass(frozen=True, eq=False)
-class Collection(Generic[Part]):
-    """What was measured of each system of a model.
-
-    `parts`: one per system. `facts`: for each recurrent module, its sizes under `torch.nn`'s names and those of its
-    input. `notes`: one sentence for each system that could not be measured.
-    """
-
-    parts: tuple[Part, ...]
-    facts: dict[str, dict[str, Any]]
-    notes: tuple[str, ...]
-    environment: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        if not self.parts:
-            raise ValueError("no systems")
-
-    def __iter__(self) -> Iterator[Part]:
-        return iter(self.parts)
-
-    def part(self, name: str | None = None, module: str | None = None, call: int = 0) -> Part:
-        """The system of that name, such as `l0`, `l1.reverse` or `stack`; of the first module by default.
-
-        Without a name, the module as a whole: its stack, or where there is none its last layer. Raises
-        `InvalidValueError` when there is no such system.
-        """
-        module = self.parts[0].system.module if module is None else module
-        of_call = [part for part in self.parts if (part.system.module, part.system.call) == (module, call)]
-        named = [part for part in of_call if name in (None, part.system.name)]
-        if not named:
-            known = ", ".join(part.system.label for part in self.parts[:8])
-            raise InvalidValueError(
-                f"system: expected one of {known}, got {name!r} of {module!r}, call {call}; see .frame()"
-            )
-        return named[-1]
-
-    def _fields(self, parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-        return {
-            "facts": self.facts,
-            "notes": list(self.notes),
-            "systems": list(parts),
-            "environment": self.environment,
-        }
