@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from unrolled.spectrum import lyapunov_spectrum
-from unrolled.spectrum.frames import random_directions
+from unrolled.spectrum.tangents import random_directions
 from unrolled.speed.pairs import PairedRounds
 from unrolled.speed.statistics import paired_ratio
 

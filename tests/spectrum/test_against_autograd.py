@@ -6,6 +6,7 @@ import torch
 
 from tests.gradients.helpers import cell_step, weights_of
 from tests.gradients.test_flow_against_autograd import KINDS, make, sequence, states
+from tests.spectrum import oracle
 from unrolled.spectrum import (
     jacobian_singular_values,
     lyapunov_spectrum,
@@ -16,38 +17,9 @@ from unrolled.spectrum import (
 T, LAGS = 12, [1, 3, 12]
 
 
-def stack_step(module, x, state):
-    """One step of all layers, from a flat state to the next."""
-    size, outputs, input = module.proj_size or module.hidden_size, [], x.unsqueeze(0)
-    for layer, own in enumerate(state.chunk(module.num_layers)):
-        parts = (own[None, :size], own[None, size:]) if module.mode == "LSTM" else (own[None],)
-        parts = cell_step(module, weights_of(module, layer, "forward"), input, parts)
-        input = parts[0]
-        outputs += parts
-    return torch.cat(outputs, dim=1)[0]
-
-
-def jacobians(module, x, state):
-    """Of every step of one sample, along its own trajectory."""
-    found = []
-    for x_t in x:
-        found.append(torch.func.jacrev(lambda s, x_t=x_t: stack_step(module, x_t, s))(state))
-        state = stack_step(module, x_t, state)
-    return found
-
-
-def every_sample(module, x, first):
-    parts = first if isinstance(first, tuple) else (first,)
-    for sample in range(x.shape[1]):
-        flat = torch.cat([part[layer, sample] for layer in range(module.num_layers) for part in parts])
-        yield sample, jacobians(module, x[:, sample], flat)
-
-
-def product(steps):
-    total = torch.eye(len(steps[0]), dtype=torch.float64)
-    for jacobian in steps:
-        total = jacobian @ total
-    return total
+def by_sample(module, x, first):
+    """The Jacobians `(T, n, n)` of all layers as one system, sample by sample."""
+    return oracle.jacobians(module, x, first)["l0" if module.num_layers == 1 else "stack"]
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
@@ -55,13 +27,13 @@ def product(steps):
 def test_singular_values_are_those_of_autograds_jacobians(kind, layers):
     module, x = make(kind, num_layers=layers).requires_grad_(False), sequence(steps=T)
     found = jacobian_singular_values(module, x, LAGS, state=states(module)).part()
-    for sample, steps in every_sample(module, x, states(module)):
+    for sample, steps in enumerate(by_sample(module, x, states(module))):
         for index, lag in enumerate(LAGS):
-            expected = torch.linalg.svdvals(product(steps[T - lag :])).numpy()
+            expected = torch.linalg.svdvals(oracle.product(steps[T - lag :])).numpy()
             np.testing.assert_allclose(
                 10 ** found.log10[index, sample], expected, atol=1e-8 * expected[0], rtol=0
             )
-            backwards = torch.linalg.svdvals(product(steps[T - lag :][::-1])).numpy()
+            backwards = torch.linalg.svdvals(oracle.product(steps[T - lag :].flip(0))).numpy()
             # The product in the wrong order would be seen, but for units that are on or off all the time.
             if lag > 1 and kind != "relu":
                 assert abs(backwards - expected).max() > 1e-6 * expected[0]
@@ -73,15 +45,8 @@ def test_singular_values_are_those_of_autograds_jacobians(kind, layers):
 def test_exponents_are_those_of_autograds_jacobians_with_qr_at_every_step(kind, layers, qr_every):
     module, x = make(kind, num_layers=layers).requires_grad_(False), sequence(steps=T)
     found = lyapunov_spectrum(module, x, state=states(module), qr_every=qr_every).part()
-    for sample, steps in every_sample(module, x, states(module)):
-        size = len(steps[0])
-        generator = torch.Generator().manual_seed(0)
-        start = torch.stack([torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(size)])
-        q, total = torch.linalg.qr(start.T)[0], 0.0
-        for jacobian in steps:
-            q, r = torch.linalg.qr(jacobian @ q)
-            total = total + r.diagonal().abs().log()
-        expected = (total / T).sort(descending=True).values.numpy()
+    for sample, steps in enumerate(by_sample(module, x, states(module))):
+        expected = (oracle.exponents(steps)[-1] / T).sort(descending=True).values.numpy()
         np.testing.assert_allclose(found.values[sample], expected, atol=1e-8)
         log_det = sum(torch.linalg.slogdet(jacobian)[1].item() for jacobian in steps) / T
         # Absolutely for QR at every step; else relative to what is a sum of up to thirty large numbers.
@@ -89,7 +54,7 @@ def test_exponents_are_those_of_autograds_jacobians_with_qr_at_every_step(kind, 
 
 
 @pytest.mark.parametrize("kind", ["tanh", "lstm"])
-def test_two_ends_of_a_wide_spectrum_agree_with_qr_at_every_step(kind):
+def test_both_sides_of_a_wide_spectrum_agree_with_qr_at_every_step(kind):
     torch.manual_seed(0)
     module = (torch.nn.RNN if kind == "tanh" else torch.nn.LSTM)(4, 50, dtype=torch.float64)
     x = sequence(batch=2, steps=150)

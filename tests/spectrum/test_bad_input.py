@@ -210,7 +210,7 @@ MODELS = {
 
 @pytest.mark.parametrize("call", [spectrum, singular])
 @pytest.mark.parametrize("name", MODELS)
-def test_what_cannot_be_run(name, call):
+def test_what_cannot_be_run_is_refused(name, call):
     error, message, arguments = MODELS[name]
     refuses(error, message, lambda: call(*arguments()))
 
@@ -314,19 +314,19 @@ def calls_with(**options):
         ({"qr_every": "often"}, InvalidTypeError, ("qr_every", "'often'")),
     ],
 )  # fmt: skip
-def test_options_that_are_none(options, error, message):
+def test_invalid_options_are_refused(options, error, message):
     for call in calls_with(**options):
         refuses(error, message, call)
 
 
 @pytest.mark.parametrize("progress", ["yes", 3, None])
-def test_a_progress_that_can_be_told_nothing(progress):
+def test_a_progress_that_is_neither_a_bool_nor_a_function_is_refused(progress):
     message = ("progress", repr(progress))
     refuses(InvalidTypeError, message, lambda: lyapunov_spectrum(make("gru"), X, progress=progress))
     refuses(InvalidTypeError, message, lambda: jacobian_singular_values(make("gru"), X, [1], progress=progress))
 
 
-def test_the_last_options_that_are_some():
+def test_options_at_their_limits_are_taken():
     for options in ({"k": 4}, {"k": 1}, {"warm_up": 5}, {"qr_every": 1000}):
         for call in calls_with(**options):
             assert np.isfinite(call().part().values).all()
@@ -378,13 +378,13 @@ def test_one_step_has_no_rate_but_a_jacobian():
         ({1, 2}, InvalidTypeError, ("lags", "{1, 2}")),
     ],
 )
-def test_lags_that_are_none(lags, error, message):
+def test_invalid_lags_are_refused(lags, error, message):
     refuses(error, message, lambda: jacobian_singular_values(make("gru"), X, lags))
     refuses(error, message, lambda: step_jacobian_singular_values(still, STEPS, START, lags))
 
 
 @pytest.mark.parametrize("lags", [[1, 7], (1, 7), range(1, 8, 6), np.array([1, 7]), [np.int32(1), np.int64(7)]])
-def test_lags_may_come_in_any_of_these(lags):
+def test_lags_may_be_any_sequence_of_whole_numbers(lags):
     assert jacobian_singular_values(make("gru"), X, lags).part().lags.tolist() == [1, 7]
 
 
@@ -458,7 +458,7 @@ STEP_CASES = {
 
 @pytest.mark.parametrize("call", [step_spectrum, step_singular])
 @pytest.mark.parametrize("name", STEP_CASES)
-def test_what_no_step_can_be(name, call):
+def test_what_is_no_step_function_is_refused(name, call):
     error, message, arguments = STEP_CASES[name]
     refuses(error, message, lambda: call(*arguments))
 

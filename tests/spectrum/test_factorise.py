@@ -1,4 +1,4 @@
-"""Tangents taken apart into a frame and a triangle, each way, against the product and against numpy's QR."""
+"""Tangents factorised into a basis and a triangle, each way, against the product and against numpy's QR."""
 
 import numpy as np
 import pytest
@@ -19,73 +19,73 @@ def rounding(v):
     return (N + K) * EPS * float(torch.linalg.cond(v)) ** 2
 
 
-def columns(batch=1, frames=1, extra=0, scale=1.0):
-    """Tangents of B samples and F frames as columns, the last few of them no part of any frame."""
+def columns(batch=1, sets=1, extra=0, scale=1.0):
+    """Tangents of B samples and F sets as columns, the last few of them no part of any set."""
     generator = torch.Generator().manual_seed(0)
-    v = torch.randn(N, batch * frames * K + extra, generator=generator, dtype=torch.float64)
+    v = torch.randn(N, batch * sets * K + extra, generator=generator, dtype=torch.float64)
     return scale * v
 
 
-def taken_apart(way, v, shape):
-    """The frame, R, and what was found."""
+def factorised(way, v, shape):
+    """The basis, R, and what was measured."""
     factorisation, out = way(v, shape, 1), torch.zeros_like(v)
     factorisation(0, v, out)
-    return out, factorisation.upper(0), factorisation.found(1)
+    return out, factorisation.upper(0), factorisation.measured(1)
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("batch", "frames", "extra"), [(1, 1, 0), (1, 1, 3), (1, 3, 0), (4, 1, 0), (2, 3, 0)])
-def test_frame_times_triangle_is_what_was_taken_apart(way, batch, frames, extra):
-    shape = (batch, frames, K)
-    v = columns(batch, frames, extra)
-    frame, upper, found = taken_apart(way, v, shape)
-    product = matrices(frame, shape) @ upper.triu()
+@pytest.mark.parametrize(("batch", "sets", "extra"), [(1, 1, 0), (1, 1, 3), (1, 3, 0), (4, 1, 0), (2, 3, 0)])
+def test_basis_times_triangle_is_what_was_factorised(way, batch, sets, extra):
+    shape = (batch, sets, K)
+    v = columns(batch, sets, extra)
+    basis, upper, measured = factorised(way, v, shape)
+    product = matrices(basis, shape) @ upper.triu()
     torch.testing.assert_close(product, matrices(v, shape), rtol=0, atol=1e-13)
-    assert (frame[:, batch * frames * K :] == 0).all()
-    left = upper.diagonal(dim1=-2, dim2=-1).abs().reshape(shape).numpy()
-    assert (found.left == left).all()  # read from the same R
+    assert (basis[:, batch * sets * K :] == 0).all()
+    remains = upper.diagonal(dim1=-2, dim2=-1).abs().reshape(shape).numpy()
+    assert (measured.remains == remains).all()  # read from the same R
     if way is LU:
-        rows = matrices(v, shape).abs().amax(-1).reshape(batch, frames, N)
+        rows = matrices(v, shape).abs().amax(-1).reshape(batch, sets, N)
         # A row times a permutation is that row: products with 1 and sums with 0 are exact.
-        assert (np.sort(found.whole[0]) == rows.sort().values.numpy()).all()
+        assert (np.sort(measured.sizes[0]) == rows.sort().values.numpy()).all()
     else:
-        assert (found.whole >= left * (1 - 1e-12)).all()
+        assert (measured.sizes >= remains * (1 - 1e-12)).all()
     # `rounding` of these, whose condition is below 4, is 6e-14, in each of K squared lengths.
-    assert np.isnan(found.off) if way is LU else found.off < 1e-11
+    assert np.isnan(measured.defects) if way is LU else measured.defects < 1e-11
     # Entries of at most 1 leave unit triangles a condition of 2 to 4 here: a wrong exchange makes it hundreds.
-    condition = torch.linalg.cond(matrices(frame, shape))
+    condition = torch.linalg.cond(matrices(basis, shape))
     assert (condition < (20 if way is LU else 1 + 1e-11)).all()
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_samples_and_frames_do_not_mix(way):
-    frame, upper, found = taken_apart(way, columns(2, 3), (2, 3, K))
+def test_samples_and_sets_do_not_mix(way):
+    basis, upper, measured = factorised(way, columns(2, 3), (2, 3, K))
     for sample in range(2):
         for number in range(3):
             first = (sample * 3 + number) * K
-            own = taken_apart(way, columns(2, 3)[:, first : first + K].contiguous(), (1, 1, K))
-            torch.testing.assert_close(own[0], frame[:, first : first + K])
+            own = factorised(way, columns(2, 3)[:, first : first + K].contiguous(), (1, 1, K))
+            torch.testing.assert_close(own[0], basis[:, first : first + K])
             torch.testing.assert_close(own[1].triu(), upper[sample, number].triu())
-            np.testing.assert_allclose(own[2].left[0, 0, 0], found.left[0, sample, number])
-            np.testing.assert_allclose(own[2].whole[0, 0, 0], found.whole[0, sample, number])
+            np.testing.assert_allclose(own[2].remains[0, 0, 0], measured.remains[0, sample, number])
+            np.testing.assert_allclose(own[2].sizes[0, 0, 0], measured.sizes[0, sample, number])
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("batch", "extra"), [(1, 0), (1, 3), (2, 0)])
 def test_times_do_not_mix(way, batch, extra):
     shape = (batch, 1, K)
-    every = [columns(batch, 1, extra, scale) for scale in (1.0, 3.0, 0.5)]
-    together, out = way(every[0], shape, 3), torch.zeros_like(every[0])
-    for number, v in enumerate(every):
+    tangents = [columns(batch, 1, extra, scale) for scale in (1.0, 3.0, 0.5)]
+    together, out = way(tangents[0], shape, 3), torch.zeros_like(tangents[0])
+    for number, v in enumerate(tangents):
         together(number, v, out)
-    found = together.found(3)
-    for number, v in enumerate(every):
-        _, upper, own = taken_apart(way, v, shape)
+    measured = together.measured(3)
+    for number, v in enumerate(tangents):
+        _, upper, own = factorised(way, v, shape)
         near = max(rounding(one) for one in matrices(v, shape).reshape(-1, N, K)) * float(upper.abs().max())
         # Not to the bit: what lies elsewhere in memory may be added up in another order.
         torch.testing.assert_close(together.upper(number).triu(), upper.triu(), rtol=0, atol=near)
-        np.testing.assert_allclose(found.left[number], own.left[0], rtol=0, atol=near)
-        np.testing.assert_allclose(found.whole[number], own.whole[0], rtol=0, atol=near)
+        np.testing.assert_allclose(measured.remains[number], own.remains[0], rtol=0, atol=near)
+        np.testing.assert_allclose(measured.sizes[number], own.sizes[0], rtol=0, atol=near)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -93,8 +93,8 @@ def test_large_matrices_of_a_batch_do_not_disturb_each_other(way):
     """As torch's batched elimination lets them, on some machines, from 256 rows on and with two threads."""
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(256, 3 * 256, generator=generator, dtype=torch.float64)
-    frame, upper, _ = taken_apart(way, v, (3, 1, 256))
-    product = matrices(frame, (3, 1, 256)) @ upper.triu()
+    basis, upper, _ = factorised(way, v, (3, 1, 256))
+    product = matrices(basis, (3, 1, 256)) @ upper.triu()
     # 256 roundings of sums in which columns of length 16 meet, and some margin for growth in elimination.
     torch.testing.assert_close(product, matrices(v, (3, 1, 256)), rtol=0, atol=1e-10)
 
@@ -102,11 +102,11 @@ def test_large_matrices_of_a_batch_do_not_disturb_each_other(way):
 @pytest.mark.parametrize(("way", "scale"), [(Cholesky, 1.0), (QR, 1e200), (LU, 1e200)])
 def test_the_triangle_alone_is_that_of_qr(way, scale):
     v = columns(2, scale=scale)
-    found = way(v, (2, 1, K), 1).triangle(v).abs().triu()
+    triangle = way(v, (2, 1, K), 1).triangle(v).abs().triu()
     for sample, matrix in enumerate(matrices(v, (2, 1, K))[:, 0]):
         expected = np.abs(np.linalg.qr(matrix.numpy())[1])
         near = rounding(matrix) * expected.max()  # a small entry has the error of the large ones
-        np.testing.assert_allclose(found[sample, 0].numpy(), expected, rtol=0, atol=near)
+        np.testing.assert_allclose(triangle[sample, 0].numpy(), expected, rtol=0, atol=near)
 
 
 @pytest.mark.parametrize("other", [0.0, 1.0], ids=["zeros", "the same"])
@@ -121,22 +121,22 @@ def test_vectors_without_a_cholesky_factor_have_a_triangle(other):
 def test_cholesky_fails_for_the_sample_with_a_vector_of_zeros():
     v = columns(2)
     v[:, K + 3] = 0
-    _, _, found = taken_apart(Cholesky, v, (2, 1, K))
-    assert not found.off[0] < 0.3
-    assert (found.left[0, 0] > 0).all()
-    assert (found.left[0, 1] == 0).all()
+    _, _, measured = factorised(Cholesky, v, (2, 1, K))
+    assert not measured.defects[0] < 0.3
+    assert (measured.remains[0, 0] > 0).all()
+    assert (measured.remains[0, 1] == 0).all()
 
 
 @pytest.mark.parametrize("collapse", [0.0, 1e-10])
 def test_cholesky_says_which_vectors_have_collapsed(collapse):
-    """Whether it fails, or rounding leaves the root of a few digits of a squared length, and no frame."""
+    """Whether it fails, or rounding leaves the root of a few digits of a squared length, and no basis."""
     v = columns(2)
     v[:, K + 3] = v[:, K] + collapse * v[:, K + 3]
-    _, _, found = taken_apart(Cholesky, v, (2, 1, K))
-    assert not found.off[0] < 0.3
-    assert (found.left[0, 0] > 0).all()
+    _, _, measured = factorised(Cholesky, v, (2, 1, K))
+    assert not measured.defects[0] < 0.3
+    assert (measured.remains[0, 0] > 0).all()
     root = ((N + K) * EPS) ** 0.5
-    assert found.left[0, 1].min() < root * float(v[:, K].norm())
+    assert measured.remains[0, 1].min() < root * float(v[:, K].norm())
 
 
 class Misled(Cholesky):
@@ -163,10 +163,10 @@ def test_cholesky_does_not_take_a_rounding_error_for_a_vector(way, times):
         for _ in range(3):
             v = weight @ v
         v[0] = 0
-        _, _, found = taken_apart(way, v, (1, 1, 8))
-        if (found.left > 0).all() and (found.whole / found.left).max() < 1e6:
+        _, _, measured = factorised(way, v, (1, 1, 8))
+        if (measured.remains > 0).all() and (measured.sizes / measured.remains).max() < 1e6:
             seeming += 1
-            assert not found.off[0] < 0.3
+            assert not measured.defects[0] < 0.3
     if way is Misled:
         assert seeming > times / 2
 
@@ -174,19 +174,19 @@ def test_cholesky_does_not_take_a_rounding_error_for_a_vector(way, times):
 def test_cholesky_keeps_the_product_where_a_third_of_the_digits_are_lost():
     v = columns()
     v[:, 3] = v[:, 0] + 1e-6 * v[:, 3]
-    frame, upper, found = taken_apart(Cholesky, v, (1, 1, K))
-    torch.testing.assert_close(frame @ upper, v, rtol=0, atol=1e-14)  # some roundings of entries up to 3
-    lost = float((found.whole / found.left).max())
+    basis, upper, measured = factorised(Cholesky, v, (1, 1, K))
+    torch.testing.assert_close(basis @ upper, v, rtol=0, atol=1e-14)  # some roundings of entries up to 3
+    lost = float((measured.sizes / measured.remains).max())
     assert 1e5 < lost < 1e7
     # A squared length has an error of N + K roundings, of which what is left is a part 1 / lost².
-    assert found.off[0] < (N + K) * EPS * lost**2 < 0.02
-    assert torch.linalg.cond(frame) < 1.1
+    assert measured.defects[0] < (N + K) * EPS * lost**2 < 0.02
+    assert torch.linalg.cond(basis) < 1.1
 
 
 def test_elimination_keeps_rows_of_any_size_and_zeros():
     v = torch.diag(torch.tensor([2.0**300, 1.0, 2.0**-300, 0.0], dtype=torch.float64))
     v += v @ torch.full_like(v, 0.5)
-    frame, upper, _ = taken_apart(LU, v[:, :3].contiguous(), (1, 1, 3))
-    assert (frame[3] == 0).all()
+    basis, upper, _ = factorised(LU, v[:, :3].contiguous(), (1, 1, 3))
+    assert (basis[3] == 0).all()
     # Each entry to some roundings of itself: all terms are positive.
-    torch.testing.assert_close((frame @ upper.triu())[:3], v[:3, :3], rtol=1e-14, atol=0)
+    torch.testing.assert_close((basis @ upper.triu())[:3], v[:3, :3], rtol=1e-14, atol=0)

@@ -177,7 +177,7 @@ def test_what_one_step_drops_stays_lost_but_what_the_warm_up_drops_does_not_coun
 
 
 @pytest.mark.parametrize("qr_every", [1, "auto"])
-def test_directions_that_the_warm_up_drops_are_followed_closely_again(qr_every):
+def test_directions_that_the_warm_up_loses_regain_their_exponents(qr_every):
     """They come back as the smallest of a wide spectrum, and as aligned as if they had never been lost."""
     module, x = active_relu(), noise(320)
     rates = wide(0.9, 0.8, 0.7, 0.6, 0.1, 0.05, 0.02, 0.01)

@@ -23,7 +23,7 @@ from unrolled.spectrum import (
     jacobian_singular_values,
     lyapunov_spectrum,
 )
-from unrolled.spectrum.codec import array, plain
+from unrolled.spectrum.codec import from_lists, to_lists
 from unrolled.spectrum.singular_record import CARRIES
 from unrolled.spectrum.system import System
 
@@ -119,13 +119,13 @@ def test_minus_infinity_is_null_in_json_and_nothing_else_is(tmp_path):
 
 def test_what_is_not_finite_is_null_and_null_is_minus_infinity():
     """A record holds finite numbers and -inf alone, so this loses nothing of one; NaN and inf do not come back."""
-    assert plain(np.array([[1.5, -INF], [NAN, INF]])) == [[1.5, None], [None, None]]
-    found = array([[1.5, None], [None, -2.0]], (2, -1))
+    assert to_lists(np.array([[1.5, -INF], [NAN, INF]])) == [[1.5, None], [None, None]]
+    found = from_lists([[1.5, None], [None, -2.0]], (2, -1))
     assert found.tolist() == [[1.5, -INF], [-INF, -2.0]]
     assert found.dtype == np.float64
     for wrong in ((2, 3), (-1,), (1, -1)):
         with pytest.raises(ValueError, match=r"\(2, 2\)"):
-            array([[1.0, 2.0], [3.0, 4.0]], wrong)
+            from_lists([[1.0, 2.0], [3.0, 4.0]], wrong)
 
 
 @pytest.mark.parametrize("kind", [spectra, values_of])
@@ -477,7 +477,7 @@ def test_running_estimates_are_the_exponents_of_as_many_steps(qr_every):
         np.testing.assert_allclose(estimate, shorter.values, atol=1e-6)
 
 
-def test_how_often_was_refactorised_is_told():
+def test_the_mean_interval_between_factorisations_is_reported():
     module, x = make("gru"), sequence(steps=120)
     assert lyapunov_spectrum(module, x, qr_every=1).part().every == 1
     assert lyapunov_spectrum(module, x, qr_every=3).part().every == pytest.approx(3, abs=0.2)

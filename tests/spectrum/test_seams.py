@@ -12,7 +12,7 @@ from tests.gradients.test_flow_against_autograd import KINDS, make, sequence, st
 from tests.spectrum import oracle
 from unrolled.rollout import layer
 from unrolled.spectrum import jacobian_singular_values, lyapunov, lyapunov_spectrum, observed, singular_values
-from unrolled.spectrum.frames import random_directions
+from unrolled.spectrum.tangents import random_directions
 
 T, LAGS = 30, [1, 2, 13, 14, 30]
 OPTIONS = {"plain": {}, "stack": {"num_layers": 2}, "both ways": {"num_layers": 2, "bidirectional": True}}
@@ -47,8 +47,8 @@ def cut(monkeypatch, steps):
 
 
 def group(monkeypatch, numbers):
-    monkeypatch.setattr(lyapunov, "FRAME_NUMBERS", numbers)
-    monkeypatch.setattr(singular_values, "FRAME_NUMBERS", numbers)
+    monkeypatch.setattr(lyapunov, "TANGENT_NUMBERS", numbers)
+    monkeypatch.setattr(singular_values, "TANGENT_NUMBERS", numbers)
 
 
 # Cuts in time
@@ -69,7 +69,7 @@ def test_results_do_not_depend_on_how_the_trajectory_is_cut(monkeypatch, kind, n
 
 @pytest.mark.parametrize("steps", [1, 13])
 @pytest.mark.parametrize("cell", [nn.RNN, nn.LSTM])
-def test_a_spectrum_from_both_ends_does_not_either(monkeypatch, cell, steps):
+def test_a_spectrum_from_both_sides_does_not_depend_on_cuts_either(monkeypatch, cell, steps):
     torch.manual_seed(0)
     module, x = cell(4, 50, dtype=torch.float64), sequence(batch=2, steps=100)
     expected = lyapunov_spectrum(module, x, warm_up=20)
@@ -155,7 +155,7 @@ def saturated(x):
 
 
 @pytest.mark.parametrize("qr_every", ["auto", 1])
-def test_a_step_without_an_inverse_late_on_is_followed_from_one_end(qr_every, monkeypatch):
+def test_a_late_step_without_an_inverse_has_the_spectrum_from_the_upper_side_alone(qr_every, monkeypatch):
     monkeypatch.setattr(layer, "BLOCK_STEPS", 40)
     torch.manual_seed(0)
     module = nn.RNN(4, 48, dtype=torch.float64).requires_grad_(False)

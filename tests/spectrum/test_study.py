@@ -222,7 +222,7 @@ def test_a_realisation_that_overflows_is_nan_and_the_others_are_kept():
         ((-1.0, 1.0), "-1;"), ((1.0, math.inf), "inf;"),
     ],
 )  # fmt: skip
-def test_what_are_no_gains(gains, came):
+def test_invalid_gains_are_refused(gains, came):
     with pytest.raises(InvalidValueError, match=f"gains: .*{came}"):
         check_gains(gains)
 

@@ -1,4 +1,4 @@
-"""What has to hold of a recurrent module before it is run: weights of the right shapes, one dtype, finite."""
+"""Checks of a recurrent module before it is run: weights of the right shapes, one dtype, finite."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ def check_weights(name: str, module: nn.RNNBase) -> None:
         for reverse in range(2 if module.bidirectional else 1):
             weights = Weights.of(read(module), layer, bool(reverse)).named()
             for short, weight in weights.items():
-                label = f"{short}_l{layer}{'_reverse' * reverse} of {name!r}"
+                label = f"{short}_l{layer}{'_reverse' if reverse else ''} of {name!r}"
                 if tuple(weight.shape) != expected[short]:
                     square = ", square gate by gate" if short == "weight_hh" else ""
                     raise InvalidValueError(
-                        f"{label}: expected shape {expected[short]}{square}, got {tuple(weight.shape)}; make "
-                        "the module anew with the right sizes"
+                        f"{label}: expected shape {expected[short]}{square}, got {tuple(weight.shape)}; make the "
+                        "module anew with the right sizes"
                     )
                 if not weight.is_floating_point():
                     raise InvalidTypeError(
-                        f"{label}: expected floating point weights, got {weight.dtype}; use .float() or "
-                        ".double()"
+                        f"{label}: expected floating point weights, got {weight.dtype}; use .float() or .double()"
                     )
                 if weight.dtype != weights["weight_ih"].dtype:
                     raise InvalidTypeError(

@@ -1,4 +1,4 @@
-"""What runs through a network while its spectrum is taken, and the state that it starts from."""
+"""The input that runs through a network while its spectrum is measured, and the state that it starts from."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from unrolled.networks.model import GivenNetwork
 from unrolled.networks.subject import Subject
 from unrolled.networks.textbook import Network
 
-# Standard normal noise or nothing; `given` is the input that a given model brought.
+# Standard normal noise or no input; `given` is the input that somebody's model brought along.
 DRIVES = ("noise", "zero")
 GIVEN = "given"
-STATE_STREAM = 4  # of the workload's random numbers; 1 and 2 are its input and target, 3 its weights
+STATE_STREAM = 4  # of the workload's random numbers; 1 and 2 are for its input and target, 3 for its weights
 
 
 def drives_for(network: Subject, drives: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The drives asked for; by default all, or for a model that brings its input that input alone.
+    """The drives asked for; by default all, or only its own input for a model that brings one.
 
     Raises `InvalidValueError` for noise in place of such an input, and for an unknown drive.
     """
@@ -40,19 +40,19 @@ def drives_for(network: Subject, drives: tuple[str, ...] | None) -> tuple[str, .
 def driven(network: Subject, module: nn.Module, drive: str) -> tuple[Any, Any]:
     """The input under a drive, and the state to start from: None is zeros.
 
-    Without input the start is random, as a network that starts at rest may stay there, stable or not. A model
-    with more to it than a recurrent module, or with an input of its own, starts as it does.
+    Without input the start is random, as a network that starts at rest may stay there, stable or not. A model that is
+    more than a recurrent module, or brings an input of its own, starts by itself.
     """
     inputs = network.input()
     if drive != "zero":
         return inputs, None
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
         raise InvalidValueError(
-            f"drive: expected an input of numbers to put zeros in its place, got another from {network.name}; "
-            "leave the drive out"
+            f"drive: expected an input of numbers to put zeros in its place, got another from {network.name}; leave "
+            "the drive out"
         )
-    made = isinstance(network, Network) or network.inputs is None
-    state = random_state(module, network) if made and isinstance(module, nn.RNNBase) else None
+    own_input = isinstance(network, GivenNetwork) and network.inputs is not None
+    state = random_state(module, network) if not own_input and isinstance(module, nn.RNNBase) else None
     return torch.zeros_like(inputs), state
 
 
@@ -71,18 +71,18 @@ def random_state(module: nn.RNNBase, network: Subject) -> Any:
 
 
 def first_sample(network: Subject, inputs: Any, state: Any) -> tuple[Any, Any]:
-    """Input and state of sample 0 alone; all of an input that a given model brought."""
+    """Input and state of sample 0 alone; an input that the model brought is left whole."""
     if isinstance(network, GivenNetwork) and network.inputs is not None:
         return inputs, state
     batch_first = isinstance(network, GivenNetwork) and network.batch_first
-    one = inputs[:1] if batch_first else inputs[:, :1]
-    if state is None:
-        return one, None
-    return one, tuple(part[:, :1] for part in state) if isinstance(state, tuple) else state[:, :1]
+    sample = inputs[:1] if batch_first else inputs[:, :1]
+    if isinstance(state, tuple):
+        return sample, tuple(part[:, :1] for part in state)
+    return sample, None if state is None else state[:, :1]
 
 
 def steps_of(network: Subject) -> int:
-    """The steps of its input; 0 where only the model knows."""
+    """The number of steps of its input; 0 where only the model knows."""
     if isinstance(network, Network):
         return network.workload.seq_len
     return network.seq_len if network.inputs is None else network.longest or 0

@@ -24,15 +24,15 @@ from unrolled.spectrum.result import RANDOM, Settings
 from unrolled.theory import DEFAULT_GAIN, mean_field, transition_gain
 
 DEFAULT_GAINS = (0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 2.5)
-REALISATIONS = 4  # networks per gain, from consecutive seeds: at finite size one is not like the other
-LINE = 61  # points of the line that theory draws
+REALISATIONS = 4  # networks per gain, from consecutive seeds, as networks of finite size differ
+LINE = 61  # points of the line of theory
 
 
 class Unbiased(Network):
     """A network without biases."""
 
     def module(self) -> nn.Module:
-        """The fused module, initialised, its biases all 0."""
+        """The fused module, initialised, with biases of 0."""
         module = super().module()
         with torch.no_grad():
             for name, parameter in module.named_parameters():
@@ -53,10 +53,10 @@ def gaussian(workload: Workload) -> Network:
 
 @dataclass(frozen=True, eq=False)
 class GainCurve:
-    """`exponents[i]` are the largest ones at `gains[i]`, one per realisation and sample, NaN where it failed.
+    """The largest exponents at `gains[i]` are `exponents[i]`, by realisation and sample; NaN where one overflowed.
 
-    `unit_gain` and `input_variance` are what mean-field theory says about the network at gain 1, NaN where it
-    has nothing to say.
+    `unit_gain` and `input_variance` describe the network at gain 1 to mean-field theory: the gain of its random
+    weights, and the variance of what its input and biases add to a unit. NaN where the theory does not cover it.
     """
 
     network: str
@@ -99,9 +99,8 @@ class GainCurve:
 
     @property
     def largest_difference(self) -> float:
-        """How far the measured mean is from theory at most, in nats per step; NaN where there is none."""
-        off = [mean - self.theory(gain) for gain, mean in zip(self.gains, self.means.tolist(), strict=True)]
-        return float(np.abs(off).max())
+        """The largest distance of the measured means from theory, in nats per step; NaN where there is none."""
+        return float(np.abs(self.means - [self.theory(gain) for gain in self.gains]).max())
 
     def theory(self, gain: float) -> float:
         """λ₁ by mean-field theory; NaN where there is none."""
@@ -128,7 +127,6 @@ class GainCurve:
 
     def mean_frame(self) -> pd.DataFrame:
         """One row per gain: mean, spread and theory."""
-        theory = [self.theory(gain) for gain in self.gains]
         return pd.DataFrame(
             {
                 "network": self.network,
@@ -136,19 +134,20 @@ class GainCurve:
                 "gain": self.gains,
                 "mean": self.means,
                 "spread": self.spread,
-                "mean_field": theory,
+                "mean_field": [self.theory(gain) for gain in self.gains],
             }
         )
 
     def line(self) -> pd.DataFrame:
         """The line of theory, finer than what was measured; empty where there is none."""
         first, last = self.gains[0], self.gains[-1]
-        gains: list[float] = []
+        gains: set[float] = set()
         if self.has_theory:
-            kink = 1 / self.unit_gain
-            gains = sorted({*np.linspace(first, last, LINE).tolist(), *[kink] * (first < kink < last)})
+            gains.update(np.linspace(first, last, LINE).tolist())
+            if first < (kink := 1 / self.unit_gain) < last:
+                gains.add(kink)
         return pd.DataFrame(
-            [{"drive": self.drive, "gain": gain, "exponent": self.theory(gain)} for gain in gains],
+            [{"drive": self.drive, "gain": gain, "exponent": self.theory(gain)} for gain in sorted(gains)],
             columns=["drive", "gain", "exponent"],
         )
 
@@ -180,38 +179,38 @@ def check_gains(gains: Sequence[float]) -> tuple[float, ...]:
 
 def exponents_at(network: Network, drive: str, gain: float, settings: Settings) -> tuple[float, ...]:
     """The largest exponents of the network's realisations at `gain` times its own, sample by sample."""
-    found: list[float] = []
+    exponents: list[float] = []
     for realisation in range(REALISATIONS):
         seed = network.workload.seed + realisation
-        one = replace(network, workload=network.workload.replace(seed=seed), gain=gain * network.gain)
-        module = one.module()
-        inputs, state = driven(one, module, drive)
+        realised = replace(network, workload=network.workload.replace(seed=seed), gain=gain * network.gain)
+        module = realised.module()
+        inputs, state = driven(realised, module, drive)
         try:
             spectrum = lyapunov_spectrum(
                 module, inputs, k=1, state=state, warm_up=settings.warm_up_for(len(inputs)),
                 qr_every=settings.qr_every,
             )  # fmt: skip
-        except NonFiniteError:  # as many as the other realisations have
-            found += [math.nan] * network.workload.batch_size
+        except NonFiniteError:  # as many NaN as the other realisations have exponents
+            exponents += [math.nan] * network.workload.batch_size
         else:
-            found += spectrum.part().largest.tolist()
-    return tuple(found)
+            exponents += spectrum.part().largest.tolist()
+    return tuple(exponents)
 
 
 def gain_curve(
     network: Network, drive: str, gains: tuple[float, ...], exponents: Sequence[tuple[float, ...]]
 ) -> GainCurve:
-    """The record, with what theory needs to know about the network at gain 1."""
+    """The record, with the figures that mean-field theory needs about the network at gain 1."""
     workload = network.workload
     curve = GainCurve(network.name, drive, gains, tuple(exponents), REALISATIONS)
-    plain_tanh = workload.cell == "rnn_tanh" and workload.layers == 1 and not workload.bidirectional
-    if not plain_tanh or network.init.kind not in RANDOM:
+    tanh_layer = workload.cell == "rnn_tanh" and workload.layers == 1 and not workload.bidirectional
+    if not tanh_layer or network.init.kind not in RANDOM:
         return curve
     size = workload.hidden_sizes[0]
     units = {"default": DEFAULT_GAIN, "orthogonal": 1.0, "normal": (network.init.number or 0) * math.sqrt(size)}
-    each = 1 / (3 * size)  # the variance of torch's own input weights and biases, U(-1/√H, 1/√H)
+    variance = 1 / (3 * size)  # the variance of torch's own input weights and biases, U(-1/√H, 1/√H)
     biases = 0 if isinstance(network, Unbiased) else 2
     features = workload.input_size if drive == "noise" else 0
     return replace(
-        curve, unit_gain=units[network.init.kind] * network.gain, input_variance=(features + biases) * each
+        curve, unit_gain=units[network.init.kind] * network.gain, input_variance=(features + biases) * variance
     )

@@ -10,21 +10,20 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from unrolled.spectrum.codec import Saved, array, plain
-from unrolled.spectrum.system import Collection, OfASystem, System
+from unrolled.spectrum.codec import Measurement, Record, from_lists, to_lists
+from unrolled.spectrum.system import System
 
-# Nats per step: what QR in float64 makes of an exponent of exactly 0 is smaller, and whatever means
-# something is larger.
+# Nats per step: above what QR in float64 makes of an exponent of exactly 0, below any exponent that means something.
 ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Exponents(OfASystem):
+class Exponents:
     """The `k` largest exponents of one system, in nats per step; `-inf` where a direction is lost for good.
 
-    `values` `(B, k)`, from the largest down in every sample. `running` `(R, B, k)` are the estimates after
-    `times` `(R,)` steps, the last of which is `steps`; steps count from the end of the warm-up. `every` is
-    how many steps lay between two factorisations on average, `qr_every` what was asked for.
+    `values` `(B, k)`, from the largest down in every sample. `running` `(R, B, k)` are the estimates after `times`
+    `(R,)` steps, the last of which is `steps`; steps count from the end of the warm-up. `every` is the number of steps
+    between two factorisations on average, `qr_every` the one asked for.
     """
 
     system: System
@@ -37,7 +36,7 @@ class Exponents(OfASystem):
 
     @classmethod
     def joined(cls, groups: Sequence[Exponents]) -> Exponents:
-        """One record out of those of several groups of samples."""
+        """One record from those of several groups of samples."""
         return replace(
             groups[0],
             values=np.concatenate([group.values for group in groups]),
@@ -87,13 +86,13 @@ class Exponents(OfASystem):
 
     @property
     def sum(self) -> np.ndarray:
-        """`(B,)`: the growth of a k-dimensional volume; of all exponents, the mean of ln |det J_t|."""
+        """`(B,)`: the growth of a k-dimensional volume; for all exponents, the mean of ln |det J_t|."""
         result: np.ndarray = self.values.sum(1)
         return result
 
     @property
     def above_zero(self) -> np.ndarray:
-        """`(B,)`: how many exponents are above 0; at least, where even the last known one is."""
+        """`(B,)`: how many exponents are above 0; where all known ones are, there may be more."""
         result: np.ndarray = (self.values > ROUNDING).sum(1)
         return result
 
@@ -101,8 +100,8 @@ class Exponents(OfASystem):
     def entropy_rate(self) -> np.ndarray:
         """`(B,)`: the sum of the positive exponents, in nats per step (Pesin 1977).
 
-        It bounds the entropy rate from above in general, and equals it for a smooth invariant measure. NaN
-        where the last known exponent is positive and others are not known.
+        It bounds the entropy rate from above in general, and equals it for a smooth invariant measure. NaN where the
+        last known exponent is positive and others are not known.
         """
         total = np.maximum(self.values, 0).sum(1)
         unknown = not self.complete and self.values[:, -1] > 0
@@ -110,11 +109,11 @@ class Exponents(OfASystem):
 
     @property
     def kaplan_yorke(self) -> np.ndarray:
-        """`(B,)`: j + (λ₁ + … + λ_j) / |λ_{j+1}|, j the most exponents whose sum is not below 0.
+        """`(B,)`: the dimension j + (λ₁ + … + λ_j) / |λ_{j+1}|, with the largest j for which the sum is not below 0.
 
-        Kaplan, Yorke 1979. 0 where all are negative, NaN where more exponents would be needed to tell.
+        Kaplan, Yorke 1979. 0 where all are negative, NaN where it depends on exponents that are not known.
         """
-        return np.array([_kaplan_yorke(one, self.complete) for one in self.values])
+        return np.array([_kaplan_yorke(sample, self.complete) for sample in self.values])
 
     @property
     def half_life(self) -> np.ndarray:
@@ -123,29 +122,18 @@ class Exponents(OfASystem):
             return np.where(self.largest < -ROUNDING, math.log(2) / -self.largest, np.inf)
 
     def frame(self) -> pd.DataFrame:
-        """One row per sample and exponent; the columns are those of `LyapunovSpectrum.frame`."""
-        sample, index = np.indices(self.values.shape)
-        return pd.DataFrame(
-            {
-                **self.system.columns(),
-                "sample": sample.ravel(),
-                "index": index.ravel() + 1,
-                "exponent": self.values.ravel(),
-            }
-        )
+        """One row per sample and exponent.
+
+        Columns module, call, system (`l0`, `l1.reverse`, `stack`), sample, index (1 is the largest), exponent (nats
+        per step).
+        """
+        axes = {"sample": range(self.samples), "index": range(1, self.k + 1)}
+        return self.system.table(axes, {"exponent": self.values})
 
     def running_frame(self) -> pd.DataFrame:
-        """One row per time, sample and exponent."""
-        time, sample, index = np.indices(self.running.shape)
-        return pd.DataFrame(
-            {
-                **self.system.columns(),
-                "step": self.times[time.ravel()],
-                "sample": sample.ravel(),
-                "index": index.ravel() + 1,
-                "exponent": self.running.ravel(),
-            }
-        )
+        """One row per time, which is the column step, sample and exponent."""
+        axes = {"step": self.times, "sample": range(self.samples), "index": range(1, self.k + 1)}
+        return self.system.table(axes, {"exponent": self.running})
 
     def summary(self) -> dict[str, Any]:
         """One row: means over samples, and the spread of the largest exponent."""
@@ -171,9 +159,9 @@ class Exponents(OfASystem):
         """Plain values for JSON; `-inf` becomes None."""
         return {
             "system": self.system.to_dict(),
-            "values": plain(self.values),
+            "values": to_lists(self.values),
             "times": self.times.tolist(),
-            "running": plain(self.running),
+            "running": to_lists(self.running),
             "warm_up": self.warm_up,
             "qr_every": self.qr_every,
             "every": self.every,
@@ -186,26 +174,19 @@ class Exponents(OfASystem):
         samples = len(fields["values"])
         arrays = {
             "times": times,
-            "values": array(fields["values"], (samples, -1)),
-            "running": array(fields["running"], (len(times), samples, -1)),
+            "values": from_lists(fields["values"], (samples, -1)),
+            "running": from_lists(fields["running"], (len(times), samples, -1)),
         }
         return cls(**{**fields, "system": System(**fields["system"]), **arrays})
 
 
 @dataclass(frozen=True, eq=False)
-class LyapunovSpectrum(Collection[Exponents], Saved):
+class LyapunovSpectrum(Record[Exponents]):
     """The Lyapunov exponents of every layer and direction of a model, and of each stack as one system."""
 
     KIND: ClassVar[str] = "Lyapunov spectrum"
     VERSION: ClassVar[int] = 1
-
-    def frame(self) -> pd.DataFrame:
-        """One row per system, sample and exponent.
-
-        Columns module, call, system (`l0`, `l1.reverse`, `stack`), sample, index (from 1, the largest, on),
-        exponent (nats per step).
-        """
-        return pd.concat([part.frame() for part in self.parts], ignore_index=True)
+    PART: ClassVar[type[Measurement]] = Exponents
 
     def running_frame(self) -> pd.DataFrame:
         """The same over time: one row per system, step, sample and exponent."""
@@ -214,16 +195,6 @@ class LyapunovSpectrum(Collection[Exponents], Saved):
     def summary(self) -> pd.DataFrame:
         """One row per system: the largest exponent, its spread over samples, and what follows from them."""
         return pd.DataFrame([part.summary() for part in self.parts])
-
-    def fields(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return self._fields(part.to_dict() for part in self.parts)
-
-    @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> LyapunovSpectrum:
-        """The inverse of `fields`."""
-        parts = tuple(Exponents.from_dict(part) for part in fields["systems"])
-        return cls(parts, fields["facts"], tuple(fields["notes"]), fields["environment"])
 
 
 def _kaplan_yorke(values: np.ndarray, complete: bool) -> float:

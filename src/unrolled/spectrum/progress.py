@@ -1,4 +1,4 @@
-"""How far a long computation has come: told to a function, or drawn as a line on standard error."""
+"""How far a long computation has come: reported to a function, or by a line on standard error."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from unrolled.output.progress import ProgressLine
 
 Progress = bool | Callable[[int, int], None]
 
-PATIENCE_S = 2.0  # what takes less needs no line
+PATIENCE_S = 2.0  # seconds; a shorter computation needs no line
 
 
 @contextmanager
-def following(progress: Progress, total: int, what: str) -> Iterator[Callable[[float], None]]:
-    """Yields a function to be told of so many more steps; `progress(done, total)` is called from it.
+def reporting(progress: Progress, total: int, what: str) -> Iterator[Callable[[float], None]]:
+    """Yields a function to call with the number of steps just done; it calls `progress(done, total)`.
 
-    Raises `InvalidTypeError` for a `progress` that is neither.
+    Raises `InvalidTypeError` for a `progress` that is neither a bool nor a function.
     """
     if not isinstance(progress, bool) and not callable(progress):
         raise InvalidTypeError(
-            f"progress: expected True, False or a function of the steps done and all steps, got {progress!r}; "
-            "leave it out for none"
+            f"progress: expected True, False or a function of the steps done and all steps, got {progress!r}; leave it "
+            "out for none"
         )
     done, began, percent = 0.0, monotonic(), 0
     line = ProgressLine(sys.stderr) if progress is True else None
 
     def tick(steps: float) -> None:
-        """Hear of so many more steps, and say so where that is due."""
+        """Count so many more steps, and report them."""
         nonlocal done, percent
         done += steps
         if callable(progress):

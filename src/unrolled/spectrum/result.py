@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -23,7 +24,7 @@ from unrolled.theory import exponents_at_fixed_point, mean_field_of
 DEFAULT_LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 # Initialisations whose recurrent weights mean-field theory knows.
 RANDOM = ("default", "orthogonal", "normal")
-# Nats over all steps measured, either way, that count as none: a factor of 20.
+# Nats of growth or decay over all measured steps, a factor of 20: less than that counts as neither.
 NEUTRAL = 3.0
 
 
@@ -31,7 +32,7 @@ NEUTRAL = 3.0
 class Settings:
     """How spectra are measured, as `lyapunov_spectrum` and `jacobian_singular_values` take it.
 
-    None: all exponents, a fifth of the steps to warm up, the default lags that there are steps for.
+    None stands for all exponents, a fifth of the steps as warm-up, and those default lags that fit into the steps.
     """
 
     k: int | None = None
@@ -40,7 +41,7 @@ class Settings:
     lags: tuple[int, ...] | None = None
 
     def warm_up_for(self, steps: int) -> int:
-        """The steps of a trajectory that the exponents leave out."""
+        """The first steps of a trajectory, which do not count."""
         return steps // 5 if self.warm_up is None else self.warm_up
 
     def lags_for(self, steps: int) -> tuple[int, ...]:
@@ -52,7 +53,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The largest exponent of one system by theory: `mean field` or `fixed point`."""
+    """The largest exponent of one system according to `theory`: `mean field` or `fixed point`."""
 
     system: str
     exponent: float
@@ -63,8 +64,8 @@ class Prediction:
 class SpectrumResult:
     """What was measured of one network under one drive; `problem` where it met NaN or inf.
 
-    The singular values are those of the first sample, where the input was made. Of the running estimates
-    those of the largest exponent are kept.
+    The singular values are those of the first sample, unless the model brought its own input. Of the running estimates
+    only those of the largest exponent are kept.
     """
 
     network: str
@@ -74,44 +75,44 @@ class SpectrumResult:
     predictions: tuple[Prediction, ...] = ()
     problem: str | None = None
 
-    def rows(self, every_system: bool) -> list[dict[str, Any]]:
+    def rows(self, per_system: bool) -> list[dict[str, Any]]:
         """A row for the network as a whole, or one for every layer, direction and stack."""
         labels = {"network": self.network, "drive": self.drive}
         if self.spectrum is None:
             return [{**labels, "profile": "", "problem": self.problem or ""}]
         known = {prediction.system: prediction for prediction in self.predictions}
-        found = []
-        for part in self.systems(every_system):
+        rows = []
+        for part in self.systems(per_system):
             row = part.summary()
-            theory = known.get(part.system.label)
-            found.append(
+            prediction = known.get(part.system.label)
+            rows.append(
                 {
                     **labels,
-                    "profile": part.system.label if every_system else "",
+                    "profile": part.system.label if per_system else "",
                     "problem": "",
                     **row,
                     "dynamics": dynamics(row["largest"], row["steps"]),
-                    "theory": float("nan") if theory is None else theory.exponent,
-                    "difference": float("nan") if theory is None else row["largest"] - theory.exponent,
-                    "theory_name": "" if theory is None else theory.theory,
+                    "theory": prediction.exponent if prediction else math.nan,
+                    "difference": row["largest"] - prediction.exponent if prediction else math.nan,
+                    "theory_name": prediction.theory if prediction else "",
                 }
             )
-        return found
+        return rows
 
-    def systems(self, every_system: bool) -> list[Exponents]:
+    def systems(self, per_system: bool) -> list[Exponents]:
         """All systems, or the one that stands for the network."""
         if self.spectrum is None:
             return []
-        return list(self.spectrum.parts) if every_system else [self.spectrum.part()]
+        return list(self.spectrum.parts) if per_system else [self.spectrum.part()]
 
-    def jacobians(self, every_system: bool) -> list[SingularValues]:
-        """As `systems`."""
+    def jacobians(self, per_system: bool) -> list[SingularValues]:
+        """Their singular values."""
         if self.singular is None:
             return []
-        return list(self.singular.parts) if every_system else [self.singular.part()]
+        return list(self.singular.parts) if per_system else [self.singular.part()]
 
     def label(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """A frame of this network, after its name and drive."""
+        """A table with the network's name and the drive as its first columns."""
         frame.insert(0, "network", self.network)
         frame.insert(1, "drive", self.drive)
         return frame
@@ -144,9 +145,10 @@ class SpectrumResult:
 
 
 def dynamics(exponent: float, steps: int) -> str:
-    """What the largest exponent over so many steps says: `chaotic`, `neutral` or `forgetting`."""
-    change = exponent * steps
-    return "chaotic" if change > NEUTRAL else "forgetting" if change < -NEUTRAL else "neutral"
+    """`chaotic`, `neutral` or `forgetting`, by the largest exponent over so many steps."""
+    if exponent * steps > NEUTRAL:
+        return "chaotic"
+    return "forgetting" if exponent * steps < -NEUTRAL else "neutral"
 
 
 def _without_environment(record: LyapunovSpectrum | JacobianSingularValues | None) -> dict[str, Any] | None:
@@ -175,8 +177,8 @@ def measure_spectrum(
             singular = None
             if singular_values:
                 lags = settings.lags_for(min(facts["seq_len"] for facts in spectrum.facts.values()))
-                one, its_state = first_sample(network, inputs, state)
-                singular = jacobian_singular_values(module, one, lags, state=its_state)
+                sample, start = first_sample(network, inputs, state)
+                singular = jacobian_singular_values(module, sample, lags, state=start)
     except NonFiniteError as error:
         return SpectrumResult(network.name, drive, problem=str(error))
     parts = tuple(replace(part, running=part.running[..., :1]) for part in spectrum.parts)
@@ -187,17 +189,17 @@ def measure_spectrum(
 def _predictions(
     network: Subject, module: nn.Module, drive: str, spectrum: LyapunovSpectrum
 ) -> Iterator[Prediction]:
-    """Without input, of a fixed point where there is one; else mean-field theory where weights are random."""
+    """From the fixed point where there is one without input; else from mean-field theory where weights are random."""
     if not isinstance(module, nn.RNNBase) or module.bidirectional:
         return
-    found = False
+    at_fixed_point = False
     if drive == "zero":
         for part in spectrum.parts:
             exponents = exponents_at_fixed_point(module, layer=part.system.layer)
             if exponents is not None:
-                found = True
+                at_fixed_point = True
                 yield Prediction(part.system.label, float(exponents[0]), "fixed point")
     random = isinstance(network, Network) and network.init.kind in RANDOM
-    if not found and random and module.mode == "RNN_TANH" and module.num_layers == 1:
+    if not at_fixed_point and random and module.mode == "RNN_TANH" and module.num_layers == 1:
         field = mean_field_of(module, 1.0 if drive == "noise" else 0.0)
         yield Prediction(spectrum.parts[0].system.label, field.exponent, "mean field")

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.rollout.targets import Cells
 from unrolled.spectrum.codec import environment
-from unrolled.spectrum.frames import Frames, random_directions
 from unrolled.spectrum.graded import log_singular_values
-from unrolled.spectrum.lyapunov import FRAME_NUMBERS
+from unrolled.spectrum.lyapunov import TANGENT_NUMBERS
 from unrolled.spectrum.observed import observe
-from unrolled.spectrum.progress import Progress, following
+from unrolled.spectrum.progress import Progress, reporting
 from unrolled.spectrum.singular_record import JacobianSingularValues, SingularValues
+from unrolled.spectrum.tangents import Tangents, random_directions
 from unrolled.spectrum.trajectory import Trajectory
 
 LN_10 = float(np.log(10))
@@ -36,63 +36,65 @@ def jacobian_singular_values(
 ) -> JacobianSingularValues:
     """The singular values of `∂s_T/∂s_{T-k}`, T the last step of `inputs`, for every lag k, in the log domain.
 
-    Model, inputs, state and systems are those of `lyapunov_spectrum`. The product of Jacobians is never
-    formed: it is taken apart on the way, into an orthogonal and a triangular factor, the latter by the
-    logarithms of its rows' sizes, from which the singular values come to full relative accuracy. So one
-    of 10^-3000 beside one of 10^100 is reported as such; -inf stands for exactly 0.
+    Model, inputs, state and systems are those of `lyapunov_spectrum`. The product of Jacobians is never formed: it is
+    factorised on the way into an orthogonal and a triangular matrix, the latter kept by the logarithms of its rows'
+    sizes, from which the singular values come to full relative accuracy. So one of 10^-3000 beside one of 10^100 is
+    reported as such; -inf stands for exactly 0.
 
-    The cost is that of as many steps as the lags add up to, each with all directions: choose them in
-    geometric progression, `[1, 2, 5, 10, 20, 50, 100]`.
+    The cost is that of as many steps as the lags add up to, each with all directions: choose them in geometric
+    progression, `[1, 2, 5, 10, 20, 50, 100]`.
 
-    Raises `InvalidValueError` or `InvalidTypeError` for what cannot be run, `NonFiniteError` where the
-    network itself produces NaN or inf.
+    Raises `InvalidValueError` or `InvalidTypeError` for what cannot be run, `NonFiniteError` where the network itself
+    produces NaN or inf.
     """
-    found = observe(module, inputs, state, cells)
-    wanted = [check_lags(lags, call.steps) for call in found]
+    calls = observe(module, inputs, state, cells)
+    lags_of = [check_lags(lags, call.steps) for call in calls]
     parts: list[SingularValues] = []
-    total = sum(call.steps * call.count for call in found)
-    with following(progress, total, "singular values") as tick:
-        for call, own in zip(found, wanted, strict=True):
-            together = max(1, FRAME_NUMBERS // call.widest**2)
-            chunks = [own[first : first + together] for first in range(0, len(own), together)]
-            groups = call.split(call.widest**2 * len(chunks[0]), FRAME_NUMBERS)
-            by_group = []
-            for group in groups:
-                share = group.batch / call.batch / len(chunks)
-                by_group.append(
-                    [
-                        part
-                        for trajectory in group.trajectories()
-                        for part in _of_trajectory(trajectory, chunks, tick, share)
-                    ]
-                )
-            parts += [SingularValues.joined(group) for group in zip(*by_group, strict=True)]
+    total = sum(call.steps * call.count for call in calls)
+    with reporting(progress, total, "singular values") as tick:
+        for call, numbers in zip(calls, lags_of, strict=True):
+            together = max(1, TANGENT_NUMBERS // call.widest**2)
+            batches = [numbers[first : first + together] for first in range(0, len(numbers), together)]
+            groups = [
+                [
+                    part
+                    for trajectory in group.trajectories()
+                    for part in _of_trajectory(
+                        trajectory, batches, tick, group.batch / call.batch / len(batches)
+                    )
+                ]
+                for group in call.split(call.widest**2 * len(batches[0]), TANGENT_NUMBERS)
+            ]
+            parts += [SingularValues.joined(samples) for samples in zip(*groups, strict=True)]
     return JacobianSingularValues(
         tuple(parts),
-        {call.name: call.facts() for call in found},
-        tuple(note for call in found for note in call.notes),
+        {call.name: call.facts() for call in calls},
+        tuple(note for call in calls for note in call.notes),
         environment(),
     )
 
 
 def _of_trajectory(
-    trajectory: Trajectory, chunks: Sequence[Sequence[int]], tick: Callable[[float], None], share: float
+    trajectory: Trajectory, batches: Sequence[Sequence[int]], tick: Callable[[float], None], share: float
 ) -> list[SingularValues]:
-    """All lags, so many at a time as fit."""
-    found = [values_of(trajectory, lags, tick, share) for lags in chunks]
-    lags = np.array([lag for chunk in chunks for lag in chunk], dtype=np.int64)
+    """All lags, in batches that fit into memory; each runs through the trajectory once."""
+    by_batch = [singular_values_along(trajectory, lags, tick, share) for lags in batches]
+    lags = np.concatenate(batches).astype(np.int64)
     return [
-        SingularValues(system, lags, np.concatenate([values[number] for values in found]))
-        for number, system in enumerate(trajectory.systems)
+        SingularValues(system, lags, np.concatenate(log10))
+        for system, *log10 in zip(trajectory.systems, *by_batch, strict=True)
     ]
 
 
-def values_of(
+def singular_values_along(
     trajectory: Trajectory, lags: Sequence[int], tick: Callable[[float], None], share: float = 1.0
 ) -> list[np.ndarray]:
-    """log10 of the singular values `(lags, B, n)` of each system of a trajectory, for increasing lags."""
-    every = [
-        Frames(
+    """log10 of the singular values `(lags, B, n)` of each system of a trajectory, for increasing lags.
+
+    Calls `tick` with `share` of the number of steps done.
+    """
+    tangents = [
+        Tangents(
             system,
             random_directions(system.size, system.size, trajectory.like),
             trajectory.batch,
@@ -102,25 +104,25 @@ def values_of(
         for system in trajectory.systems
     ]
     starts = [trajectory.steps - lag for lag in lags]
-    tick(share * min(starts))
-    for block in trajectory.blocks(min(starts)):
-        end = block.start + block.steps
-        stops = sorted({start for start in starts if block.start <= start < end} | {end})
-        now = max(block.start, min(starts))
-        for stop in stops:
-            for frames, push in zip(every, block.pushes, strict=True):
+    begin = min(starts)
+    tick(share * begin)
+    for block in trajectory.blocks(begin):
+        end, now = block.start + block.steps, max(block.start, begin)
+        steps = end - now
+        for stop in sorted({end, *(start for start in starts if now <= start < end)}):
+            for sets, push in zip(tangents, block.pushes, strict=True):
                 if stop > now:
-                    frames.advance(push, now - block.start, stop - block.start, block.start)
+                    sets.advance(push, now - block.start, stop - block.start, block.start)
                 if stop in starts and stop < end:
-                    frames.begin()
+                    sets.add_set()
             now = stop
-        tick(share * (end - max(block.start, min(starts))))
-    return [_log10(frames) for frames in every]
+        tick(share * steps)
+    return [_log10(sets) for sets in tangents]
 
 
-def _log10(frames: Frames) -> np.ndarray:
-    logs: Tensor = log_singular_values(frames.matrix())  # (B, lags from the longest, n)
-    result: np.ndarray = logs.flip(1).transpose(0, 1).numpy() / LN_10
+def _log10(tangents: Tangents) -> np.ndarray:
+    logs = log_singular_values(tangents.product()).flip(1)  # (B, lags, n): the longest lag was added first
+    result: np.ndarray = logs.transpose(0, 1).numpy() / LN_10
     return result
 
 
@@ -137,8 +139,8 @@ def check_lags(lags: Sequence[int] | np.ndarray, steps: int) -> list[int]:
             raise InvalidTypeError(f"lags: expected whole numbers of steps, got {lag!r}; try [1, 10, 100]")
         if not 1 <= lag <= steps:
             raise InvalidValueError(
-                f"lags: expected 1 to {steps}, the steps of the input, got {lag}; pass a longer sequence or a "
-                "shorter lag"
+                f"lags: expected 1 to {steps}, the steps of the input, got {lag}; pass a longer sequence or a shorter "
+                "lag"
             )
     if any(after <= before for before, after in pairwise(numbers)):
         shown = ", ".join(map(str, numbers))

@@ -14,11 +14,11 @@ from unrolled.cells.own import State
 from unrolled.rollout.scaled import working_dtype
 from unrolled.rollout.steps import Step, run_steps
 from unrolled.spectrum.codec import environment
-from unrolled.spectrum.lyapunov import check_k, check_length, check_options, follow
+from unrolled.spectrum.lyapunov import check_k, check_length, check_options, exponents_along
 from unrolled.spectrum.lyapunov_record import LyapunovSpectrum
 from unrolled.spectrum.pushed_step import PushedStep
 from unrolled.spectrum.singular_record import JacobianSingularValues, SingularValues
-from unrolled.spectrum.singular_values import check_lags, values_of
+from unrolled.spectrum.singular_values import check_lags, singular_values_along
 from unrolled.spectrum.system import System
 from unrolled.spectrum.trajectory import Block, Trajectory
 
@@ -48,7 +48,7 @@ def step_lyapunov_spectrum(
     trajectory = _trajectory(step, inputs, state, name)
     check_length(trajectory.steps, warm_up)
     check_k(k, trajectory.systems[0].size)
-    parts = follow(trajectory, k, warm_up, qr_every, lambda steps: None)
+    parts = exponents_along(trajectory, k, warm_up, qr_every, lambda steps: None)
     return LyapunovSpectrum(tuple(parts), {name: _facts(trajectory)}, (), environment())
 
 
@@ -62,7 +62,7 @@ def step_jacobian_singular_values(
     """
     trajectory = _trajectory(step, inputs, state, name)
     wanted = check_lags(lags, trajectory.steps)
-    values = values_of(trajectory, wanted, lambda steps: None)
+    values = singular_values_along(trajectory, wanted, lambda steps: None)
     part = SingularValues(trajectory.systems[0], np.array(wanted, dtype=np.int64), values[0])
     return JacobianSingularValues((part,), {name: _facts(trajectory)}, (), environment())
 

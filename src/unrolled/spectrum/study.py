@@ -1,9 +1,9 @@
-"""Spectra of several networks and the exponent over gain, as one record: what `diagnostics.spectrum` keeps."""
+"""Spectra of several networks and the exponent over gain as one record, which `diagnostics.spectrum` writes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from unrolled.networks.subject import Subject, sizes_of
 from unrolled.networks.textbook import Network
 from unrolled.output.files import read_json
 from unrolled.output.progress import ProgressLine
+from unrolled.spectrum.codec import Part
 from unrolled.spectrum.drive import drives_for
 from unrolled.spectrum.gain_curve import GainCurve, exponents_at, gain_curve
 from unrolled.spectrum.result import Settings, SpectrumResult, measure_spectrum
@@ -26,7 +27,7 @@ VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class SpectrumStudy:
-    """`results` of `networks` under their drives, `curves` over gain, and how, with which seed and where."""
+    """`results` of `networks` under their drives, `curves` over gain, and the settings, seed and machine."""
 
     networks: tuple[dict[str, Any], ...]
     results: tuple[SpectrumResult, ...]
@@ -37,7 +38,7 @@ class SpectrumStudy:
 
     @property
     def single(self) -> bool:
-        """Whether one network was looked at, and so every layer of it is of interest."""
+        """Whether it is of one network, of which all layers are then shown."""
         return len({result.network for result in self.results}) == 1
 
     def table_frame(self) -> pd.DataFrame:
@@ -46,56 +47,60 @@ class SpectrumStudy:
 
     def spectrum_frame(self) -> pd.DataFrame:
         """A row per network, drive, system, sample and exponent."""
-        return _together([each.label(each.spectrum.frame()) for each in self.results if each.spectrum])
+        return _concatenated([run.label(run.spectrum.frame()) for run in self.results if run.spectrum])
 
     def singular_frame(self) -> pd.DataFrame:
         """A row per network, drive, system, lag, sample and singular value."""
-        return _together([each.label(each.singular.frame()) for each in self.results if each.singular])
+        return _concatenated([run.label(run.singular.frame()) for run in self.results if run.singular])
 
     def carrying_frame(self) -> pd.DataFrame:
         """A row per network, drive, system and lag: the share that still carries 1/1000, mean over samples."""
-        frames = []
-        for result in self.results:
-            for part in result.jacobians(self.single):
-                means = part.summary().groupby("lag", as_index=False).agg(
-                    dict.fromkeys(("log10_largest", "log10_condition", "carrying"), "mean")
-                )  # fmt: skip
-                means.insert(0, "profile", part.system.label if self.single else "")
-                frames.append(result.label(means.assign(size=part.system.size)))
-        return _together(frames)
+        columns = dict.fromkeys(("log10_largest", "log10_condition", "carrying"), "mean")
+        return self._of_systems(
+            SpectrumResult.jacobians,
+            lambda part: (
+                part.summary().groupby("lag", as_index=False).agg(columns).assign(size=part.system.size)
+            ),
+        )
 
     def mean_spectrum_frame(self) -> pd.DataFrame:
         """A row per network, drive, system shown in the table, and exponent: its mean over samples."""
-        frames = []
-        for result in self.results:
-            for part in result.systems(self.single):
-                index = range(1, part.k + 1)
-                means = pd.DataFrame({"index": index, "size": part.system.size, "exponent": part.mean})
-                means.insert(0, "profile", part.system.label if self.single else "")
-                frames.append(result.label(means))
-        return _together(frames)
+        return self._of_systems(
+            SpectrumResult.systems,
+            lambda part: pd.DataFrame(
+                {"index": range(1, part.k + 1), "size": part.system.size, "exponent": part.mean}
+            ),
+        )
 
     def fan_frame(self) -> pd.DataFrame:
         """A row per network, drive, system of the table, lag and singular value: log10, mean over samples."""
+        return self._of_systems(
+            SpectrumResult.jacobians,
+            lambda part: part.frame().groupby(["lag", "index"], as_index=False)["log10_singular_value"].mean(),
+        )
+
+    def _of_systems(
+        self, parts: Callable[[SpectrumResult, bool], list[Part]], table: Callable[[Part], pd.DataFrame]
+    ) -> pd.DataFrame:
+        """`table` of each of the `parts` that are shown, after their network, drive and profile."""
         frames = []
         for result in self.results:
-            for part in result.jacobians(self.single):
-                means = part.frame().groupby(["lag", "index"], as_index=False)["log10_singular_value"].mean()
-                means.insert(0, "profile", part.system.label if self.single else "")
-                frames.append(result.label(means))
-        return _together(frames)
+            for part in parts(result, self.single):
+                frames.append(result.label(table(part)))
+                frames[-1].insert(2, "profile", part.system.label if self.single else "")
+        return _concatenated(frames)
 
     def gain_frame(self) -> pd.DataFrame:
         """A row per drive, gain, realisation and sample."""
-        return _together([curve.frame() for curve in self.curves])
+        return _concatenated([curve.frame() for curve in self.curves])
 
     def gain_mean_frame(self) -> pd.DataFrame:
         """A row per drive and gain: mean, spread and theory."""
-        return _together([curve.mean_frame() for curve in self.curves])
+        return _concatenated([curve.mean_frame() for curve in self.curves])
 
     def line_frame(self) -> pd.DataFrame:
         """The lines of mean-field theory over gain."""
-        return _together([curve.line() for curve in self.curves])
+        return _concatenated([curve.line() for curve in self.curves])
 
     def transition_frame(self) -> pd.DataFrame:
         """A row per drive: the gain at which the largest exponent crosses 0, measured and in theory."""
@@ -114,9 +119,9 @@ class SpectrumStudy:
         )
 
     def notes(self) -> list[str]:
-        """What could not be measured, each said once."""
-        said = [note for result in self.results if result.spectrum for note in result.spectrum.notes]
-        return list(dict.fromkeys(said))
+        """What could not be measured, without repetitions."""
+        notes = (note for result in self.results if result.spectrum for note in result.spectrum.notes)
+        return list(dict.fromkeys(notes))
 
     def describe(self) -> str:
         """Two lines for the foot of a plot: what was measured, and on what machine."""
@@ -125,8 +130,8 @@ class SpectrumStudy:
         return self._foot(f"{name}{sizes_of(first)}")
 
     def describe_gains(self) -> str:
-        """The same about the network that was run over gains."""
-        swept = {each["name"]: each for each in self.networks}[self.curves[0].network]
+        """The same for the plot over gain."""
+        swept = {network["name"]: network for network in self.networks}[self.curves[0].network]
         how = f"{self.curves[0].realisations} networks at each gain"
         return self._foot(f"{sizes_of(swept)}, {how}")
 
@@ -136,7 +141,7 @@ class SpectrumStudy:
         return f"{what}{steps}, seed {self.seed}\n{self.environment.describe()}"
 
     def to_json(self) -> str:
-        """All of it, without a date: the same study gives the same text."""
+        """All of it, without a date, so that the same study gives the same text."""
         content = {
             "format": FORMAT,
             "version": VERSION,
@@ -150,7 +155,7 @@ class SpectrumStudy:
         return json.dumps(content, allow_nan=False) + "\n"
 
 
-def _together(frames: list[pd.DataFrame]) -> pd.DataFrame:
+def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -198,9 +203,8 @@ def measure_study(
 ) -> SpectrumStudy:
     """Measure every network under every drive, then the largest exponent of `swept` at every one of `gains`.
 
-    `drives` is None for all that a network has; singular values, which cost more, are those of the first
-    alone. Raises what `lyapunov_spectrum` and
-    `jacobian_singular_values` raise, but for NaN and inf, which are a result.
+    `drives` is None for all that a network has; singular values, which cost more, are measured under the first alone.
+    Raises what `lyapunov_spectrum` and `jacobian_singular_values` raise, but for NaN and inf, which are a result.
     """
     settings = settings or Settings()
     runs = [
@@ -213,24 +217,25 @@ def measure_study(
         progress.start(len(runs) + len(sweeps) * len(gains))
     results = []
     for network, drive, is_first in runs:
-        _say(progress, f"spectrum of {network.name}, {drive}")
+        _show(progress, f"spectrum of {network.name}, {drive}")
         results.append(measure_spectrum(network, drive, settings, singular_values=is_first))
         _advance(progress)
     curves = []
     for network, drive in sweeps:
         exponents = []
         for gain in gains:
-            _say(progress, f"gain {gain:g}, {drive}")
+            _show(progress, f"gain {gain:g}, {drive}")
             exponents.append(exponents_at(network, drive, gain, settings))
             _advance(progress)
         curves.append(gain_curve(network, drive, gains, exponents))
-    every = {network.name: network.to_dict() for network in (*networks, *([swept] if swept else []))}
+    measured = [*networks, swept] if swept else networks
+    by_name = {network.name: network.to_dict() for network in measured}
     return SpectrumStudy(
-        tuple(every.values()), tuple(results), tuple(curves), settings, seed, Environment.capture()
+        tuple(by_name.values()), tuple(results), tuple(curves), settings, seed, Environment.capture()
     )
 
 
-def _say(progress: ProgressLine | None, what: str) -> None:
+def _show(progress: ProgressLine | None, what: str) -> None:
     if progress:
         progress.show(what)
 

@@ -1,4 +1,4 @@
-"""A spectrum study in one paragraph, from its tidy frames."""
+"""A spectrum study in one paragraph, from its tidy tables."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pandas as pd
 from unrolled.output.spectrum_tables import nats
 from unrolled.output.text import significant
 
-MANY = 6  # networks or systems that are said one by one
-AFTER = 100  # steps after which surviving directions are counted, where the lags have it
+MANY = 6  # more networks or systems than that are summed up, not named one by one
+AFTER = 100  # the lag at which surviving directions are counted, if it was measured
 DRIVES = {"noise": " with noise", "zero": " without input", "given": ""}
 
 
 def spectrum_summary(
     table: pd.DataFrame, carrying: pd.DataFrame, transitions: pd.DataFrame, notes: Sequence[str] = ()
 ) -> str:
-    """What is chaotic, what forgets, what noise does, where theory holds, what survives, where chaos begins."""
+    """Which networks are chaotic or forget, what noise does, how well theory holds, what survives, where chaos is."""
     known = table[table["problem"] == ""]
-    said = [*_dynamics(known), *_noise(known), *_theory(known)] if len(known) else []
-    said += [*_survivors(carrying), *_transitions(transitions)]
+    sentences = [*_dynamics(known), *_noise(known), *_theory(known)] if len(known) else []
+    sentences += [*_survivors(carrying), *_transitions(transitions)]
     for problem, rows in table[table["problem"] != ""].groupby("problem", sort=False):
-        said.append(f"No spectrum of {' and '.join(_name(row) for _, row in rows.iterrows())}: {problem}.")
-    return " ".join([*said, *(f"{note.rstrip('.')}." for note in notes)])
+        sentences.append(f"No spectrum of {' and '.join(_name(row) for _, row in rows.iterrows())}: {problem}.")
+    return " ".join([*sentences, *(f"{note.rstrip('.')}." for note in notes)])
 
 
 def _name(row: pd.Series) -> str:
@@ -52,27 +52,29 @@ DYNAMICS: dict[str, tuple[str, Callable[[pd.Series], str]]] = {
 
 
 def _dynamics(rows: pd.DataFrame) -> list[str]:
-    """The three kinds of dynamics, by the largest exponent."""
-    said = []
+    """One sentence for each kind of dynamics."""
+    sentences = []
     for word, (phrase, detail) in DYNAMICS.items():
-        some = rows[rows["dynamics"] == word]
-        if some["profile"].any() and len(some) > MANY:
-            low, high = nats(some["largest"].min()), nats(some["largest"].max())
-            said.append(f"{phrase}: {len(some)} systems of {some['network'].iloc[0]} (λ₁ {low} to {high}).")
+        alike = rows[rows["dynamics"] == word]
+        if alike["profile"].any() and len(alike) > MANY:
+            low, high = nats(alike["largest"].min()), nats(alike["largest"].max())
+            sentences.append(
+                f"{phrase}: {len(alike)} systems of {alike['network'].iloc[0]} (λ₁ {low} to {high})."
+            )
             continue
         named = []
-        for (network, profile), part in some.groupby(["network", "profile"], sort=False):
+        for (network, profile), part in alike.groupby(["network", "profile"], sort=False):
             details = [f"{detail(row)}{DRIVES[row['drive']]}" for _, row in part.iterrows()]
-            alike = "; ".join(details).replace("; half-life", ",")  # once is enough
-            named.append(f"{profile or network} ({alike})")
+            joined = "; ".join(details).replace("; half-life", ",")  # the word once is enough
+            named.append(f"{profile or network} ({joined})")
         if named:
-            said.append(f"{phrase}: {', '.join(named)}.")
-    return said
+            sentences.append(f"{phrase}: {', '.join(named)}.")
+    return sentences
 
 
 def _noise(rows: pd.DataFrame) -> list[str]:
-    """What noise does to what is chaotic with or without it."""
-    said = []
+    """What noise does to networks that are chaotic with or without it."""
+    sentences = []
     for _, part in rows.groupby(["network", "profile"], sort=False):
         by_drive = {row["drive"]: row for _, row in part.iterrows()}
         if not {"noise", "zero"} <= set(by_drive):
@@ -80,23 +82,26 @@ def _noise(rows: pd.DataFrame) -> list[str]:
         zero, noise = by_drive["zero"], by_drive["noise"]
         if "chaotic" in (zero["dynamics"], noise["dynamics"]):
             name = zero["profile"] or zero["network"]
-            said.append(f"Noise takes λ₁ of {name} from {nats(zero['largest'])} to {nats(noise['largest'])}.")
-    return said
+            sentences.append(
+                f"Noise takes λ₁ of {name} from {nats(zero['largest'])} to {nats(noise['largest'])}."
+            )
+    return sentences
 
 
 def _theory(rows: pd.DataFrame) -> list[str]:
-    """How far what was measured is from what was known beforehand."""
-    said = []
+    """The largest difference between measured exponents and each theory."""
+    sentences = []
     for theory, part in rows[rows["difference"].notna()].groupby("theory_name", sort=False):
         off = part["difference"].abs()
         shown = f"{off.max():.0e}" if off.max() < 5e-4 else f"{off.max():.3f}"
+        unit = "row" if len(part) == 1 else "rows"
         where = "" if len(part) == 1 else f", most in {_name(part.loc[off.idxmax()])}"
-        said.append(f"Theory ({theory}) holds within {shown} in {len(part)} row{'s' * (len(part) > 1)}{where}.")
-    return said
+        sentences.append(f"Theory ({theory}) holds within {shown} in {len(part)} {unit}{where}.")
+    return sentences
 
 
 def _survivors(carrying: pd.DataFrame) -> list[str]:
-    """How many directions are left after some steps."""
+    """How many directions still carry a change after some steps."""
     if carrying.empty:
         return []
     lags = carrying["lag"].unique()
@@ -119,8 +124,8 @@ def _survivors(carrying: pd.DataFrame) -> list[str]:
 
 
 def _transitions(rows: pd.DataFrame) -> list[str]:
-    """Where order ends over gain."""
-    said = []
+    """The gains at which order ends."""
+    sentences = []
     for _, row in rows.iterrows():
         crosses = "does not cross 0 at these gains"
         if math.isfinite(row["measured"]):
@@ -129,8 +134,8 @@ def _transitions(rows: pd.DataFrame) -> list[str]:
         off = ""
         if math.isfinite(row["largest_difference"]):
             off = f"; it is at most {row['largest_difference']:.3f} from theory"
-        said.append(f"λ₁ of {row['network']}{DRIVES[row['drive']]} {crosses}{theory}{off}.")
-    return said
+        sentences.append(f"λ₁ of {row['network']}{DRIVES[row['drive']]} {crosses}{theory}{off}.")
+    return sentences
 
 
 def _count(value: float) -> str:
