@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import InvalidValueError
-from unrolled.networks.model import GivenNetwork
+from unrolled.networks.model import UserModel
 from unrolled.networks.subject import Subject
 from unrolled.networks.textbook import Network
 
@@ -23,7 +23,7 @@ def drives_for(network: Subject, drives: tuple[str, ...] | None) -> tuple[str, .
 
     Raises `InvalidValueError` for noise in place of such an input, and for an unknown drive.
     """
-    own = isinstance(network, GivenNetwork) and network.inputs is not None
+    own = isinstance(network, UserModel) and network.inputs is not None
     if drives is None:
         return (GIVEN,) if own else DRIVES
     for drive in drives:
@@ -71,9 +71,9 @@ def random_state(module: nn.RNNBase, network: Subject) -> Any:
 
 def first_sample(network: Subject, inputs: Any, state: Any) -> tuple[Any, Any]:
     """Input and state of sample 0 alone; all of an input that a given model brought."""
-    if isinstance(network, GivenNetwork) and network.inputs is not None:
+    if isinstance(network, UserModel) and network.inputs is not None:
         return inputs, state
-    batch_first = isinstance(network, GivenNetwork) and network.batch_first
+    batch_first = isinstance(network, UserModel) and network.batch_first
     one = inputs[:1] if batch_first else inputs[:, :1]
     if state is None:
         return one, None
