@@ -21,7 +21,7 @@ def chosen_workload(options: argparse.Namespace, defaults: Defaults, dtype: str 
     if not 0 <= options.seed < 2**31:
         raise InvalidValueError(f"--seed: expected a number from 0 to 2147483647, got {options.seed}; try 0")
     workload = Workload(
-        cell=options.cell or "rnn_tanh",
+        cell=(None if options.model else options.cell) or "rnn_tanh",  # beside --model it says no size
         input_size=defaults.input if options.input is None else options.input,
         hidden_size=defaults.hidden if options.hidden is None else options.hidden,
         num_layers=1 if options.layers is None else options.layers,
