@@ -98,11 +98,11 @@ def report(study: Study, screen: Console) -> None:
     from unrolled.output.gradflow_tables import LENGTH_NOTE, REACH_NOTE, length_table, reach_table
 
     reach, over_length = study.reach_frame(), study.lengths_frame()
-    screen.print(reach_table(reach, screen.width))
+    screen.print(reach_table(reach, screen.width, study.units))
     screen.print(REACH_NOTE, style="dim")
     screen.print()
     if len(over_length):
-        screen.print(length_table(over_length))
+        screen.print(length_table(over_length, study.units))
         screen.print(LENGTH_NOTE, style="dim")
         screen.print()
     screen.print(summary(reach, over_length))

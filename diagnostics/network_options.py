@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diagnostics.options import Defaults
 
 if TYPE_CHECKING:
-    from unrolled.networks.model import GivenNetwork
+    from unrolled.networks.model import UserModel
     from unrolled.networks.subject import Subject
     from unrolled.networks.workload import Workload
 
@@ -21,7 +21,7 @@ def chosen_workload(options: argparse.Namespace, defaults: Defaults, dtype: str 
     if not 0 <= options.seed < 2**31:
         raise InvalidValueError(f"--seed: expected a number from 0 to 2147483647, got {options.seed}; try 0")
     workload = Workload(
-        cell=options.cell or "rnn_tanh",
+        cell=(None if options.model else options.cell) or "rnn_tanh",  # beside --model it says no size
         input_size=defaults.input if options.input is None else options.input,
         hidden_size=defaults.hidden if options.hidden is None else options.hidden,
         num_layers=1 if options.layers is None else options.layers,
@@ -39,11 +39,11 @@ def chosen_workload(options: argparse.Namespace, defaults: Defaults, dtype: str 
 def chosen_network(options: argparse.Namespace, workload: Workload) -> Subject | None:
     """The network that the options describe, with its checkpoint; None where the textbook is asked for."""
     from unrolled.networks.checkpoint import load_checkpoint
-    from unrolled.networks.model import GivenNetwork
+    from unrolled.networks.model import UserModel
     from unrolled.networks.textbook import described
 
     if options.model is not None:
-        return _given(options, workload)
+        return _user_model(options, workload)
     if not any(_said(options).values()) and options.checkpoint is None:
         return None
     network = described(workload, options.cell, options.init, options.gain, options.forget_bias)
@@ -51,7 +51,7 @@ def chosen_network(options: argparse.Namespace, workload: Workload) -> Subject |
         return network
     module = network.module()
     load_checkpoint(module, options.checkpoint)
-    return GivenNetwork(
+    return UserModel(
         name=f"{network.name}, {options.checkpoint.name}",
         model=module,
         batch_size=workload.batch_size,
@@ -70,14 +70,19 @@ def _said(options: argparse.Namespace) -> dict[str, bool]:
     }
 
 
-def _given(options: argparse.Namespace, workload: Workload) -> GivenNetwork:
-    """What `--model` names, filled from `--checkpoint`, on `--device` and in `--dtype` where given."""
+def _user_model(options: argparse.Namespace, workload: Workload) -> UserModel:
+    """What `--model` names, filled from `--checkpoint`, on `--device` and in `--dtype` where given.
+
+    `--cell package.module:Name` beside it names cells in the model that are not torch's.
+    """
     from unrolled.errors import InvalidValueError
     from unrolled.networks.checkpoint import load_checkpoint
-    from unrolled.networks.model import GivenNetwork, load_given
+    from unrolled.networks.model import UserModel, load_model
+    from unrolled.plugins import resolve
 
     sizes = {"--hidden": options.hidden, "--layers": options.layers, "--input": options.input}
-    refused = [name for name, given in _said(options).items() if given]
+    own_cells = [path for path in (options.cell or "").split(",") if ":" in path]
+    refused = [name for name, given in _said(options).items() if given and not (name == "--cell" and own_cells)]
     refused += [name for name, value in sizes.items() if value is not None]
     refused += ["--bidirectional"] * options.bidirectional
     if refused:
@@ -85,7 +90,7 @@ def _given(options: argparse.Namespace, workload: Workload) -> GivenNetwork:
             f"--model: expected a factory that decides about its network alone, got {', '.join(refused)} "
             "beside it; leave that out, or describe a network without --model"
         )
-    model, inputs = load_given(options.model, options.seed)
+    model, inputs = load_model(options.model, options.seed)
     if inputs is not None and (options.batch is not None or options.length is not None):
         raise InvalidValueError(
             f"--model: expected no --batch or --length, as {options.model} returned an input of its own; "
@@ -93,6 +98,9 @@ def _given(options: argparse.Namespace, workload: Workload) -> GivenNetwork:
         )
     if options.checkpoint is not None:
         load_checkpoint(model, options.checkpoint)
-    network = GivenNetwork(options.model, model, inputs, workload.batch_size, workload.seq_len, workload.seed)
+    cells: tuple[Any, ...] = tuple(resolve(path, "cell") for path in own_cells)
+    network = UserModel(
+        options.model, model, inputs, workload.batch_size, workload.seq_len, workload.seed, cells
+    )
     _ = network.targets  # refused here where there is none
     return network.to(options.device, options.dtype)

@@ -120,15 +120,15 @@ def report(study: SpectrumStudy, screen: Console) -> None:
     from unrolled.spectrum.summary import spectrum_summary
 
     table, carrying, gains = study.table_frame(), study.carrying_frame(), study.gain_mean_frame()
-    screen.print(spectrum_table(table, screen.width))
+    screen.print(spectrum_table(table, screen.width, study.units))
     screen.print(SPECTRUM_NOTE, style="dim")
     screen.print()
     if len(carrying):
-        screen.print(carrying_table(carrying, screen.width))
+        screen.print(carrying_table(carrying, screen.width, study.units))
         screen.print(CARRYING_NOTE, style="dim")
         screen.print()
     if len(gains):
-        screen.print(gain_table(gains))
+        screen.print(gain_table(gains, study.gain_units))
         screen.print(GAIN_NOTE, style="dim")
         screen.print()
     screen.print(spectrum_summary(table, carrying, study.transition_frame(), study.notes()))

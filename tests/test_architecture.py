@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "theory": {"errors", "checks", "cells"},
     "implementations": {"errors", "checks", "plugins", "cells", "networks"},
     "output": {"errors"},
-    "speed": {"errors", "checks", "environment", "cells", "networks", "implementations", "output"},
+    "speed": {"errors", "checks", "plugins", "environment", "cells", "networks", "implementations", "output"},
     "gradients": {
         "errors",
         "checks",

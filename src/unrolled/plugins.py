@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from unrolled.errors import ImplementationError, InvalidValueError
 
 
-def resolve(path: str, what: str) -> object:
+def resolve(path: str, what: str, known: Iterable[str] = ()) -> object:
     """What `package.module:name` names; the current folder is searched too. `what` stands before the path.
 
-    Raises `InvalidValueError` for a path of another form, `ImplementationError` where it leads nowhere.
+    `known` are words that could have stood in its place. Raises `InvalidValueError` for a path of another form,
+    `ImplementationError` where it leads nowhere.
     """
     module_name, colon, name = path.partition(":")
     if not (module_name and colon and name):
-        raise InvalidValueError(f"{what}: expected package.module:name, got {path!r}; name both")
+        words = ", ".join([*known, "or package.module:name"] if known else ["package.module:name"])
+        raise InvalidValueError(f"{what}: expected {words}, got {path!r}; name both module and name")
     here = str(Path.cwd())
     if here not in sys.path:  # it usually lies where the command is typed
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # its own code may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # its own code may do anything while it is imported
         raise ImplementationError(
             f"{what} {path}: {module_name} cannot be imported ({type(error).__name__}: {first_line(error)}); "
             "is it installed, or in the current folder?"

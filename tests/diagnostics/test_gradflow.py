@@ -48,9 +48,9 @@ def test_default_shows_a_row_for_each_textbook_network(gf):
     assert errors == ""
     for name in (
         "RNN tanh ",
-        "gain 0.5",
-        "gain 1 ",
-        "gain 2",
+        "orthogonal × 0.5",
+        "orthogonal × 1 ",
+        "orthogonal × 2",
         "relu, identity",
         "GRU",
         "LSTM ",
@@ -74,7 +74,7 @@ def test_numbers_in_the_table_and_files_are_the_librarys(gf):
         # The same operations in one process and one thread; reading decimals may cost a rounding of 2e-16.
         assert part["log10_norm"].to_numpy() == pytest.approx(profile.log10_norm, abs=1e-9)
         line = next(x for x in printed.splitlines() if re.match(rf"{re.escape(network.name)}\s+[-+0]", x))
-        shown = line[20:].split()
+        shown = line.removeprefix(network.name).split()
         for text, lag in zip(shown, (1, 10, 50, 60), strict=False):
             assert float(text) == pytest.approx(profile.relative(lag), abs=0.0501)
         assert float(shown[4]) == pytest.approx(profile.verdict.decades_per_step, abs=5.1e-4)
@@ -85,16 +85,16 @@ def test_numbers_in_the_table_and_files_are_the_librarys(gf):
 def test_float32_column_says_zero_where_ours_has_the_norm(gf):
     _, printed, _, out = gf("--lengths", "10,300")
     for row in rows(out / "lengths.csv"):
-        if row["network"] == "RNN tanh, gain 0.5" and row["length"] == "300":
+        if row["network"] == "RNN tanh, orthogonal × 0.5" and row["length"] == "300":
             assert float(row["float32_first"]) == 0
             assert -150 < float(row["log10_first"]) < -80
     lines = printed.splitlines()
-    start = next(k for k, line in enumerate(lines) if line.strip() == "RNN tanh, gain 0.5")
+    start = next(k for k, line in enumerate(lines) if line.strip() == "RNN tanh, orthogonal × 0.5")
     assert lines[start + 1].split()[:2] == ["first", "step"]
     assert float(lines[start + 1].split()[-1]) < -80
     assert lines[start + 2].split()[0] == "float32"
     assert lines[start + 2].split()[-1] == "zero"
-    assert "RNN tanh, gain 0.5 (first step zero from T = 300" in " ".join(printed.split())
+    assert "RNN tanh, orthogonal × 0.5 (first step zero from T = 300" in " ".join(printed.split())
 
 
 def test_the_same_seed_gives_the_same_files_byte_for_byte(gf, tmp_path):
@@ -252,7 +252,7 @@ def test_a_network_that_overflows_is_a_row_and_a_reason(gf):
     assert status == 0
     assert "NaN or inf" in printed
     assert "NaN/inf" in printed
-    assert re.search("No profile of RNN relu, identity, gain 4: .*got inf in 'RNN', layer 0", words)
+    assert re.search("No profile of RNN relu, identity × 4: .*got inf in 'RNN', layer 0", words)
     assert {path.name for path in out.iterdir()} >= {"gradflow.json", "lengths.png", "flow.csv"}
 
 
@@ -369,6 +369,84 @@ def test_a_checkpoint_fills_a_given_model_also_from_inside_a_dict(gf, plugin, tm
     assert (flow["log10_norm"] == -math.inf).all()  # a head of zeros lets nothing through
 
 
+SAVED = {
+    "model_state_dict": lambda state: {
+        "model_state_dict": state,
+        "optimizer": {"state": {0: state}},
+        "epoch": 3,
+    },
+    "model": lambda state: {"model": state, "config": {"hidden": 16}},
+    "module.": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "_orig_mod.": lambda state: {f"module._orig_mod.{name}": value for name, value in state.items()},
+    "model.": lambda state: {"state_dict": {f"model.{name}": value for name, value in state.items()}},
+}
+
+
+@pytest.mark.parametrize("way", SAVED)
+def test_a_checkpoint_fills_the_network_in_whatever_way_it_was_saved(gf, tmp_path, way):
+    state = nn.GRU(3, 16).state_dict()
+    state["weight_hh_l0"].zero_()
+    torch.save(SAVED[way](state), tmp_path / "zero.pt")
+    status, _, _, out = gf("--cell", "gru", "--checkpoint", str(tmp_path / "zero.pt"))
+    assert status == 0
+    module = nn.GRU(3, 16)
+    module.load_state_dict(state)
+    workload = Workload(cell="gru", input_size=3, hidden_size=16, batch_size=2, seq_len=61)
+    expected = gradient_flow(module, workload.input()).profile().log10_norm
+    found = pd.read_csv(out / "flow.csv").sort_values("lag")["log10_norm"]
+    assert found.to_numpy() == pytest.approx(expected, abs=1e-9)
+
+
+OWN_CELL = """
+class Leaky(nn.Module):
+    def __init__(self, input_size=3, hidden_size=6):
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.w, self.u = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+    def forward(self, x, h):
+        h = x.new_zeros(len(x), self.hidden_size) if h is None else h
+        return 0.5 * h + 0.5 * torch.tanh(self.w(x) + self.u(h))
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.core = Leaky()
+    def forward(self, x):
+        h = None
+        for x_t in x:
+            h = self.core(x_t, h)
+        return h
+make = Model
+"""
+
+
+def test_cells_of_ones_own_in_a_model_are_named_by_cell(gf, plugin):
+    name = plugin(OWN_CELL)
+    own = ("--model", f"{name}:make", "--cell", f"{name}:Leaky")
+    status, _, errors, out = gf(*own, "--length", "21", "--lengths", "5", small=False)
+    assert (status, errors) == (0, "")
+    flow = pd.read_csv(out / "flow.csv")
+    assert set(flow["module"]) == {"core"}
+    assert flow["lag"].max() == 20
+    assert all(row["problem"] == "" for row in rows(out / "lengths.csv"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (None, "model: .*got Model"),
+        (":make_", "cell .*:make_: .*'make_'"),
+        ("no_such_module:Cell", "cell no_such_module:Cell: .*no_such_module"),
+        (":number", "cells: .*got 3"),
+    ],
+)
+def test_what_is_no_cell_of_the_model_is_one_line(gf, plugin, cell, message):
+    name = plugin(OWN_CELL + "number = 3\n")
+    path = [] if cell is None else ["--cell", f"{name}{cell}" if cell.startswith(":") else cell]
+    status, printed, errors, _ = gf("--model", f"{name}:make", *path, small=False)
+    assert (status, printed, len(errors.splitlines())) == (2, "", 1)
+    assert re.search(message, errors)
+
+
 def test_an_input_that_cannot_be_cut_gives_the_reach_and_no_length_table(gf, plugin):
     name = plugin(MODEL)
     status, printed, _, out = gf("--model", f"{name}:two_inputs", small=False, plots=True)
@@ -441,6 +519,7 @@ def write_checkpoints(folder):
         ("--lengths 20,10", "lengths: .*got 20,10"),
         ("--lengths 1,10", "lengths: .*got T = 1"),
         ("--lengths ten", "--lengths: .*got 'ten'"),
+        ("--cell rnn", "cell: .*got 'rnn'"),
         ("--hidden 0", "hidden_size: .*got 0"),
         ("--layers 0", "num_layers: .*got 0"),
         ("--batch -1", "batch_size: .*got -1"),
@@ -454,7 +533,7 @@ def write_checkpoints(folder):
         ("--device tpu", "device: .*got 'tpu'"),
         ("--device cuda:99", "device: .*cuda:99"),
         ("--model mine", "model: .*got 'mine'"),
-        ("--model no_such_module:make", "model no_such_module:make: .*got ModuleNotFoundError"),
+        ("--model no_such_module:make", "model no_such_module:make: .*ModuleNotFoundError"),
         ("--model {plugin}:missing", "model .*:missing: .*Model, alone"),
         ("--model {plugin}:number", "model .*:number: .*got int"),
         ("--model {plugin}:broken", "model .*:broken: .*got RuntimeError: no weights here"),
@@ -474,9 +553,9 @@ def write_checkpoints(folder):
         ("--model {plugin}:with_input --lengths 9,90", "lengths: .*25.*got 90"),
         ("--checkpoint missing.pt", r"checkpoint: .*got missing\.pt"),
         ("--cell gru --input 3 --hidden 16 --checkpoint narrow.pt", r"checkpoint: .*got weight_ih_l0 of shape \(15, 3\) for \(48, 3\)"),
-        ("--cell gru --checkpoint list.pt", "checkpoint: .*got list"),
+        ("--cell gru --checkpoint list.pt", r"checkpoint: .*list\.pt"),
         ("--cell gru --checkpoint text.pt", r"checkpoint: .*text\.pt"),
-        ("--cell gru --checkpoint evil.pt", r"checkpoint: .*evil\.pt"),
+        ("--cell gru --checkpoint evil.pt", r"checkpoint: .*mkdir in evil\.pt"),
         ("--cell gru --layers 2 --input 3 --hidden 16 --checkpoint gru.pt", r"checkpoint: .*got no weight_ih_l1 in gru\.pt"),
         ("--model {plugin}:alone --checkpoint gru.pt", r"checkpoint: .*got no encoder\.weight_ih_l0 in gru\.pt"),
     ],
@@ -508,9 +587,7 @@ def test_an_out_that_cannot_be_written_is_refused_before_anything_is_computed(gf
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--cell", "rnn"], ["--clop", "1"], ["--hidden", "many"], ["--loss", "first"], ["--gain"]]
-)
+@pytest.mark.parametrize("arguments", [["--clop", "1"], ["--hidden", "many"], ["--loss", "first"], ["--gain"]])
 def test_a_mistyped_option_is_one_line_and_status_2(capsys, arguments):
     with pytest.raises(SystemExit) as raised:
         gradflow.main(arguments)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from diagnostics import plots, spectrum
+from tests.diagnostics.test_gradflow import OWN_CELL
 from tests.processes import python
 from unrolled import Workload, jacobian_singular_values, lyapunov_spectrum
 from unrolled.networks.textbook import networks
@@ -334,6 +335,28 @@ def test_a_given_input_is_used_and_default_lags_end_where_it_does(sp, plugin):
         assert set(found["drive"]) == {"given"}
         assert found["lag"].max() == longest
         assert " given " in printed
+
+
+def test_cells_of_ones_own_in_a_model_are_named_by_cell(sp, plugin):
+    name = plugin(OWN_CELL)
+    content, _ = content_of(
+        sp,
+        "--model",
+        f"{name}:make",
+        "--cell",
+        f"{name}:Leaky",
+        "--drive",
+        "noise",
+        "--length",
+        "41",
+        "--lags",
+        "1,5",
+    )
+    (result,) = content["results"]
+    assert result["problem"] is None
+    assert len(result["predictions"]) == 0
+    assert result["spectrum"] is not None
+    assert result["singular_values"] is not None
 
 
 def test_a_checkpoint_fills_the_network_that_is_described(sp, tmp_path):

@@ -16,7 +16,7 @@ from unrolled.gradients.clipping import Clip
 from unrolled.gradients.lengths import check_lengths, measure_lengths
 from unrolled.gradients.loss import last_step_loss
 from unrolled.gradients.plain import PlainGradient, plain_gradient
-from unrolled.networks.model import GivenNetwork
+from unrolled.networks.model import UserModel
 from unrolled.networks.textbook import Network, orthogonal
 
 WORKLOAD = Workload(cell="rnn_tanh", input_size=4, hidden_size=32, batch_size=3, seq_len=50)
@@ -131,7 +131,7 @@ class Tokens(nn.Module):
 
 def test_a_given_input_of_tokens_is_cut_along_time():
     tokens = torch.randint(0, 7, (3, 30), generator=torch.Generator().manual_seed(0))
-    network = GivenNetwork("tokens", Tokens(), tokens)
+    network = UserModel("tokens", Tokens(), tokens)
     assert network.longest == 30
     assert torch.equal(network.input(5), tokens[:, :5])  # a part of the same integers
     result = study(network, lengths=[25], clips=["none"])[0]

@@ -73,6 +73,25 @@ def test_the_same_call_gives_the_same_bytes():
 
 
 @pytest.mark.parametrize(
+    ("profile", "word"),
+    [
+        (math.log10(0.999) * np.arange(1e5), "vanishing"),  # 43 decades, 0.0004 a step
+        (-math.log10(0.999) * np.arange(1e5), "exploding"),
+        (np.linspace(0, -2.9, 1001), "steady"),
+        (np.linspace(0, -3.1, 1001), "vanishing"),
+        (np.linspace(0, 2.9, 1001), "steady"),
+        (np.linspace(0, 3.1, 1001), "exploding"),
+        (-np.abs(np.linspace(-4, 4, 2001)) + 4, "mixed"),  # up and down again by 4 decades
+        (np.abs(np.linspace(-4, 4, 2001)) - 4, "mixed"),
+        (np.concatenate([np.linspace(0, -1, 500), [-math.inf]]), "vanishing"),
+    ],
+)
+def test_steady_rests_on_the_whole_change_as_well_as_on_the_rate(profile, word):
+    assert judge(profile).word == word
+    assert judge(profile - 200).word == word
+
+
+@pytest.mark.parametrize(
     ("slope", "word"), [(-0.29, "vanishing"), (0.0, "steady"), (-0.005, "steady"), (0.2, "exploding")]
 )
 def test_a_straight_line_is_judged_by_its_slope(slope, word):

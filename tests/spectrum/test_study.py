@@ -12,7 +12,7 @@ from torch import nn
 from unrolled import Workload, theory
 from unrolled.cells.initialisation import Init
 from unrolled.errors import InvalidValueError
-from unrolled.networks.model import GivenNetwork
+from unrolled.networks.model import UserModel
 from unrolled.networks.textbook import Network, orthogonal
 from unrolled.spectrum.drive import driven, drives_for
 from unrolled.spectrum.gain_curve import (
@@ -80,7 +80,7 @@ def test_a_chaotic_network_is_found_so_without_input_as_it_does_not_start_at_res
 
 
 def test_a_model_with_an_input_of_its_own_is_run_on_that():
-    given = GivenNetwork("theirs", nn.GRU(3, 5), torch.randn(9, 2, 3))
+    given = UserModel("theirs", nn.GRU(3, 5), torch.randn(9, 2, 3))
     assert drives_for(given, None) == ("given",)
     assert drives_for(given, ("zero",)) == ("zero",)
     assert drives_for(network(), None) == ("noise", "zero")
@@ -121,7 +121,7 @@ def test_random_tanh_weights_under_noise_follow_the_mean_field(init):
 def test_no_theory_is_claimed_where_none_applies():
     for one in (network("gru"), network("rnn_relu"), network(init=Init("identity")), network(num_layers=2)):
         assert measure_spectrum(one, "noise", QUICK).predictions == ()
-    given = GivenNetwork("theirs", nn.RNN(3, 5), None, 2, 41)  # trained, for all that is known
+    given = UserModel("theirs", nn.RNN(3, 5), None, 2, 41)  # trained, for all that is known
     assert measure_spectrum(given, "noise", QUICK).predictions == ()
 
 

@@ -1,6 +1,7 @@
 """Mean fields, networks at rest and at fixed points, against what others found, closed forms and simulation."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.processes import python
 from unrolled import theory
 from unrolled.errors import UnrolledError
-from unrolled.theory.mean_field import _expectation
+from unrolled.theory import random_network
 
 
 def gaussian_network(gain, size, seed=0, input_variance=0.0):
@@ -63,16 +65,80 @@ def test_above_the_transition_activity_and_chaos_set_in_continuously():
         assert 0 < found.exponent < 2 * epsilon**2
 
 
-@pytest.mark.parametrize("input_variance", [0.0, 0.01, 0.5, 4.0])
-@pytest.mark.parametrize("gain", [0.3, 1.2, 3.0, 50.0])
-def test_the_variance_solves_its_own_equation(gain, input_variance):
+def mean(function, deviation):
+    """`E[f(s z)]`, z ~ N(0, 1), of an even function, by Gauss and Legendre between points where f or z changes."""
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    ends = sorted({0.0, 10.0, *(x for x in np.arange(1, 10.0)), *(x / deviation for x in np.arange(1, 40.0))})
+    ends = [end for end in ends if end <= 10]
+    total = 0.0
+    for left, right in pairwise(ends):
+        z = left + (right - left) * (nodes + 1) / 2
+        total += (right - left) / 2 * (weights @ (np.exp(-(z**2) / 2) * function(deviation * z)))
+    return 2 * total / math.sqrt(2 * math.pi)
+
+
+def sech(x):
+    return 1 / np.cosh(np.minimum(x, 300))
+
+
+SIZES = [
+    (0.3, 1e-6),
+    (1.01, 0),
+    (2, 0),
+    (0.3, 0.5),
+    (3, 4),
+    (50, 0.01),
+    (100, 0.5),
+    (1e5, 0),
+    (2, 1e6),
+    (1e6, 1e6),
+]
+
+
+@pytest.mark.parametrize(("gain", "input_variance"), SIZES)
+def test_variance_and_exponent_are_those_of_an_independent_quadrature(gain, input_variance):
+    """From the transition to gains where tanh is a sign; both sums take some hundred roundings."""
     found = theory.mean_field(gain, input_variance)
-    z, weights = np.polynomial.hermite_e.hermegauss(100)
-    if found.variance > 1:  # Gauss and Hermite need too many nodes for a steep tanh
-        z = np.random.default_rng(0).standard_normal(1_000_000)
-        weights = np.ones_like(z)
-    mean = weights @ np.tanh(math.sqrt(found.variance) * z) ** 2 / weights.sum()
-    assert gain**2 * mean + input_variance == pytest.approx(found.variance, rel=2e-3 if len(z) > 100 else 1e-8)
+    deviation = math.sqrt(found.variance)
+    summed = gain**2 * mean(lambda x: np.tanh(x) ** 2, deviation) + input_variance
+    assert summed == pytest.approx(found.variance, rel=1e-12)
+    slope = gain**2 * mean(lambda x: sech(x) ** 4, deviation)
+    assert found.exponent == pytest.approx(0.5 * math.log(slope), abs=1e-12)
+
+
+@pytest.mark.parametrize("gain", [1e4, 1e6])
+def test_a_large_gain_makes_a_sign_of_tanh(gain):
+    """Δ → g² - g √(2/π), as E[tanh²] = 1 - 2 / √(2πΔ); E[sech⁴] = 4/3 / √(2πΔ). Left out is 1/Δ of each."""
+    found = theory.mean_field(gain)
+    assert found.variance == pytest.approx(gain**2 - 2 * gain / math.sqrt(2 * math.pi), rel=2 / gain**2)
+    slope = gain**2 * 4 / 3 / math.sqrt(2 * math.pi * found.variance)
+    assert found.exponent == pytest.approx(0.5 * math.log(slope), abs=2 / gain**2 + 1e-12)
+
+
+def test_mean_fields_are_bisections_of_a_sum_of_fixed_length_whatever_the_gain(monkeypatch):
+    """At most 2200 halvings lie between any two floats, and one sum has as many points as another."""
+    sums = []
+    whole = random_network._mean_square_tanh
+    monkeypatch.setattr(random_network, "_mean_square_tanh", lambda v: sums.append(v) or whole(v))
+    for gain in (1e-300, 1e-6, 0.5, 1 + 1e-12, 100, 1e5, 1e6, 1e100):
+        for input_variance in (0, 1e-320, 0.5, 1e6, 1e100):
+            sums.clear()
+            assert math.isfinite(theory.mean_field(gain, input_variance).exponent)
+            assert len(sums) < 2200
+    assert math.isfinite(theory.transition_gain(1e6))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "from unrolled.theory import mean_field",
+        "import unrolled.theory.random_network; from unrolled.theory import mean_field",
+        "import unrolled; mean_field = unrolled.theory.mean_field",
+        "from unrolled import theory; mean_field = theory.mean_field",
+    ],
+)
+def test_the_mean_field_is_a_function_in_every_order_of_imports(order):
+    assert python("-c", f"{order}; mean_field(2.0).exponent").returncode == 0
 
 
 @given(st.floats(0.05, 20), st.floats(1.001, 3), st.floats(0, 5))
@@ -98,19 +164,6 @@ def test_the_transition_is_at_gain_1_without_input_and_later_with_it():
     assert np.diff([1, *gains]).min() > 0.05
     for gain, variance in zip(gains, (1e-3, 0.1, 1.0), strict=True):
         assert theory.mean_field(gain, variance).exponent == pytest.approx(0, abs=1e-12)
-
-
-def test_expectations_are_exact_for_what_has_a_closed_form():
-    """E[cos(s z)] = exp(-s²/2), E[z⁴] = 3: to about a hundred roundings, of sums of as many terms."""
-    for scale in (0.0, 0.3, 2.0):
-        assert _expectation(np.cos, scale**2) == pytest.approx(math.exp(-(scale**2) / 2), abs=2e-14)
-    assert _expectation(lambda x: x**4, 1.0) == pytest.approx(3, abs=1e-12)
-
-
-def test_expectations_of_a_steep_tanh_approach_those_of_a_step():
-    """E[sech⁴(s z)] → 4/3 / (s √(2π)) as the slope becomes a delta function."""
-    steep = _expectation(lambda x: np.cosh(np.minimum(np.abs(x), 300)) ** -4, 1e4)
-    assert steep == pytest.approx(4 / 3 / (100 * math.sqrt(2 * math.pi)), rel=1e-4)
 
 
 @pytest.mark.parametrize(("gain", "input_variance"), [(1.5, 0.0), (2.0, 0.0), (0.8, 0.5), (2.0, 0.5)])
@@ -257,6 +310,8 @@ def with_nan():
     [
         (lambda: theory.mean_field(0.0), r"gain: .*got 0\.0"),
         (lambda: theory.mean_field(math.nan), r"gain: .*got nan\b"),
+        (lambda: theory.mean_field(1e200), r"gain: .*got 1e\+200\b"),
+        (lambda: theory.mean_field("2"), r"gain: .*got '2'"),
         (lambda: theory.mean_field(1.0, -1.0), r"input_variance: .*got -1\.0"),
         (lambda: theory.transition_gain(-1.0), r"input_variance: .*got -1\.0"),
         (lambda: theory.transition_gain(math.inf), r"input_variance: .*got inf\b"),

@@ -13,7 +13,7 @@ from unrolled.gradients.clipping import Clip, ClipReport
 from unrolled.gradients.flow import GradientFlow
 from unrolled.gradients.plain import PlainGradient, plain_gradient
 from unrolled.gradients.reach import last_layer, loss_function, run_flow
-from unrolled.networks.model import GivenNetwork
+from unrolled.networks.model import UserModel
 from unrolled.networks.subject import Subject
 from unrolled.output.files import number
 
@@ -82,7 +82,7 @@ def check_lengths(lengths: Sequence[int], longest: int | None = None) -> tuple[i
 
 def lengths_for(network: Subject, lengths: Sequence[int] | None) -> tuple[int, ...]:
     """The lengths asked for, or of the default ones those that the network's own input has steps for."""
-    longest = network.longest if isinstance(network, GivenNetwork) else None
+    longest = network.longest if isinstance(network, UserModel) else None
     if lengths is not None or longest is None:
         return check_lengths(DEFAULT_LENGTHS if lengths is None else lengths, longest)
     if longest < 2:
@@ -98,7 +98,7 @@ def measure_lengths(
     `auto` knows the norms of the lengths before. Raises `InvalidValueError` for clips or lengths that are
     not some.
     """
-    longest = network.longest if isinstance(network, GivenNetwork) else None
+    longest = network.longest if isinstance(network, UserModel) else None
     lengths = check_lengths(lengths, longest)
     study = _Study(network, [Clip.parse(clip) for clip in clips], loss)
     for length in lengths:

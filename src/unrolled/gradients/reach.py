@@ -161,7 +161,7 @@ def _bound(module: nn.Module, loss: str) -> GradientBound | None:
 def run_flow(network: Subject, module: nn.Module, inputs: Any, loss: str, clip: Any) -> GradientFlow:
     """`gradient_flow`; what somebody else's forward raises becomes an `ImplementationError`."""
     with their_errors(network, inputs):
-        return gradient_flow(module, inputs, loss_function(loss, network), clip=clip)
+        return gradient_flow(module, inputs, loss_function(loss, network), clip=clip, cells=network.cells)
 
 
 def loss_function(loss: str, network: Subject) -> Loss | None:

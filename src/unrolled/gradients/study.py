@@ -14,7 +14,7 @@ from unrolled.environment import VOLATILE, Environment
 from unrolled.errors import ResultFileError
 from unrolled.gradients.lengths import LengthResult, measure_lengths
 from unrolled.gradients.reach import Reach, measure_reach
-from unrolled.networks.subject import Subject, sizes_of
+from unrolled.networks.subject import Subject, sizes_of, units_of
 from unrolled.output.files import plain, read_json
 from unrolled.output.progress import ProgressLine
 
@@ -69,6 +69,11 @@ class Study:
         for name in FLOAT32:
             frame[name] = frame[name].astype(object).where(frame.pop(f"has_{name}"), "")
         return frame
+
+    @property
+    def units(self) -> str:
+        """The hidden units of its networks, for titles."""
+        return units_of(self.networks[0])
 
     def describe(self) -> str:
         """Two lines for the foot of a plot: what was measured, and on what machine."""

@@ -14,6 +14,8 @@ STEADY = 0.01
 HORIZON_DECADES = -3.0
 # A gradient that grows by this much before it shrinks has done both.
 PEAK_DECADES = 1.0
+# However slowly, a gradient that changes by more than this in all does not stay: the horizon's factor of 1000.
+STEADY_DECADES = -HORIZON_DECADES
 # Points that the robust slope is fitted to; its cost grows with their square.
 FIT_POINTS = 256
 
@@ -28,8 +30,11 @@ class Verdict:
     `horizon_is_censored`: the profile ends before the gradient does, so the horizon is a lower bound.
     `thirds`: the slopes of the near, middle and far third of the lags.
     `peak`: decades by which the largest norm is above that at lag 0.
-    `word`: `vanishing`, `steady`, `exploding`, `mixed` (a third falls, and another rises or the peak is a
-    decade or more), or `none` (no gradient). A norm of exactly 0 at the last lag counts as falling.
+    `word`: `steady` where the slope is at most 0.01 decades per step and every norm within 3 decades of that at
+    lag 0; `vanishing` or `exploding` where one of them goes further down or up, or the last norm is exactly 0;
+    `mixed` where the profile falls and rises: by more than 0.01 decades per step in a third of the lags, or by
+    more than 3 decades from any lag to a later one, or up to a peak of at least a decade; `none` without any
+    gradient.
     """
 
     word: str
@@ -84,14 +89,20 @@ def horizon(log10_norm: np.ndarray) -> int | None:
 
 
 def _word(log10_norm: np.ndarray, slope: float, thirds: tuple[float, ...], peak: float) -> str:
-    if not np.isfinite(log10_norm).any():
+    known = log10_norm[np.isfinite(log10_norm)]
+    ends_in_zero = log10_norm[-1] == -math.inf
+    if not len(known):
         return "none"
     if math.isnan(slope):
-        return "vanishing" if log10_norm[-1] == -math.inf else "steady"
-    falls = any(part < -STEADY for part in thirds) or log10_norm[-1] == -math.inf
-    rises = any(part > STEADY for part in thirds) or peak >= PEAK_DECADES
+        return "vanishing" if ends_in_zero else "steady"
+    drop = (np.maximum.accumulate(known) - known).max()
+    climb = (known - np.minimum.accumulate(known)).max()
+    falls = any(part < -STEADY for part in thirds) or ends_in_zero or drop > STEADY_DECADES
+    rises = any(part > STEADY for part in thirds) or peak >= PEAK_DECADES or climb > STEADY_DECADES
     if falls and rises:
         return "mixed"
-    if slope < -STEADY or log10_norm[-1] == -math.inf:
+    if slope < -STEADY or ends_in_zero or known[0] - known.min() > STEADY_DECADES:
         return "vanishing"
-    return "exploding" if slope > STEADY else "steady"
+    if slope > STEADY or known.max() - known[0] > STEADY_DECADES:
+        return "exploding"
+    return "steady"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
-from unrolled.errors import ImplementationError, InvalidValueError
+from unrolled.errors import ImplementationError
+from unrolled.plugins import resolve
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,38 +46,14 @@ def load(name: str) -> Implementation:
     `build` of the loop that it compiles; then the compile time is measured on its own.
     """
     path = IMPLEMENTATIONS.get(name, name)
-    module_name, colon, attribute = path.partition(":")
-    if not colon or not module_name or not attribute:
-        raise InvalidValueError(
-            f"implementation: expected {', '.join(IMPLEMENTATIONS)} or package.module:build, got {name!r}"
-        )
-    module = _import(module_name, name)
-    build = getattr(module, attribute, None)
-    if build is None:
-        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ImplementationError(
-            f"implementation {name}: {module_name} has no {attribute!r}; "
-            f"it has {', '.join(public) or 'no functions'}"
-        )
+    build = resolve(path, "implementation", IMPLEMENTATIONS)
     if not callable(build):
         raise ImplementationError(
             f"implementation {name}: expected a function build(reference) -> module, "
             f"got {type(build).__name__}; name the function after the colon"
         )
+    module = sys.modules[path.partition(":")[0]]
     return Implementation(name, build, getattr(module, "uncompiled", None))
-
-
-def _import(module_name: str, name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:  # a plug-in usually lies where the command is typed
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(module_name)
-    except Exception as error:  # the plug-in's own code may raise anything while it is imported
-        raise ImplementationError(
-            f"implementation {name}: {module_name} cannot be imported "
-            f"({type(error).__name__}: {first_line(error)}); is it installed, or in the current folder?"
-        ) from error
 
 
 def implement(implementation: Implementation, reference: nn.Module) -> nn.Module:
@@ -110,8 +84,3 @@ def implement(implementation: Implementation, reference: nn.Module) -> nn.Module
             f"like {type(reference).__name__}, got forward{signature}"
         ) from None
     return module
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, for one-line reports."""
-    return next(iter(str(error).splitlines()), "no message")

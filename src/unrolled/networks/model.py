@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.errors import ImplementationError, InvalidValueError
+from unrolled.plugins import first_line, resolve
 from unrolled.rollout.targets import Target, targets_of
 
 
 @dataclass(frozen=True, eq=False)
-class GivenNetwork:
-    """A model with its input, or with the sizes of a standard normal one.
+class UserModel:
+    """A model with its input, or with the sizes of a standard normal one; `cells` are those that are not torch's.
 
     A given tensor is cut for shorter lengths; an input that is no single tensor `(T, B, I)`, or `(B, T, I)`
     for a module that is `batch_first`, has its own length and no other.
@@ -84,9 +81,9 @@ class GivenNetwork:
     @property
     def sizes(self) -> str:
         """For the foot of a plot."""
-        return given_sizes(self.to_dict())
+        return model_sizes(self.to_dict())
 
-    def to(self, device: str | None, dtype: str | None) -> GivenNetwork:
+    def to(self, device: str | None, dtype: str | None) -> UserModel:
         """The same on another device or in another dtype; token inputs keep theirs. None changes nothing."""
         wanted = None if dtype is None else getattr(torch, dtype)
         inputs = self.inputs
@@ -103,28 +100,32 @@ class GivenNetwork:
         return {"name": self.name, "model": type(self.model).__name__, **sizes, "seed": self.seed}
 
 
-def given_sizes(record: dict[str, Any]) -> str:
-    """`GivenNetwork.sizes` from its `to_dict`, also after a trip through JSON."""
+def model_sizes(record: dict[str, Any]) -> str:
+    """`UserModel.sizes` from its `to_dict`, also after a trip through JSON."""
     if "seq_len" in record:
         return f"input made, T = {record['seq_len']}, batch {record['batch_size']}"
     shape = record["input"]
     return f"input given, {tuple(shape) if isinstance(shape, list) else shape}"
 
 
-def load_given(path: str, seed: int) -> tuple[nn.Module, Any]:
+def load_model(path: str, seed: int) -> tuple[nn.Module, Any]:
     """The model, and the input or None, that the factory at `package.module:factory` returns.
 
     Raises `ImplementationError` when it cannot be imported, raises, or returns something else.
     """
-    factory = _factory(path)
+    factory = resolve(path, "model")
+    if not callable(factory):
+        raise ImplementationError(
+            f"model {path}: expected a function that returns a model, got {type(factory).__name__}; name one"
+        )
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             made = factory()
-    except Exception as error:  # somebody else's code may raise anything
+    except (Exception, SystemExit) as error:  # somebody else's code may raise anything
         raise ImplementationError(
             f"model {path}: expected {path.partition(':')[2]}() to return a model, got "
-            f"{type(error).__name__}: {_first_line(error)}; call it by itself to see where"
+            f"{type(error).__name__}: {first_line(error)}; call it by itself to see where"
         ) from error
     model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, nn.Module):
@@ -133,33 +134,3 @@ def load_given(path: str, seed: int) -> tuple[nn.Module, Any]:
             f"{type(made).__name__}; return the module"
         )
     return model, inputs
-
-
-def _factory(path: str) -> Callable[[], Any]:
-    module_name, colon, name = path.partition(":")
-    if not (module_name and colon and name):
-        raise InvalidValueError(f"model: expected package.module:factory, got {path!r}; name both")
-    here = str(Path.cwd())
-    if here not in sys.path:  # it usually lies where the command is typed
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # its own code may raise anything while it is imported
-        raise ImplementationError(
-            f"model {path}: expected a module that can be imported, got {type(error).__name__}: "
-            f"{_first_line(error)}; is {module_name} installed, or in the current folder?"
-        ) from error
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ImplementationError(
-            f"model {path}: expected a function in {module_name}, got "
-            f"{'nothing of that name' if factory is None else type(factory).__name__}; "
-            f"it has {', '.join(own[:8]) or 'no functions'}"
-        )
-    found: Callable[[], Any] = factory
-    return found
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "no message")

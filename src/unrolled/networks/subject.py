@@ -9,15 +9,24 @@ from typing import Any
 from torch import Tensor
 
 from unrolled.errors import ImplementationError, UnrolledError
-from unrolled.networks.model import GivenNetwork, given_sizes
+from unrolled.networks.model import UserModel, model_sizes
 from unrolled.networks.textbook import Network
+from unrolled.networks.workload import Workload
 
-Subject = Network | GivenNetwork
+Subject = Network | UserModel
 
 
 def sizes_of(network: dict[str, Any]) -> str:
     """The sizes of a network by its record, for the foot of a plot."""
-    return Network.from_dict(network).sizes if "workload" in network else given_sizes(network)
+    return Network.from_dict(network).sizes if "workload" in network else model_sizes(network)
+
+
+def units_of(network: dict[str, Any]) -> str:
+    """`64 hidden units` by a network's record, for the title of a table; nothing where only the model knows."""
+    if "workload" not in network:
+        return ""
+    sizes = Workload.from_dict(network["workload"]).hidden_sizes
+    return f"{', '.join(map(str, dict.fromkeys(sizes)))} hidden units"
 
 
 @contextmanager

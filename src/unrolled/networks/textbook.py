@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class Network:
     init: Init = TORCHS_OWN
     gain: float = 1.0
     forget_bias: float | None = None
+    cells: ClassVar[tuple[type[nn.Module], ...]] = ()  # besides those that are found without a name
 
     def __post_init__(self) -> None:
         for label, value in (("gain", self.gain), ("forget bias", self.forget_bias)):
@@ -97,7 +98,7 @@ def described(
     gain: float | None = None,
     forget_bias: float | None = None,
 ) -> Network:
-    """One network by what was said about it, and named after that.
+    """One network by what was said about it, and named after that: `RNN tanh, orthogonal × 0.5`.
 
     With no cell, what only gates have asks for an `lstm`, and anything else for an `rnn_tanh`.
     """
@@ -106,8 +107,7 @@ def described(
     cell = cell or ("lstm" if gated else "rnn_tanh")
     words = [
         title_of(cell),
-        "" if init is None else str(start),
-        "" if gain is None else f"gain {gain:g}",
+        _weights(None if init is None else str(start), gain),
         "" if forget_bias is None else f"forget bias {forget_bias:g}",
     ]
     return Network(
@@ -117,6 +117,13 @@ def described(
         gain=1.0 if gain is None else gain,
         forget_bias=forget_bias,
     )
+
+
+def _weights(init: str | None, gain: float | None) -> str:
+    """`orthogonal`, `orthogonal × 2` or, of torch's own initialisation, `gain 2`."""
+    if init is None:
+        return "" if gain is None else f"gain {gain:g}"
+    return init if gain is None else f"{init} × {gain:g}"
 
 
 def networks(workload: Workload) -> tuple[Network, ...]:
@@ -145,9 +152,4 @@ def length_networks(workload: Workload) -> tuple[Network, ...]:
 
 def orthogonal(workload: Workload, gain: float) -> Network:
     """A tanh RNN whose recurrent weights are `gain` times an orthogonal matrix."""
-    return Network(
-        name=f"RNN tanh, gain {gain:g}",
-        workload=workload.replace(cell="rnn_tanh"),
-        init=Init("orthogonal"),
-        gain=gain,
-    )
+    return described(workload, "rnn_tanh", "orthogonal", gain)

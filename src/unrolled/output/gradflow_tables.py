@@ -10,6 +10,7 @@ from rich.text import Text
 
 from unrolled.output import text
 from unrolled.output.speed_tables import compact_table
+from unrolled.output.text import INITIALISATION, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +22,9 @@ WIDE = 100  # columns from which there is room for longer sparklines
 TINY = 1e-5  # decades: a norm clipped to 1 is 1e-6 below it
 
 REACH_NOTE = (
-    f"Slope in decades per step; half-life and horizon in steps. Horizon: the largest lag with at least 1/1000 "
-    f"of the norm at lag 0, + where the sequence ends first. Profile: lag 0 at the left, {BLOCKS[0]} 1e-{SPAN} "
+    f"{INITIALISATION} Slope in decades per step; half-life and horizon in steps. Horizon: the largest lag with at "
+    f"least 1/1000 of the norm at lag 0, + where the sequence ends first. Steady: at most 0.01 decades per step, and "
+    f"within 3 decades of lag 0. Profile: lag 0 at the left, {BLOCKS[0]} 1e-{SPAN} "
     f"or less, {BLOCKS[-1]} 1e+{SPAN} or more."
 )
 LENGTH_NOTE = (
@@ -31,11 +33,11 @@ LENGTH_NOTE = (
 )
 
 
-def reach_table(frame: pd.DataFrame, width: int) -> Table:
+def reach_table(frame: pd.DataFrame, width: int, units: str) -> Table:
     """One row per network: log10 norm by lag, slope, half-life, horizon, verdict and the profile in small."""
     lags = sorted(int(name.removeprefix("lag ")) for name in frame if name.startswith("lag "))
     lags = _fitting(lags, width)
-    table = compact_table("Reach: log10 of the gradient norm at a lag, relative to lag 0")
+    table = compact_table(titled("Reach: log10 of the gradient norm at a lag, relative to lag 0", units))
     table.add_column("network")
     for lag in lags:
         table.add_column(f"{lag}", justify="right")
@@ -101,10 +103,10 @@ def _block(value: float) -> str:
     return BLOCKS[round(share * (len(BLOCKS) - 1))]
 
 
-def length_table(frame: pd.DataFrame) -> Table:
+def length_table(frame: pd.DataFrame, units: str) -> Table:
     """log10 norms over T, each line above what plain float32 reports in the same place."""
     lengths = sorted(frame["length"].unique())
-    table = compact_table("Length: log10 of the gradient norm over T")
+    table = compact_table(titled("Length: log10 of the gradient norm over T", units))
     table.add_column("gradient of")
     for length in lengths:
         table.add_column(f"T={length}", justify="right")

@@ -181,7 +181,7 @@ def gain_figure(gains: pd.DataFrame, lines: pd.DataFrame, transitions: pd.DataFr
                     (row["theory"], 0.02 + 0.11 * k), xycoords=("data", "axes fraction"), xytext=(4, 0),
                     textcoords="offset points", fontsize=7, color="#333333",
                 )  # fmt: skip
-        panel.set_xlabel("gain g of the recurrent weights")
+        panel.set_xlabel("gain g, a factor on the recurrent weights")
         panel.set_ylabel("largest Lyapunov exponent λ₁ (nats per step)")
         panel.set_title(gains["network"].iloc[0], loc="left", fontsize=9)
         panel.legend(fontsize=8, loc="lower right")

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from unrolled.output import text
 from unrolled.output.speed_tables import compact_table
+from unrolled.output.text import INITIALISATION, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,7 @@ WIDE = 100  # columns from which there is room for words
 STYLES = {"forgetting": "blue", "neutral": "green", "chaotic": "red"}
 
 SPECTRUM_NOTE = (
+    f"{INITIALISATION} "
     "Nats per step, ± the spread (standard deviation) over samples; half-life in steps. > 0: how many of n "
     "directions of the state grow; dimension: Kaplan-Yorke. Input: standard normal noise, or zero from a "
     "random state. Theory: fixed point, the eigenvalues where the network stands still; mean field, of large "
@@ -28,13 +30,16 @@ CARRYING_NOTE = (
     "size so many steps later: singular values of the Jacobian over those steps, in the first sample. Growth: "
     "log10 of the largest one at the last lag."
 )
-GAIN_NOTE = "Nats per step, mean ± spread over networks and samples; theory: mean field, infinitely many units."
+GAIN_NOTE = (
+    "Gain: a factor on these recurrent weights. "
+    "Nats per step, mean ± spread over networks and samples; theory: mean field, infinitely many units."
+)
 
 
-def spectrum_table(frame: pd.DataFrame, width: int) -> Table:
+def spectrum_table(frame: pd.DataFrame, width: int, units: str) -> Table:
     """One row per network and input, or per system: exponents, what follows from them, and theory."""
     wide = width >= WIDE
-    table = compact_table("Spectrum: Lyapunov exponents")
+    table = compact_table(titled("Spectrum: Lyapunov exponents", units))
     table.add_column("network")
     table.add_column("input")
     for name in ("largest", "±", "> 0") if wide else ("λ₁", "±", ">0"):
@@ -106,10 +111,10 @@ def _short(value: float) -> str:
     return "0" if shown == "-0" else shown
 
 
-def carrying_table(frame: pd.DataFrame, width: int) -> Table:
+def carrying_table(frame: pd.DataFrame, width: int, units: str) -> Table:
     """One row per network and input: how many directions carry 1/1000 over how many steps."""
     lags = _fitting(sorted(frame["lag"].unique()), width)
-    table = compact_table("Directions that still carry 1/1000, by lag")
+    table = compact_table(titled("Directions that still carry 1/1000, by lag", units))
     table.add_column("network")
     table.add_column("input")
     table.add_column("n", justify="right")
@@ -146,9 +151,9 @@ def _power(log10: float) -> str:
     return nats(log10) if not math.isfinite(log10) else f"{log10:+.1f}"
 
 
-def gain_table(gains: pd.DataFrame) -> Table:
+def gain_table(gains: pd.DataFrame, units: str) -> Table:
     """One row per gain: measured and in theory, under each drive."""
-    table = compact_table(f"λ₁ over gain: {gains['network'].iloc[0]}")
+    table = compact_table(titled(f"λ₁ over gain: {gains['network'].iloc[0]}", units))
     table.min_width = len(str(table.title))
     table.add_column("gain", justify="right")
     drives = list(gains["drive"].unique())

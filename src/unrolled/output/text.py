@@ -37,3 +37,14 @@ def significant(value: float) -> str:
 def percent(share: float) -> str:
     """`1.2%`, `40%`: one decimal below ten percent."""
     return "–" if math.isnan(share) else f"{100 * share:.{1 if share < 0.0995 else 0}f}%"
+
+
+# What a row says nothing about; the same word on weights means the same in every table.
+INITIALISATION = (
+    "Weights: torch's own initialisation where the name says no other; × g and gain g: g times those."
+)
+
+
+def titled(title: str, units: str) -> str:
+    """A title with the size of its networks, where that is known."""
+    return f"{title}, {units}" if units else title

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unrolled.cells import cell_of
 from unrolled.errors import InvalidValueError
-from unrolled.networks.model import GivenNetwork
+from unrolled.networks.model import UserModel
 from unrolled.networks.subject import Subject
 from unrolled.networks.textbook import Network
 
@@ -24,7 +24,7 @@ def drives_for(network: Subject, drives: tuple[str, ...] | None) -> tuple[str, .
 
     Raises `InvalidValueError` for noise in place of such an input, and for an unknown drive.
     """
-    own = isinstance(network, GivenNetwork) and network.inputs is not None
+    own = isinstance(network, UserModel) and network.inputs is not None
     if drives is None:
         return (GIVEN,) if own else DRIVES
     for drive in drives:
@@ -51,7 +51,7 @@ def driven(network: Subject, module: nn.Module, drive: str) -> tuple[Any, Any]:
             f"drive: expected an input of numbers to put zeros in its place, got another from {network.name}; leave "
             "the drive out"
         )
-    own_input = isinstance(network, GivenNetwork) and network.inputs is not None
+    own_input = isinstance(network, UserModel) and network.inputs is not None
     state = random_state(module, network) if not own_input and isinstance(module, nn.RNNBase) else None
     return torch.zeros_like(inputs), state
 
@@ -72,9 +72,9 @@ def random_state(module: nn.RNNBase, network: Subject) -> Any:
 
 def first_sample(network: Subject, inputs: Any, state: Any) -> tuple[Any, Any]:
     """Input and state of sample 0 alone; an input that the model brought is left whole."""
-    if isinstance(network, GivenNetwork) and network.inputs is not None:
+    if isinstance(network, UserModel) and network.inputs is not None:
         return inputs, state
-    batch_first = isinstance(network, GivenNetwork) and network.batch_first
+    batch_first = isinstance(network, UserModel) and network.batch_first
     sample = inputs[:1] if batch_first else inputs[:, :1]
     if isinstance(state, tuple):
         return sample, tuple(part[:, :1] for part in state)

@@ -173,12 +173,13 @@ def measure_spectrum(
                 state=state,
                 warm_up=settings.warm_up_for(steps),
                 qr_every=settings.qr_every,
+                cells=network.cells,
             )
             singular = None
             if singular_values:
                 lags = settings.lags_for(min(facts["seq_len"] for facts in spectrum.facts.values()))
                 sample, start = first_sample(network, inputs, state)
-                singular = jacobian_singular_values(module, sample, lags, state=start)
+                singular = jacobian_singular_values(module, sample, lags, state=start, cells=network.cells)
     except NonFiniteError as error:
         return SpectrumResult(network.name, drive, problem=str(error))
     parts = tuple(replace(part, running=part.running[..., :1]) for part in spectrum.parts)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from unrolled.environment import VOLATILE, Environment
 from unrolled.errors import ResultFileError
-from unrolled.networks.subject import Subject, sizes_of
+from unrolled.networks.subject import Subject, sizes_of, units_of
 from unrolled.networks.textbook import Network
 from unrolled.output.files import read_json
 from unrolled.output.progress import ProgressLine
@@ -123,6 +123,20 @@ class SpectrumStudy:
         notes = (note for result in self.results if result.spectrum for note in result.spectrum.notes)
         return list(dict.fromkeys(notes))
 
+    @property
+    def units(self) -> str:
+        """The hidden units of its networks, for titles; `gain_units` of the one that is run over gains."""
+        return units_of(self.networks[0])
+
+    @property
+    def gain_units(self) -> str:
+        """As `units`."""
+        return units_of(self._swept)
+
+    @property
+    def _swept(self) -> dict[str, Any]:
+        return next(each for each in self.networks if each["name"] == self.curves[0].network)
+
     def describe(self) -> str:
         """Two lines for the foot of a plot: what was measured, and on what machine."""
         first = self.networks[0]
@@ -130,10 +144,9 @@ class SpectrumStudy:
         return self._foot(f"{name}{sizes_of(first)}")
 
     def describe_gains(self) -> str:
-        """The same for the plot over gain."""
-        swept = {network["name"]: network for network in self.networks}[self.curves[0].network]
+        """The same about the network that was run over gains."""
         how = f"{self.curves[0].realisations} networks at each gain"
-        return self._foot(f"{sizes_of(swept)}, {how}")
+        return self._foot(f"{sizes_of(self._swept)}, {how}")
 
     def _foot(self, what: str) -> str:
         measured = [part for result in self.results for part in result.systems(False)]

@@ -12,7 +12,7 @@ from time import perf_counter
 import torch
 
 from unrolled.environment import Environment, stolen_seconds
-from unrolled.implementations.registry import first_line
+from unrolled.plugins import first_line
 from unrolled.speed.grid import Case
 from unrolled.speed.memory import is_out_of_memory
 from unrolled.speed.pairs import time_pairs

@@ -2,7 +2,7 @@
 
 from unrolled.theory.bound import GradientBound, gradient_bound
 from unrolled.theory.fixed_point import exponents_at_fixed_point
-from unrolled.theory.mean_field import MeanField, mean_field, mean_field_of, transition_gain
+from unrolled.theory.random_network import MeanField, mean_field, mean_field_of, transition_gain
 from unrolled.theory.rest import DEFAULT_GAIN, exponent_at_rest, exponents_at_rest
 
 __all__ = [

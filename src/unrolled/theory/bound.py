@@ -17,9 +17,9 @@ from unrolled.errors import InvalidValueError
 class GradientBound:
     """`norm at lag k <= rate**k * norm at lag 0`, with the loss at the last step only.
 
-    `rate = γ σ_max`: γ the largest slope of the activation, σ_max the largest singular value of the
-    recurrent weights (Pascanu, Mikolov, Bengio 2013, §2.1). `spectral_radius` is given beside it because it is often
-    used in its place and misjudges a non-normal matrix, which grows before it decays.
+    `rate = γ σ_max`: γ the largest slope of the activation, σ_max the largest singular value of the recurrent
+    weights (Pascanu, Mikolov, Bengio 2013, §2.1). `spectral_radius` is given beside it because it is often used
+    in its place and misjudges a non-normal matrix, which grows before it decays.
     """
 
     slope: float
@@ -57,8 +57,8 @@ def gradient_bound(module: nn.RNNBase, layer: int | None = None, direction: str 
     slope = cell_of(module).largest_slope
     if slope is None:
         raise InvalidValueError(
-            f"module: expected an nn.RNN, got {type(module).__name__}, whose steps this bound does not cover; measure "
-            "it with unrolled.gradient_flow"
+            f"module: expected an nn.RNN, got {type(module).__name__}, whose steps this bound does not "
+            "cover; measure it with unrolled.gradient_flow"
         )
     number = module.num_layers - 1 if layer is None else layer
     weight = getattr(module, f"weight_hh_l{number}" + "_reverse" * (direction == "reverse"), None)
