@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells.own import output_and_state, parts_of, paths_of
-from unrolled.cells.weights import read as read_weights
+from unrolled.cells.weights import used
 from unrolled.gradients.backward import pull_back_call
 from unrolled.gradients.profile import Profile
 from unrolled.rollout.fused import FusedCall, arguments_of, module_of, read, replay
@@ -58,7 +58,7 @@ class WatchedFused(WatchedCall):
     ) -> None:
         self.target, self.order, self.random_state = target, next(_order), before
         self.sequence, self.hx = arguments_of(args, kwargs)
-        self.weights = {name: weight.detach() for name, weight in read_weights(module_of(target)).items()}
+        self.weights = {name: weight.detach() for name, weight in used(module_of(target)).items()}
         self.training = target.module.training
         output, last = result
         self.output = output.data if isinstance(output, PackedSequence) else output

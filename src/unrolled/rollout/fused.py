@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from unrolled.cells.weights import Weights
+from unrolled.cells.weights import Weights, used
 from unrolled.cells.weights import read as read_weights
 from unrolled.errors import InvalidTypeError
 from unrolled.rollout import layer
@@ -69,8 +69,8 @@ def run_fused(
 ) -> tuple[FusedCall, tuple[Any, Any]]:
     """Carry out a call in place of the module; the record of it, and what the module would return."""
     sequence, hx = arguments_of(args, kwargs)
-    layout, sources = read(target, sequence, hx)
     weights = read_weights(module_of(target))
+    layout, sources = read(target, sequence, hx)
     layers, masks, results = replay(target, weights, layout, [source.detach() for source in sources])
     wanted = torch.is_grad_enabled()
     leaves = tuple(result.requires_grad_(wanted) for result in results)
@@ -93,10 +93,10 @@ def read(target: Target, sequence: Any, hx: Any) -> tuple[Layout, tuple[Tensor, 
 
     Under autocast, where torch takes inputs of another dtype, they are brought to that of the weights.
     """
-    module: Any = target.module
+    module = module_of(target)
     layout = Layout.of(module, target.name, sequence)
     sources = (layout.inward(sequence), *initial_states(target, layout, sequence, hx))
-    dtype = module.weight_ih_l0.dtype
+    dtype = used(module)["weight_ih_l0"].dtype
     return layout, tuple(source.to(dtype) for source in sources)
 
 

@@ -59,10 +59,13 @@ class Run:
 
 def given_of(target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The state that a cell was called with: its second argument, by whatever name; None for none."""
-    if len(args) > 1:
-        return args[1]
+    return args[1] if len(args) > 1 else kwargs.get(name_of_state(target))
+
+
+def name_of_state(target: Target) -> str:
+    """What a cell calls its second argument."""
     names = list(inspect.signature(type(target.module).forward).parameters)[1:]  # without self
-    return kwargs.get(names[1]) if len(names) > 1 else None
+    return names[1] if len(names) > 1 else ""
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.rollout.preserve import preserving
 from unrolled.rollout.targets import Cells
 from unrolled.spectrum.codec import environment
 from unrolled.spectrum.frames import random_directions
@@ -27,6 +28,7 @@ FRAME_NUMBERS = 2**22
 
 
 @torch.no_grad()
+@preserving
 def lyapunov_spectrum(
     module: nn.Module,
     inputs: Any,

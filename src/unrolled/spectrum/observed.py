@@ -22,14 +22,14 @@ from unrolled.cells.build import fused_of
 from unrolled.cells.linearisations import PUSHED, Layers, PushForward, Weights
 from unrolled.cells.own import output_and_state, parts_of
 from unrolled.cells.weights import read as read_weights
+from unrolled.cells.weights import used
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.rollout import layer as layer_runs
 from unrolled.rollout.arguments import Arguments
 from unrolled.rollout.capture import Capture
 from unrolled.rollout.fused import DIRECTIONS, arguments_of, draw_mask, drops, module_of, read
 from unrolled.rollout.nonfinite import check_states
-from unrolled.rollout.preserve import preserved
-from unrolled.rollout.runs import Run, given_of
+from unrolled.rollout.runs import Run, given_of, name_of_state
 from unrolled.rollout.scaled import working_dtype
 from unrolled.rollout.targets import STEPPED, Cells, Target, targets_of
 from unrolled.spectrum.checks import check_weights
@@ -88,12 +88,13 @@ class Observed(Protocol):
 class ObservedCall:
     """One call of one fused module: `x` `(T, B, I)` and first states `(L*D, B, ·)`, `(h0,)` or `(h0, c0)`.
 
-    `masks` `(T, B, H)`: of the dropout above each layer but the last.
+    `weights`: what the call worked with. `masks` `(T, B, H)`: of the dropout above each layer but the last.
     """
 
     target: Target
     number: int
     module: nn.RNNBase
+    weights: dict[str, Tensor]
     x: Tensor
     states: tuple[Tensor, ...]
     masks: tuple[Tensor, ...] = ()
@@ -173,7 +174,7 @@ class ObservedCall:
                 system = System(self.name, self.number, layer, DIRECTIONS[reverse], size)
                 yield self._trajectory((system,), range(layer, layer + 1), reverse, own)
                 if layer + 1 < layers:
-                    weights = Weights.of(read_weights(self.module), layer, reverse)
+                    weights = Weights.of(self.weights, layer, reverse)
                     h = layer_runs.run(self.module, weights, own, *self._row(layer, reverse), None).h[1:]
                     outputs.append(h.flip(0) if reverse else h)
             x = torch.cat(outputs, dim=-1) if outputs else x
@@ -193,8 +194,8 @@ class ObservedCall:
 
     @torch.no_grad()
     def _blocks(self, layers: range, reverse: bool, x: Tensor, first: int) -> Iterator[Block]:
-        kind, named = PUSHED[self.module.mode], read_weights(self.module)
-        narrow = [Weights.of(named, layer, reverse) for layer in layers]
+        kind = PUSHED[self.module.mode]
+        narrow = [Weights.of(self.weights, layer, reverse) for layer in layers]
         wide = [weights.to(torch.float64) for weights in narrow]
         states = [self._row(layer, reverse) for layer in layers]
         length = max(FEWEST_STEPS, layer_runs.BLOCK_NUMBERS // (self.batch * self.module.hidden_size))
@@ -290,8 +291,7 @@ class ObservedRun(Run):
             if len(args) > 1:
                 result = call(args[0], state, *args[2:], **kwargs)
             else:
-                name = next((n for n, v in kwargs.items() if v is not None and n != "input"), "hx")
-                result = call(*args, **{**kwargs, name: state})
+                result = call(*args, **{**kwargs, name_of_state(self.target): state})
             return output_and_state(result, state, repr(self.name))[1]
 
         return step
@@ -299,11 +299,11 @@ class ObservedRun(Run):
 
 @torch.no_grad()
 def observe(model: nn.Module, inputs: Any, state: Any, cells: Cells = ()) -> list[Observed]:
-    """The calls that a forward pass of `model` makes. Raises for what cannot be run, or followed."""
+    """The calls that a forward pass of `model` makes, which it leaves its marks on (see `preserving`).
+
+    Raises for what cannot be run, or followed.
+    """
     targets = targets_of(model, cells)
-    for target in targets:
-        if target.fused:
-            check_weights(target.name, module_of(target))
     if isinstance(model, nn.RNNBase) and targets[0].fused:  # no need to run it, nor to hold its output
         given = inputs if type(inputs) is tuple else (inputs,)
         arguments = (*given, *(() if state is None else (state,)))
@@ -312,10 +312,10 @@ def observe(model: nn.Module, inputs: Any, state: Any, cells: Cells = ()) -> lis
                 f"inputs: expected a sequence, or a sequence and a state, got {len(arguments)} arguments "
                 "with the state; see lyapunov_spectrum"
             )
-        with preserved(model):
-            return [_fused(targets[0], 0, arguments, {})]
+        read_weights(model)
+        return [_fused(targets[0], 0, arguments, {})]
     observer = _Observer()
-    with preserved(model), Capture(targets, observer.see):
+    with Capture(targets, observer.see):
         Arguments.of(model, inputs, state)()
     return observer.found()
 
@@ -339,11 +339,13 @@ class _Observer:
         result = call(*args, **kwargs)
         if found is None:
             self._step(target, call, args, kwargs, result, before)
-        elif not self._joined(found):
+            return result
+        # Only now, as a parametrisation may have made others for the call than those of before.
+        found = replace(found, weights=_detached(used(found.module)))
+        if not self._joined(found):
             self.observed.append(found)
             self.counts[target] += 1
-        if found is not None:
-            self.finals[target] = tuple(part.detach() for part in parts_of(result[1]))
+        self.finals[target] = tuple(part.detach() for part in parts_of(result[1]))
         return result
 
     def _joined(self, call: ObservedCall) -> bool:
@@ -405,7 +407,7 @@ class _Observer:
         for one in self.observed:
             if isinstance(one, ObservedRun):
                 _check_run(one)
-                found.append(_as_fused(one) if type(one.target.module) in STEPPED else _batched(one))
+                found.append(_as_fused(one) if _has_plain_weights(one.target.module) else _batched(one))
             else:
                 found.append(one)
         return found
@@ -422,6 +424,13 @@ def _check_run(run: ObservedRun) -> None:
         check_states(torch.stack(part), run.name, run.target.layer, run.target.direction)
 
 
+def _has_plain_weights(cell: nn.Module) -> bool:
+    """Whether this is a cell of torch's own that works with its own parameters, not with what is made of them."""
+    return type(cell) in STEPPED and all(
+        isinstance(w, nn.Parameter) for w in cell._parameters.values() if w is not None
+    )
+
+
 def _as_fused(run: ObservedRun) -> ObservedCall:
     """A run of one of torch's cells as the call of a fused module with its weights."""
     cell: Any = run.target.module
@@ -430,11 +439,11 @@ def _as_fused(run: ObservedRun) -> ObservedCall:
     if x.dim() == 2:
         x, states = x.unsqueeze(1), tuple(part.unsqueeze(0) for part in states)
     module = fused_of(cell)
-    check_weights(run.name, module)
-    dtype = module.weight_ih_l0.dtype
-    return ObservedCall(
-        run.target, run.number, module, x.to(dtype), tuple(part.unsqueeze(0).to(dtype) for part in states)
-    )
+    weights = _detached(read_weights(module))
+    check_weights(run.name, module, weights)
+    dtype = weights["weight_ih_l0"].dtype
+    states = tuple(part.unsqueeze(0).to(dtype) for part in states)
+    return ObservedCall(run.target, run.number, module, weights, x.to(dtype), states)
 
 
 def _batched(run: ObservedRun) -> ObservedRun:
@@ -445,19 +454,25 @@ def _batched(run: ObservedRun) -> ObservedRun:
     return run
 
 
+def _detached(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in weights.items()}
+
+
 def _cat(one: Tensor, other: Tensor) -> Tensor:
     return torch.cat([one, other])
 
 
 def _fused(target: Target, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ObservedCall:
     sequence, hx = arguments_of(args, kwargs)
+    module = module_of(target)
+    weights = _detached(used(module))
+    check_weights(target.name, module, weights)
     layout, sources = read(target, sequence, hx)
     if layout.lengths is not None:
         raise InvalidValueError(
             f"input of {target.name!r}: expected sequences of one length, got lengths {int(layout.lengths.min())} to "
             f"{int(layout.lengths.max())}, which have no common last step; pass those of each length by themselves"
         )
-    module = module_of(target)
     x, *states = (source.detach() for source in sources)
     masks: list[Tensor] = []
     if drops(module):
@@ -465,4 +480,4 @@ def _fused(target: Target, number: int, args: tuple[Any, ...], kwargs: dict[str,
         packed = sequence if isinstance(sequence, PackedSequence) else None
         like = x.new_empty(*x.shape[:2], width)
         masks = [draw_mask(like, module.dropout, packed) for _ in range(module.num_layers - 1)]
-    return ObservedCall(target, number, module, x, tuple(states), tuple(masks))
+    return ObservedCall(target, number, module, weights, x, tuple(states), tuple(masks))
