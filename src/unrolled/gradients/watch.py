@@ -159,6 +159,8 @@ class Watch:
         if not torch.is_grad_enabled():
             return
         self._calls += 1
+        if torch._C._current_graph_task_id() != -1:  # a checkpoint runs its forward again, within this pass
+            self._begin()
         if target.fused:
             WatchedFused(target, args, kwargs, result, before, self._receive)
             return
@@ -226,9 +228,13 @@ class Watch:
                 self._problem(first_line(error))
         if not calls:
             self._problem(self._why_nothing())
+        norms = self._norms()
+        broken = [name for name, norm in norms.items() if math.isnan(norm)]
+        if broken:
+            self._problem(f"the gradient of {', '.join(broken)} has NaN or inf")
         problem = "; ".join(dict.fromkeys(self._problems)) or None
         self._problems, self._calls = [], 0
-        flow = GradientFlow(tuple(profiles), self._norms(), notes=(problem,) if problem else ())
+        flow = GradientFlow(tuple(profiles), norms, notes=(problem,) if problem else ())
         self.history.append(Seen(self.backwards, flow if profiles else None, problem))
 
     def _norms(self) -> dict[str, float]:
@@ -250,7 +256,9 @@ class Watch:
             return (
                 "no recurrent call was seen: the model is compiled, so its calls are no longer made in Python"
             )
-        return "no recurrent call was seen in the forward pass: its modules were run in another way, or without gradients"
+        return (
+            "no recurrent call was seen in the forward pass: its modules were run in another way, or without gradients"
+        )
 
     def _problem(self, text: str) -> None:
         self._problems.append(text)

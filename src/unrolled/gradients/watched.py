@@ -1,4 +1,4 @@
-"""Calls as they come by in somebody else's training: what they read, and the gradients that arrive at what they gave."""
+"""Calls as they come by in somebody else's training: what they read, and what arrives at what they gave."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from unrolled.cells.own import output_and_state, parts_of, paths_of
 from unrolled.cells.weights import used
 from unrolled.gradients.backward import pull_back_call
 from unrolled.gradients.profile import Profile
-from unrolled.rollout.fused import FusedCall, arguments_of, module_of, read, replay
+from unrolled.rollout.fused import FusedCall, arguments_of, cast, module_of, read, replay
+from unrolled.rollout.nonfinite import check_norms
 from unrolled.rollout.runs import Run, given_of
 from unrolled.rollout.scaled import Scaled, log2, working_dtype
 from unrolled.rollout.targets import Target
@@ -76,7 +77,7 @@ class WatchedFused(WatchedCall):
 
         return arrive
 
-    def forget(self) -> None:
+    def forget(self) -> None:  # noqa: D102 - as above
         self.cotangents = [None] * len(self.cotangents)
 
     @torch.no_grad()
@@ -86,7 +87,9 @@ class WatchedFused(WatchedCall):
         with torch.autocast(device, enabled=False), torch.random.fork_rng(devices=[]):
             if self.random_state is not None:
                 torch.set_rng_state(self.random_state)
-            layout, sources = read(self.target, _detached(self.sequence), _detached(self.hx))
+            # Whatever autocast let it read.
+            called_with = cast((self.sequence, self.hx), self.weights["weight_ih_l0"].dtype)
+            layout, sources = read(self.target, *_detached(called_with))
             module.training = self.training
             try:
                 layers, masks, results = replay(self.target, self.weights, layout, sources)
@@ -119,8 +122,8 @@ class WatchedFused(WatchedCall):
         if apart <= SAME * max(float(self.output.abs().max()), 1e-30):
             return []
         return [
-            f"the dropout masks of {self.target.name!r} could not be drawn again, so its layers below the last are shown "
-            "under other masks"
+            f"the dropout masks of {self.target.name!r} could not be drawn again, so its layers below the last are "
+            "shown under other masks"
         ]
 
 
@@ -182,6 +185,7 @@ class WatchedRun(Run, WatchedCall):
             like = next((norm for norm in arrived if norm is not None), None)
             if like is not None:
                 rows = torch.stack([torch.zeros_like(like) if norm is None else norm for norm in arrived])
+                check_norms(rows, target.name)
                 found.append(
                     Profile.of({**labels, "path": path}, log2(rows, torch.zeros_like(rows, dtype=torch.int64)))
                 )

@@ -29,8 +29,8 @@ class FusedCall:
 
     `layers[layer][direction]` are its runs. `sources` are what it read, `(x, h0)` or `(x, h0, c0)` in the
     `(T, B, ·)` layout, still connected to what made them; `leaves` what it gave, `(output, h_n)` or
-    `(output, h_n, c_n)`. `weights`: by name, connected to the parameters that they are made of. `masks`: what the output of each layer but the last was multiplied by, `(T, B, D * P)`,
-    where there is dropout between layers.
+    `(output, h_n, c_n)`. `weights`: by name, connected to the parameters that they are made of. `masks`: what the
+    output of each layer but the last was multiplied by, `(T, B, D * P)`, where there is dropout between layers.
     """
 
     target: Target
@@ -94,10 +94,21 @@ def read(target: Target, sequence: Any, hx: Any) -> tuple[Layout, tuple[Tensor, 
     Under autocast, where torch takes inputs of another dtype, they are brought to that of the weights.
     """
     module = module_of(target)
+    weight = used(module)["weight_ih_l0"]
+    if torch.is_autocast_enabled(weight.device.type):
+        sequence, hx = cast((sequence, hx), weight.dtype)
     layout = Layout.of(module, target.name, sequence)
     sources = (layout.inward(sequence), *initial_states(target, layout, sequence, hx))
-    dtype = used(module)["weight_ih_l0"].dtype
-    return layout, tuple(source.to(dtype) for source in sources)
+    return layout, sources
+
+
+def cast(value: Any, dtype: torch.dtype) -> Any:
+    """Tensors of floats in another dtype, in tuples, lists and packed sequences too."""
+    if isinstance(value, PackedSequence):
+        return value._replace(data=cast(value.data, dtype))
+    if isinstance(value, tuple | list):
+        return tuple(cast(part, dtype) for part in value)
+    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def initial_states(target: Target, layout: Layout, sequence: Any, hx: Any) -> tuple[Tensor, ...]:

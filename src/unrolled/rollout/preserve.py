@@ -82,14 +82,16 @@ def _restore_of(value: Any) -> Restore | None:
 def _restore_of_tensor(tensor: Tensor) -> Restore | None:
     if tensor.is_inference() or tensor.is_meta or torch.nn.parameter.is_lazy(tensor):
         return None
-    value, version = tensor.detach().clone(), tensor._version
+    value, version, trained = tensor.detach().clone(), tensor._version, tensor.requires_grad
 
     def restore() -> None:
-        # Not every write counts as a version: batch norm's statistics do not. And a write that changes nothing would
-        # spoil a graph that has saved the tensor.
+        # Not every write counts as a version: batch norm's statistics do not. And by `.data`, this one does not, which
+        # would spoil a graph that has saved the tensor.
         dense = tensor.layout == torch.strided
         if tensor._version != version or (dense and not torch.equal(tensor, value)):
-            tensor.detach().copy_(value)
+            tensor.data.copy_(value)
+        if tensor.is_leaf and tensor.requires_grad != trained:
+            tensor.requires_grad_(trained)
 
     return restore
 
