@@ -258,7 +258,9 @@ def test_inputs_are_passed_as_the_model_takes_them(name):
     )
     one, other = lyapunov_spectrum(model, inputs()), lyapunov_spectrum(plain, x())
     for own, right in zip(one, other, strict=True):
-        torch.testing.assert_close(torch.from_numpy(own.values), torch.from_numpy(right.values), rtol=0, atol=1e-9)
+        torch.testing.assert_close(
+            torch.from_numpy(own.values), torch.from_numpy(right.values), rtol=0, atol=1e-9
+        )
 
 
 def test_nan_deep_inside_an_input_is_named():

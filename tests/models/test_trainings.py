@@ -97,7 +97,9 @@ def test_autocast_is_watched_and_has_a_flow(kind):
     for seen in (watched.history[0].flow, flow):
         for one, other in zip(seen, full, strict=True):
             # bfloat16 rounds to 2^-9, some dozen times in a row.
-            torch.testing.assert_close(*map(torch.from_numpy, (one.log2_norm, other.log2_norm)), rtol=0, atol=0.3)
+            torch.testing.assert_close(
+                *map(torch.from_numpy, (one.log2_norm, other.log2_norm)), rtol=0, atol=0.3
+            )
 
 
 def squares_of_zero(output):
@@ -247,7 +249,10 @@ def test_chunks_whose_state_is_not_detached_are_all_shown():
         second.pow(2).sum().backward()
     assert [len(list(seen.flow)) for seen in watched.history] == [1, 2]
     expected = gradient_flow(copy.deepcopy(model), batch, lambda r: r[0][6:].pow(2).sum()).profile().log2_norm
-    later, earlier = watched.history[1].flow.profiles[1].log2_norm, watched.history[1].flow.profiles[0].log2_norm
+    later, earlier = (
+        watched.history[1].flow.profiles[1].log2_norm,
+        watched.history[1].flow.profiles[0].log2_norm,
+    )
     found = torch.cat([torch.from_numpy(later), torch.from_numpy(earlier)])
     torch.testing.assert_close(found, torch.from_numpy(expected), rtol=0, atol=1e-11)
 
