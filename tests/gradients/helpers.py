@@ -44,14 +44,15 @@ def weights_of(module, layer, direction):
 class Loop:
     """A recurrent module, unrolled: call it in place of the module, and read every state's total gradient.
 
-    Works sample by sample, so that sequences of different lengths need no masks. Layout (T, B, ·).
+    Works sample by sample, so that sequences of different lengths need no padding. Layout (T, B, ·). `masks` multiply
+    the output of each layer but the last.
     """
 
     def __init__(self, module):
         self.module = module
         self.states = {}  # (layer, direction, path) -> [sample][step] tensors of shape (1, ·)
 
-    def __call__(self, x, hx=None, lengths=None):
+    def __call__(self, x, hx=None, lengths=None, masks=None):
         module = self.module
         steps, batch = x.shape[:2]
         lengths = [steps] * batch if lengths is None else lengths
@@ -82,6 +83,9 @@ class Loop:
                     outputs.append([s[0] for s in (found if direction == "forward" else found[::-1])])
                     ends.append(state)
                 sequence = [torch.cat(parts, dim=1) for parts in zip(*outputs, strict=True)]
+                if masks and layer + 1 < module.num_layers:
+                    mask = masks[layer][:, sample : sample + 1]
+                    sequence = [output * mask[t] for t, output in enumerate(sequence)]
             padding = [torch.zeros_like(sequence[0])] * (steps - lengths[sample])
             samples.append(torch.cat(sequence + padding))
             for path, parts in enumerate(zip(*ends, strict=True)):

@@ -80,6 +80,14 @@ def read(module: nn.RNNBase) -> dict[str, Tensor]:
     """
     update: Callable[[], None] = module._update_flat_weights
     update()
+    return used(module)
+
+
+def used(module: nn.RNNBase) -> dict[str, Tensor]:
+    """The tensors that the last forward of a module worked with.
+
+    Unlike `read` it asks no parametrisation, some of which go on by a step each time that they are asked.
+    """
     weights: Any = module._flat_weights
     return dict(zip(module._flat_weights_names, weights, strict=True))
 

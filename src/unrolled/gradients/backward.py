@@ -32,6 +32,13 @@ def backward(
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     places = [place for run in rollout.runs for of_step in run.places for place in of_step if place is not None]
     gradients = Gradients(trained, rollout.leaves, places)
+    with torch.autocast(scalar.device.type, enabled=False):  # a backward pass is in the dtypes of its forward
+        return _backward(rollout, scalar, gradients, trained, bound)
+
+
+def _backward(
+    rollout: Rollout, scalar: Tensor, gradients: Gradients, trained: list[Tensor], bound: StepBound | None
+) -> tuple[list[Profile], dict[Tensor, Scaled]]:
     if not gradients.from_scalar(scalar):
         raise InvalidValueError(
             "loss: expected a loss that depends on the recurrent output, got one that does not; compute it from what "

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from unrolled.cells.own import paths_of
-from unrolled.errors import NonFiniteError
 from unrolled.gradients.graph import Contribution, Gradients
 from unrolled.gradients.profile import Profile
+from unrolled.rollout.nonfinite import check_norms
 from unrolled.rollout.record import RecordedRun
 from unrolled.rollout.scaled import Scaled, log2, total
 
@@ -81,14 +81,7 @@ def _check(norms: Tensor, dtype: torch.dtype, steps_per_block: int, name: str) -
     low, high = (2.0**power for power in SAFE[dtype])
     finite = torch.isfinite(norms)
     if steps_per_block == 1:
-        if not bool(finite.all()):
-            step = int((~finite).any(1).nonzero()[-1])
-            raise NonFiniteError(
-                f"expected a finite gradient in {name!r}, got nan or inf, first at step {step}; a single step of this "
-                "network overflows, so lower its recurrent weights",
-                module=name,
-                step=step,
-            )
+        check_norms(norms, name)
         return
     outside = ~finite | (norms > high) | ((norms < low) & (norms > 0))
     # A zero may be one: behind a mask, or a relu. Not so next to a norm that is itself about to leave the range.

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from unrolled.errors import InvalidValueError
 from unrolled.rollout.scaled import ZERO_EXPONENT, Scaled, total
 
 # Width of a band in powers of two: half the range below 1, the other half is left to the graph.
@@ -92,7 +93,15 @@ class Gradients:
         if not reached:
             return
         wanted: Any = reached  # its types know tensors or edges, not both
-        found = torch.autograd.grad(tensors, wanted, cotangents, retain_graph=True, allow_unused=True)
+        try:
+            found = torch.autograd.grad(tensors, wanted, cotangents, retain_graph=True, allow_unused=True)
+        except RuntimeError as error:
+            if "use_reentrant" not in str(error):
+                raise
+            raise InvalidValueError(
+                "model: expected a graph that can be asked for single gradients, got an activation checkpoint with "
+                "use_reentrant=True; pass use_reentrant=False to torch.utils.checkpoint, or use unrolled.watch"
+            ) from error
         for one, gradient in zip(reached, _without_zeros(found), strict=True):
             if gradient is None:
                 continue

@@ -23,7 +23,7 @@ from unrolled.plugins import first_line
 from unrolled.rollout.capture import Capture
 from unrolled.rollout.fused import drops, module_of
 from unrolled.rollout.scaled import LOG10_2, Scaled
-from unrolled.rollout.targets import Cells, Target, targets_of
+from unrolled.rollout.targets import Cells, Target, never_called, targets_of
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ class Watch:
         self._runs: dict[Target, WatchedRun] = {}
         self._arrived: dict[WatchedCall, None] = {}  # in this backward pass, in the order of arrival
         self._problems: list[str] = []
+        self._targets = targets
         self._calls = 0  # seen since listening began
+        self._kinds: set[type[nn.Module]] = set()  # of the modules that were ever seen
         self._running = self._counted = False
         self.seconds, self._began = 0.0, perf_counter()
         self._cost = self._before = 0.0  # of the last record, and of all before it
@@ -159,6 +161,9 @@ class Watch:
         if not torch.is_grad_enabled():
             return
         self._calls += 1
+        self._kinds.add(type(target.module))
+        if torch._C._current_graph_task_id() != -1:  # a checkpoint runs its forward again, within this pass
+            self._begin()
         if target.fused:
             WatchedFused(target, args, kwargs, result, before, self._receive)
             return
@@ -226,9 +231,15 @@ class Watch:
                 self._problem(first_line(error))
         if not calls:
             self._problem(self._why_nothing())
+        for target in never_called(self._targets, self._kinds):
+            self._problem(f"{type(target.module).__name__} ({target.name!r}) was never called")
+        norms = self._norms()
+        broken = [name for name, norm in norms.items() if math.isnan(norm)]
+        if broken:
+            self._problem(f"the gradient of {', '.join(broken)} has NaN or inf")
         problem = "; ".join(dict.fromkeys(self._problems)) or None
         self._problems, self._calls = [], 0
-        flow = GradientFlow(tuple(profiles), self._norms(), notes=(problem,) if problem else ())
+        flow = GradientFlow(tuple(profiles), norms, notes=(problem,) if problem else ())
         self.history.append(Seen(self.backwards, flow if profiles else None, problem))
 
     def _norms(self) -> dict[str, float]:

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells.own import output_and_state, parts_of, paths_of
-from unrolled.cells.weights import read as read_weights
+from unrolled.cells.weights import used
 from unrolled.gradients.backward import pull_back_call
 from unrolled.gradients.profile import Profile
-from unrolled.rollout.fused import FusedCall, arguments_of, module_of, read, replay
+from unrolled.rollout.fused import FusedCall, arguments_of, cast, module_of, read, replay
+from unrolled.rollout.nonfinite import check_norms
 from unrolled.rollout.runs import Run, given_of
 from unrolled.rollout.scaled import Scaled, log2, working_dtype
 from unrolled.rollout.targets import Target
@@ -58,7 +59,7 @@ class WatchedFused(WatchedCall):
     ) -> None:
         self.target, self.order, self.random_state = target, next(_order), before
         self.sequence, self.hx = arguments_of(args, kwargs)
-        self.weights = {name: weight.detach() for name, weight in read_weights(module_of(target)).items()}
+        self.weights = {name: weight.detach() for name, weight in used(module_of(target)).items()}
         self.training = target.module.training
         output, last = result
         self.output = output.data if isinstance(output, PackedSequence) else output
@@ -88,7 +89,9 @@ class WatchedFused(WatchedCall):
         with torch.autocast(device, enabled=False), torch.random.fork_rng(devices=[]):
             if self.random_state is not None:
                 torch.set_rng_state(self.random_state)
-            layout, sources = read(self.target, _detached(self.sequence), _detached(self.hx))
+            # Whatever autocast let it read.
+            called_with = cast((self.sequence, self.hx), self.weights["weight_ih_l0"].dtype)
+            layout, sources = read(self.target, *_detached(called_with))
             module.training = self.training
             try:
                 layers, masks, results = replay(self.target, self.weights, layout, sources)
@@ -187,6 +190,7 @@ class WatchedRun(Run, WatchedCall):
             like = next((norm for norm in arrived if norm is not None), None)
             if like is not None:
                 rows = torch.stack([torch.zeros_like(like) if norm is None else norm for norm in arrived])
+                check_norms(rows, target.name)
                 found.append(
                     Profile.of({**labels, "path": path}, log2(rows, torch.zeros_like(rows, dtype=torch.int64)))
                 )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from unrolled.cells import cell_of
-from unrolled.cells.weights import Weights
+from unrolled.cells.weights import Weights, used
 from unrolled.cells.weights import read as read_weights
 from unrolled.errors import InvalidTypeError
 from unrolled.rollout import layer
@@ -70,8 +70,8 @@ def run_fused(
 ) -> tuple[FusedCall, tuple[Any, Any]]:
     """Carry out a call in place of the module; the record of it, and what the module would return."""
     sequence, hx = arguments_of(args, kwargs)
-    layout, sources = read(target, sequence, hx)
     weights = read_weights(module_of(target))
+    layout, sources = read(target, sequence, hx)
     layers, masks, results = replay(target, weights, layout, [source.detach() for source in sources])
     wanted = torch.is_grad_enabled()
     leaves = tuple(result.requires_grad_(wanted) for result in results)
@@ -94,11 +94,22 @@ def read(target: Target, sequence: Any, hx: Any) -> tuple[Layout, tuple[Tensor, 
 
     Under autocast, where torch takes inputs of another dtype, they are brought to that of the weights.
     """
-    module: Any = target.module
+    module = module_of(target)
+    weight = used(module)["weight_ih_l0"]
+    if torch.is_autocast_enabled(weight.device.type):
+        sequence, hx = cast((sequence, hx), weight.dtype)
     layout = Layout.of(module, target.name, sequence)
     sources = (layout.inward(sequence), *initial_states(target, layout, sequence, hx))
-    dtype = module.weight_ih_l0.dtype
-    return layout, tuple(source.to(dtype) for source in sources)
+    return layout, sources
+
+
+def cast(value: Any, dtype: torch.dtype) -> Any:
+    """Tensors of floats in another dtype, in tuples, lists and packed sequences too."""
+    if isinstance(value, PackedSequence):
+        return value._replace(data=cast(value.data, dtype))
+    if isinstance(value, tuple | list):
+        return tuple(cast(part, dtype) for part in value)
+    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def initial_states(target: Target, layout: Layout, sequence: Any, hx: Any) -> tuple[Tensor, ...]:

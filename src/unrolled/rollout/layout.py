@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from unrolled.cells.weights import used
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.rollout.nonfinite import is_finite
 
@@ -115,7 +116,7 @@ def _check(module: nn.RNNBase, name: str, sequence: Tensor, dims: tuple[int, ...
 
 
 def _check_kind(module: nn.RNNBase, label: str, tensor: Tensor) -> None:
-    weight = module.weight_ih_l0
+    weight = used(module)["weight_ih_l0"]
     if tensor.dtype != weight.dtype:
         raise InvalidTypeError(
             f"{label}: expected {weight.dtype} as the weights are, got {tensor.dtype}; "

@@ -46,3 +46,18 @@ def check_cotangent(cotangent: Tensor, module: str) -> None:
         module=module,
         step=step,
     )
+
+
+def check_norms(norms: Tensor, module: str) -> None:
+    """Raise `NonFiniteError` unless the norms `(T, B)` of the gradients of a cell's states are finite."""
+    finite = torch.isfinite(norms)
+    if bool(finite.all()):
+        return
+    step = int((~finite).any(1).nonzero()[-1])
+    kind = "nan" if bool(norms[step].isnan().any()) else "inf"
+    raise NonFiniteError(
+        f"expected a finite gradient in {module!r}, got {kind}, first (on its way back) at step {step}; look for NaN and "
+        "inf in the input and in what comes after this step, or lower the recurrent weights",
+        module=module,
+        step=step,
+    )

@@ -18,14 +18,13 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from unrolled.cells.own import output_and_state, parts_of
-from unrolled.errors import InvalidValueError
 from unrolled.rollout.arguments import tensors_in
 from unrolled.rollout.capture import Capture
 from unrolled.rollout.fused import FusedCall, run_fused
 from unrolled.rollout.layout import Layout
 from unrolled.rollout.nonfinite import check_states
-from unrolled.rollout.runs import Parts, Run, given_of
-from unrolled.rollout.targets import Target
+from unrolled.rollout.runs import Parts, Run, given_of, made
+from unrolled.rollout.targets import Target, check_called
 
 
 @dataclass(eq=False)
@@ -84,7 +83,7 @@ class Rollout:
         rollout = cls(steps_per_block)
         with Capture(targets, rollout._caught), torch.enable_grad():
             rollout.output = call()
-        rollout._check(targets)
+        check_called(targets, [call.target for call in rollout.calls])
         for run in rollout.runs:
             for parts in zip(*run.values, strict=True):
                 states = torch.stack([part.detach() for part in parts])
@@ -137,20 +136,6 @@ class Rollout:
         batch_first = batched and len(shape) == 3 and shape[:2] == (len(state), last.steps) != shape[1::-1]
         return Layout(batch_first, batched, None, None)
 
-    def _check(self, targets: Sequence[Target]) -> None:
-        called = {call.target for call in self.calls}
-        if not called:
-            raise InvalidValueError(
-                "model: expected a forward that calls its recurrent module, got none that did; pass the module itself"
-            )
-        kinds = {type(target.module) for target in called}
-        for target in targets:
-            if target.named_by_user and type(target.module) not in kinds:
-                raise InvalidValueError(
-                    f"cells: expected cells that the forward calls, got {type(target.module).__name__} "
-                    f"({target.name!r}), which it never did; leave it out, or pass an input that reaches it"
-                )
-
     def _caught(
         self, target: Target, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
@@ -172,7 +157,6 @@ class Rollout:
     ) -> Any:
         given = given_of(target, args, kwargs)
         before = () if given is None else parts_of(given, f"state of {target.name!r}")
-        versions = [part._version for part in before]
         run = self._runs.get(target)
         if run is None or not run.goes_on(before):
             run = self._runs[target] = RecordedRun(target, self._counts[target])
@@ -180,12 +164,7 @@ class Rollout:
             self.calls.append(run)
         if torch.is_grad_enabled():
             args, kwargs = self._in_block(run, before, args, kwargs)
-        result = call(*args, **kwargs)
-        if versions != [part._version for part in before]:
-            raise InvalidValueError(
-                f"{target.name!r}: expected a step that leaves the state it is given alone, got one that writes to "
-                "it; return a new tensor"
-            )
+        result = made(target, call, args, kwargs)
         state = parts_of(output_and_state(result, given, repr(target.name))[1])
         run.steps, run.handed = run.steps + 1, state
         run.values.append(state)

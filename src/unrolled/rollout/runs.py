@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unrolled.errors import InvalidValueError
+from unrolled.rollout.arguments import tensors_in
 from unrolled.rollout.targets import Target
 
 FAR = 256  # nodes of the graph that are looked at between one call's state and the next call's
@@ -59,10 +61,35 @@ class Run:
 
 def given_of(target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The state that a cell was called with: its second argument, by whatever name; None for none."""
-    if len(args) > 1:
-        return args[1]
+    return args[1] if len(args) > 1 else kwargs.get(name_of_state(target))
+
+
+def made(target: Target, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a call of a cell gives. Raises `InvalidValueError` where it writes to its input or its state."""
+    given = {
+        "state": given_of(target, args, kwargs),
+        "input": args[0] if args else next(iter(kwargs.values()), None),
+    }
+    tensors = [(what, tensor) for what, value in given.items() for tensor in tensors_in(value)]
+    versions = [_version(tensor) for _, tensor in tensors]
+    result = call(*args, **kwargs)
+    for (what, tensor), version in zip(tensors, versions, strict=True):
+        if _version(tensor) != version:
+            raise InvalidValueError(
+                f"{target.name!r}: expected a step that leaves its {what} alone, got one that writes to it; make a new "
+                "tensor, as by h = h + ... in place of h += ..."
+            )
+    return result
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def name_of_state(target: Target) -> str:
+    """What a cell calls its second argument."""
     names = list(inspect.signature(type(target.module).forward).parameters)[1:]  # without self
-    return kwargs.get(names[1]) if len(names) > 1 else None
+    return names[1] if len(names) > 1 else ""
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

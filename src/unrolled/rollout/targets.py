@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,7 @@ def targets_of(model: Any, cells: Cells = ()) -> tuple[Target, ...]:
             found += [Target(name, cell, layer, way, True) for layer, way, cell in module.each()]
             inside.update(module.modules())
         elif isinstance(module, classes) or module in instances:
+            _check_takes_state(name, module)
             found.append(Target(name, module, named_by_user=True))
             inside.update(part for part in module.modules() if part is not module)
         elif isinstance(module, FUSED + STEPPED):
@@ -69,6 +71,34 @@ def targets_of(model: Any, cells: Cells = ()) -> tuple[Target, ...]:
             "without one; name your own cells by cells=MyCell, or use unrolled.step_gradient_flow for a function"
         )
     return tuple(found)
+
+
+def check_called(targets: Sequence[Target], called: Iterable[Target]) -> None:
+    """Raise where a forward pass called no target, or none of a kind that the user named."""
+    kinds = {type(target.module) for target in called}
+    if not kinds:
+        raise InvalidValueError(
+            "model: expected a forward that calls its recurrent module, got none that did; pass the module itself"
+        )
+    for target in never_called(targets, kinds):
+        raise InvalidValueError(
+            f"cells: expected cells that the forward calls, got {type(target.module).__name__} ({target.name!r}), which "
+            "it never did; leave it out, or pass an input that reaches it"
+        )
+
+
+def never_called(targets: Sequence[Target], kinds: Collection[type[nn.Module]]) -> list[Target]:
+    """The targets that the user named whose kind is not among those that were called."""
+    return [target for target in targets if target.named_by_user and type(target.module) not in kinds]
+
+
+def _check_takes_state(name: str, cell: nn.Module) -> None:
+    parameters = list(inspect.signature(type(cell).forward).parameters.values())[1:]  # without self
+    if len(parameters) < 2 and not any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        raise InvalidValueError(
+            f"cells: expected a cell that is called as cell(x_t, state), got {type(cell).__name__} ({name!r}), whose "
+            "forward takes no state; give it a second argument, and return what that is at the next step"
+        )
 
 
 def _named(cells: Cells) -> tuple[tuple[type[nn.Module], ...], list[nn.Module]]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Mapping
+
+from torch import Tensor, nn
 
 from unrolled.cells import cell_of
-from unrolled.cells.weights import Weights, read
+from unrolled.cells.weights import Weights
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.rollout.nonfinite import is_finite
 
 
-def check_weights(name: str, module: nn.RNNBase) -> None:
-    """Raise unless the weights are as `torch.nn` made them, and finite."""
+def check_weights(name: str, module: nn.RNNBase, named: Mapping[str, Tensor]) -> None:
+    """Raise unless the weights, by the names of their attributes, are as `torch.nn` made them, and finite."""
     for layer in range(module.num_layers):
         expected = _shapes(module, layer)
         for reverse in range(2 if module.bidirectional else 1):
-            weights = Weights.of(read(module), layer, bool(reverse)).named()
+            weights = Weights.of(named, layer, bool(reverse)).named()
             for short, weight in weights.items():
                 label = f"{short}_l{layer}{'_reverse' if reverse else ''} of {name!r}"
                 if tuple(weight.shape) != expected[short]:

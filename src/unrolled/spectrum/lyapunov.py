@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.rollout.preserve import preserving
 from unrolled.rollout.targets import Cells
 from unrolled.spectrum.codec import environment
 from unrolled.spectrum.lyapunov_record import Exponents, LyapunovSpectrum
@@ -26,6 +27,7 @@ TANGENT_NUMBERS = 2**22
 
 
 @torch.no_grad()
+@preserving
 def lyapunov_spectrum(
     module: nn.Module,
     inputs: Any,

@@ -23,7 +23,7 @@ from unrolled.cells.build import fused_of
 from unrolled.cells.linearised import Buffers
 from unrolled.cells.own import output_and_state, parts_of
 from unrolled.cells.push_forward import Layers, PushForward
-from unrolled.cells.weights import Weights
+from unrolled.cells.weights import Weights, used
 from unrolled.cells.weights import read as read_weights
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.rollout import layer as layer_runs
@@ -31,10 +31,9 @@ from unrolled.rollout.arguments import Arguments
 from unrolled.rollout.capture import Capture
 from unrolled.rollout.fused import DIRECTIONS, arguments_of, draw_mask, drops, module_of, read
 from unrolled.rollout.nonfinite import check_states
-from unrolled.rollout.preserve import preserved
-from unrolled.rollout.runs import Run, given_of
+from unrolled.rollout.runs import Run, given_of, made, name_of_state
 from unrolled.rollout.scaled import working_dtype
-from unrolled.rollout.targets import STEPPED, Cells, Target, targets_of
+from unrolled.rollout.targets import STEPPED, Cells, Target, check_called, targets_of
 from unrolled.spectrum.checks import check_weights
 from unrolled.spectrum.pushed_step import PushedStep
 from unrolled.spectrum.system import System
@@ -91,12 +90,13 @@ class Observed(Protocol):
 class ObservedCall:
     """One call of one fused module: `x` `(T, B, I)` and first states `(L*D, B, ·)`, `(h0,)` or `(h0, c0)`.
 
-    `masks` `(T, B, H)`: of the dropout above each layer but the last.
+    `weights`: what the call worked with. `masks` `(T, B, H)`: of the dropout above each layer but the last.
     """
 
     target: Target
     number: int
     module: nn.RNNBase
+    weights: dict[str, Tensor]
     x: Tensor
     states: tuple[Tensor, ...]
     masks: tuple[Tensor, ...] = ()
@@ -176,10 +176,8 @@ class ObservedCall:
                 system = System(self.name, self.number, layer, DIRECTIONS[reverse], size)
                 yield self._trajectory((system,), range(layer, layer + 1), reverse, own)
                 if layer + 1 < layers:
-                    weights = Weights.of(read_weights(self.module), layer, reverse)
-                    h = layer_runs.run(cell_of(self.module), weights, own, *self._row(layer, reverse), None).h[
-                        1:
-                    ]
+                    weights, cell = Weights.of(self.weights, layer, reverse), cell_of(self.module)
+                    h = layer_runs.run(cell, weights, own, *self._row(layer, reverse), None).h[1:]
                     outputs.append(h.flip(0) if reverse else h)
             x = torch.cat(outputs, dim=-1) if outputs else x
             if outputs and self.masks:
@@ -198,8 +196,8 @@ class ObservedCall:
 
     @torch.no_grad()
     def _blocks(self, layers: range, reverse: bool, x: Tensor, first: int) -> Iterator[Block]:
-        cell, named = cell_of(self.module), read_weights(self.module)
-        narrow = [Weights.of(named, layer, reverse) for layer in layers]
+        cell = cell_of(self.module)
+        narrow = [Weights.of(self.weights, layer, reverse) for layer in layers]
         wide = [weights.to(torch.float64) for weights in narrow]
         states = [self._row(layer, reverse) for layer in layers]
         length = max(FEWEST_STEPS, layer_runs.BLOCK_NUMBERS // (self.batch * self.module.hidden_size))
@@ -297,8 +295,7 @@ class ObservedRun(Run):
             if len(args) > 1:
                 result = call(args[0], state, *args[2:], **kwargs)
             else:
-                name = next((n for n, v in kwargs.items() if v is not None and n != "input"), "hx")
-                result = call(*args, **{**kwargs, name: state})
+                result = call(*args, **{**kwargs, name_of_state(self.target): state})
             return output_and_state(result, state, repr(self.name))[1]
 
         return step
@@ -306,11 +303,11 @@ class ObservedRun(Run):
 
 @torch.no_grad()
 def observe(model: nn.Module, inputs: Any, state: Any, cells: Cells = ()) -> list[Observed]:
-    """The calls that a forward pass of `model` makes. Raises for what cannot be run, or followed."""
+    """The calls that a forward pass of `model` makes, which it leaves its marks on (see `preserving`).
+
+    Raises for what cannot be run, or followed.
+    """
     targets = targets_of(model, cells)
-    for target in targets:
-        if target.fused:
-            check_weights(target.name, module_of(target))
     if isinstance(model, nn.RNNBase) and targets[0].fused:  # no need to run it, nor to hold its output
         given = inputs if type(inputs) is tuple else (inputs,)
         arguments = (*given, *(() if state is None else (state,)))
@@ -319,11 +316,12 @@ def observe(model: nn.Module, inputs: Any, state: Any, cells: Cells = ()) -> lis
                 f"inputs: expected a sequence, or a sequence and a state, got {len(arguments)} arguments "
                 "with the state; see lyapunov_spectrum"
             )
-        with preserved(model):
-            return [_fused(targets[0], 0, arguments, {})]
+        read_weights(model)
+        return [_fused(targets[0], 0, arguments, {})]
     observer = _Observer()
-    with preserved(model), Capture(targets, observer.see):
+    with Capture(targets, observer.see):
         Arguments.of(model, inputs, state)()
+    check_called(targets, [one.target for one in observer.observed])
     return observer.found()
 
 
@@ -343,14 +341,16 @@ class _Observer:
         before = torch.get_rng_state()
         found = _fused(target, self.counts[target], args, kwargs) if target.fused else None
         torch.set_rng_state(before)
-        result = call(*args, **kwargs)
+        result = call(*args, **kwargs) if target.fused else made(target, call, args, kwargs)
         if found is None:
             self._step(target, call, args, kwargs, result, before)
-        elif not self._joined(found):
+            return result
+        # Only now, as a parametrisation may have made others for the call than those of before.
+        found = replace(found, weights=_detached(used(found.module)))
+        if not self._joined(found):
             self.observed.append(found)
             self.counts[target] += 1
-        if found is not None:
-            self.finals[target] = tuple(part.detach() for part in parts_of(result[1]))
+        self.finals[target] = tuple(part.detach() for part in parts_of(result[1]))
         return result
 
     def _joined(self, call: ObservedCall) -> bool:
@@ -402,17 +402,12 @@ class _Observer:
         run.random_states.append(random_state)
 
     def found(self) -> list[Observed]:
-        """All of it. Raises where nothing was called, or a state was changed on its way."""
-        if not self.observed:
-            raise InvalidValueError(
-                "model: expected a forward that calls its recurrent module, got none that did; pass the module "
-                "itself"
-            )
+        """All of it. Raises where a state was changed on its way."""
         found: list[Observed] = []
         for one in self.observed:
             if isinstance(one, ObservedRun):
                 _check_run(one)
-                found.append(_as_fused(one) if type(one.target.module) in STEPPED else _batched(one))
+                found.append(_as_fused(one) if _has_plain_weights(one.target.module) else _batched(one))
             else:
                 found.append(one)
         return found
@@ -429,6 +424,13 @@ def _check_run(run: ObservedRun) -> None:
         check_states(torch.stack(part), run.name, run.target.layer, run.target.direction)
 
 
+def _has_plain_weights(cell: nn.Module) -> bool:
+    """Whether this is a cell of torch's own that works with its own parameters, not with what is made of them."""
+    return type(cell) in STEPPED and all(
+        isinstance(w, nn.Parameter) for w in cell._parameters.values() if w is not None
+    )
+
+
 def _as_fused(run: ObservedRun) -> ObservedCall:
     """A run of one of torch's cells as the call of a fused module with its weights."""
     cell: Any = run.target.module
@@ -437,11 +439,11 @@ def _as_fused(run: ObservedRun) -> ObservedCall:
     if x.dim() == 2:
         x, states = x.unsqueeze(1), tuple(part.unsqueeze(0) for part in states)
     module = fused_of(cell)
-    check_weights(run.name, module)
-    dtype = cell.weight_ih.dtype
-    return ObservedCall(
-        run.target, run.number, module, x.to(dtype), tuple(part.unsqueeze(0).to(dtype) for part in states)
-    )
+    weights = _detached(read_weights(module))
+    check_weights(run.name, module, weights)
+    dtype = weights["weight_ih_l0"].dtype
+    states = tuple(part.unsqueeze(0).to(dtype) for part in states)
+    return ObservedCall(run.target, run.number, module, weights, x.to(dtype), states)
 
 
 def _batched(run: ObservedRun) -> ObservedRun:
@@ -453,19 +455,25 @@ def _batched(run: ObservedRun) -> ObservedRun:
     return run
 
 
+def _detached(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in weights.items()}
+
+
 def _cat(one: Tensor, other: Tensor) -> Tensor:
     return torch.cat([one, other])
 
 
 def _fused(target: Target, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ObservedCall:
     sequence, hx = arguments_of(args, kwargs)
+    module = module_of(target)
+    weights = _detached(used(module))
+    check_weights(target.name, module, weights)
     layout, sources = read(target, sequence, hx)
     if layout.lengths is not None:
         raise InvalidValueError(
             f"input of {target.name!r}: expected sequences of one length, got lengths {int(layout.lengths.min())} to "
             f"{int(layout.lengths.max())}, which have no common last step; pass those of each length by themselves"
         )
-    module = module_of(target)
     x, *states = (source.detach() for source in sources)
     masks: list[Tensor] = []
     if drops(module):
@@ -473,4 +481,4 @@ def _fused(target: Target, number: int, args: tuple[Any, ...], kwargs: dict[str,
         packed = sequence if isinstance(sequence, PackedSequence) else None
         like = x.new_empty(*x.shape[:2], width)
         masks = [draw_mask(like, module.dropout, packed) for _ in range(module.num_layers - 1)]
-    return ObservedCall(target, number, module, x, tuple(states), tuple(masks))
+    return ObservedCall(target, number, module, weights, x, tuple(states), tuple(masks))

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.rollout.preserve import preserving
 from unrolled.rollout.targets import Cells
 from unrolled.spectrum.codec import environment
 from unrolled.spectrum.graded import log_singular_values
@@ -25,6 +26,7 @@ LN_10 = float(np.log(10))
 
 
 @torch.no_grad()
+@preserving
 def jacobian_singular_values(
     module: nn.Module,
     inputs: Any,
