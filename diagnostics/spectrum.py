@@ -128,7 +128,7 @@ def report(study: SpectrumStudy, screen: Console) -> None:
         screen.print(CARRYING_NOTE, style="dim")
         screen.print()
     if len(gains):
-        screen.print(gain_table(gains, study.gain_units))
+        screen.print(gain_table(gains))
         screen.print(GAIN_NOTE, style="dim")
         screen.print()
     screen.print(spectrum_summary(table, carrying, study.transition_frame(), study.notes()))

@@ -48,9 +48,9 @@ def test_default_shows_a_row_for_each_textbook_network(gf):
     assert errors == ""
     for name in (
         "RNN tanh ",
-        "orthogonal × 0.5",
-        "orthogonal × 1 ",
-        "orthogonal × 2",
+        "orthogonal ×0.5",
+        "orthogonal ×1 ",
+        "orthogonal ×2",
         "relu, identity",
         "GRU",
         "LSTM ",
@@ -85,16 +85,16 @@ def test_numbers_in_the_table_and_files_are_the_librarys(gf):
 def test_float32_column_says_zero_where_ours_has_the_norm(gf):
     _, printed, _, out = gf("--lengths", "10,300")
     for row in rows(out / "lengths.csv"):
-        if row["network"] == "RNN tanh, orthogonal × 0.5" and row["length"] == "300":
+        if row["network"] == "RNN orthogonal ×0.5" and row["length"] == "300":
             assert float(row["float32_first"]) == 0
             assert -150 < float(row["log10_first"]) < -80
     lines = printed.splitlines()
-    start = next(k for k, line in enumerate(lines) if line.strip() == "RNN tanh, orthogonal × 0.5")
+    start = next(k for k, line in enumerate(lines) if line.strip() == "RNN orthogonal ×0.5")
     assert lines[start + 1].split()[:2] == ["first", "step"]
     assert float(lines[start + 1].split()[-1]) < -80
     assert lines[start + 2].split()[0] == "float32"
     assert lines[start + 2].split()[-1] == "zero"
-    assert "RNN tanh, orthogonal × 0.5 (first step zero from T = 300" in " ".join(printed.split())
+    assert "RNN orthogonal ×0.5 (first step zero from T = 300" in " ".join(printed.split())
 
 
 def test_the_same_seed_gives_the_same_files_byte_for_byte(gf, tmp_path):
@@ -252,7 +252,7 @@ def test_a_network_that_overflows_is_a_row_and_a_reason(gf):
     assert status == 0
     assert "NaN or inf" in printed
     assert "NaN/inf" in printed
-    assert re.search("No profile of RNN relu, identity × 4: .*got inf in 'RNN', layer 0", words)
+    assert re.search("No profile of RNN relu, identity, gain 4: .*got inf in 'RNN', layer 0", words)
     assert {path.name for path in out.iterdir()} >= {"gradflow.json", "lengths.png", "flow.csv"}
 
 

@@ -59,7 +59,7 @@ def test_both_tables_fit_their_terminal_with_a_line_for_each_row(study, width):
 
 def test_what_float32_loses_is_named_in_the_table(study):
     lines = printed(length_table(study.lengths_frame()), 80).splitlines()
-    start = next(k for k, line in enumerate(lines) if line.startswith("RNN tanh, orthogonal × 4"))
+    start = next(k for k, line in enumerate(lines) if line.startswith("RNN orthogonal ×4"))
     first, parameters, clipped = (lines[start + k].split() for k in (2, 4, 6))
     assert first[0] == parameters[0] == clipped[0] == "float32"
     assert first[-1] in ("inf", "NaN")
@@ -86,17 +86,17 @@ def test_decades_have_a_sign_and_one_digit(value, shown):
 def test_words_are_those_of_the_figures(study):
     said = summary(study.reach_frame(), study.lengths_frame())
     reach = study.reach_frame().set_index("network")
-    half = reach.loc["RNN tanh, orthogonal × 0.5"]
+    half = reach.loc["RNN orthogonal ×0.5"]
     assert (
-        f"RNN tanh, orthogonal × 0.5 (× {10 ** half['decades_per_step']:.3f} a step, {half['horizon']:.0f} steps back)"
+        f"RNN orthogonal ×0.5 (× {10 ** half['decades_per_step']:.3f} a step, {half['horizon']:.0f} steps back)"
         in said
     )
     exploding = said[said.index("Exploding:") : said.index("Steady:")]
-    assert "RNN tanh, orthogonal × 2" in exploding
+    assert "RNN orthogonal ×2" in exploding
     assert "at least 200 steps back" in exploding
     assert "norm:1 acted in " in said
     assert "kept the direction" in said
-    assert "RNN tanh, orthogonal × 0.5 (first step zero from T = " in said
+    assert "RNN orthogonal ×0.5 (first step zero from T = " in said
 
 
 def test_words_tell_of_a_clip_that_never_acts_and_of_no_failure():
@@ -139,7 +139,7 @@ def test_lengths_plot_marks_what_float32_could_not_say(study):
     figure = lengths_figure(study.lengths_frame(), "foot")
     assert len(figure.axes) == 8
     last = figure.axes[3]
-    assert last.get_title(loc="left") == "RNN tanh, orthogonal × 4"
+    assert last.get_title(loc="left") == "RNN orthogonal ×4"
     words = [text.get_text() for text in last.texts]
     assert "NaN" in words
     assert "0" in words

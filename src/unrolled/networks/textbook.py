@@ -98,7 +98,7 @@ def described(
     gain: float | None = None,
     forget_bias: float | None = None,
 ) -> Network:
-    """One network by what was said about it, and named after that: `RNN tanh, orthogonal × 0.5`.
+    """One network by what was said about it, and named after that.
 
     With no cell, what only gates have asks for an `lstm`, and anything else for an `rnn_tanh`.
     """
@@ -107,7 +107,8 @@ def described(
     cell = cell or ("lstm" if gated else "rnn_tanh")
     words = [
         title_of(cell),
-        _weights(None if init is None else str(start), gain),
+        "" if init is None else str(start),
+        "" if gain is None else f"gain {gain:g}",
         "" if forget_bias is None else f"forget bias {forget_bias:g}",
     ]
     return Network(
@@ -117,13 +118,6 @@ def described(
         gain=1.0 if gain is None else gain,
         forget_bias=forget_bias,
     )
-
-
-def _weights(init: str | None, gain: float | None) -> str:
-    """`orthogonal`, `orthogonal × 2` or, of torch's own initialisation, `gain 2`."""
-    if init is None:
-        return "" if gain is None else f"gain {gain:g}"
-    return init if gain is None else f"{init} × {gain:g}"
 
 
 def networks(workload: Workload) -> tuple[Network, ...]:
@@ -152,4 +146,9 @@ def length_networks(workload: Workload) -> tuple[Network, ...]:
 
 def orthogonal(workload: Workload, gain: float) -> Network:
     """A tanh RNN whose recurrent weights are `gain` times an orthogonal matrix."""
-    return described(workload, "rnn_tanh", "orthogonal", gain)
+    return Network(
+        name=f"RNN orthogonal ×{gain:g}",
+        workload=workload.replace(cell="rnn_tanh"),
+        init=Init("orthogonal"),
+        gain=gain,
+    )

@@ -33,7 +33,7 @@ LENGTH_NOTE = (
 )
 
 
-def reach_table(frame: pd.DataFrame, width: int, units: str) -> Table:
+def reach_table(frame: pd.DataFrame, width: int, units: str = "") -> Table:
     """One row per network: log10 norm by lag, slope, half-life, horizon, verdict and the profile in small."""
     lags = sorted(int(name.removeprefix("lag ")) for name in frame if name.startswith("lag "))
     lags = _fitting(lags, width)
@@ -103,7 +103,7 @@ def _block(value: float) -> str:
     return BLOCKS[round(share * (len(BLOCKS) - 1))]
 
 
-def length_table(frame: pd.DataFrame, units: str) -> Table:
+def length_table(frame: pd.DataFrame, units: str = "") -> Table:
     """log10 norms over T, each line above what plain float32 reports in the same place."""
     lengths = sorted(frame["length"].unique())
     table = compact_table(titled("Length: log10 of the gradient norm over T", units))

@@ -31,12 +31,12 @@ CARRYING_NOTE = (
     "log10 of the largest one at the last lag."
 )
 GAIN_NOTE = (
-    "Gain: a factor on these recurrent weights. "
+    "Gain: a factor on these recurrent weights; Gaussian ones have variance 1/N at gain 1. "
     "Nats per step, mean ± spread over networks and samples; theory: mean field, infinitely many units."
 )
 
 
-def spectrum_table(frame: pd.DataFrame, width: int, units: str) -> Table:
+def spectrum_table(frame: pd.DataFrame, width: int, units: str = "") -> Table:
     """One row per network and input, or per system: exponents, what follows from them, and theory."""
     wide = width >= WIDE
     table = compact_table(titled("Spectrum: Lyapunov exponents", units))
@@ -111,7 +111,7 @@ def _short(value: float) -> str:
     return "0" if shown == "-0" else shown
 
 
-def carrying_table(frame: pd.DataFrame, width: int, units: str) -> Table:
+def carrying_table(frame: pd.DataFrame, width: int, units: str = "") -> Table:
     """One row per network and input: how many directions carry 1/1000 over how many steps."""
     lags = _fitting(sorted(frame["lag"].unique()), width)
     table = compact_table(titled("Directions that still carry 1/1000, by lag", units))
@@ -151,9 +151,9 @@ def _power(log10: float) -> str:
     return nats(log10) if not math.isfinite(log10) else f"{log10:+.1f}"
 
 
-def gain_table(gains: pd.DataFrame, units: str) -> Table:
+def gain_table(gains: pd.DataFrame) -> Table:
     """One row per gain: measured and in theory, under each drive."""
-    table = compact_table(titled(f"λ₁ over gain: {gains['network'].iloc[0]}", units))
+    table = compact_table(f"λ₁ over gain: {gains['network'].iloc[0]}")
     table.min_width = len(str(table.title))
     table.add_column("gain", justify="right")
     drives = list(gains["drive"].unique())

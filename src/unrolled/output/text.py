@@ -39,9 +39,9 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.{1 if share < 0.0995 else 0}f}%"
 
 
-# What a row says nothing about; the same word on weights means the same in every table.
+# How the names of networks are read.
 INITIALISATION = (
-    "Weights: torch's own initialisation where the name says no other; × g and gain g: g times those."
+    "Weights: torch's own initialisation where a name says no other; ×g, gain g: g times the recurrent ones."
 )
 
 

@@ -45,7 +45,7 @@ def gaussian(workload: Workload) -> Network:
     """`h_t = tanh(W h_{t-1} + W_ih x_t)`, `W_ij ~ N(0, 1/N)`: Sompolinsky, Crisanti, Sommers 1988 at gain 1."""
     size = workload.hidden_sizes[0]
     return Unbiased(
-        name=f"RNN tanh, Gaussian of variance 1/{size}",
+        name="RNN tanh, Gaussian",
         workload=workload.replace(cell="rnn_tanh"),
         init=Init("normal", 1 / math.sqrt(size)),
     )

@@ -16,6 +16,7 @@ from unrolled.networks.subject import Subject, sizes_of, units_of
 from unrolled.networks.textbook import Network
 from unrolled.output.files import read_json
 from unrolled.output.progress import ProgressLine
+from unrolled.output.text import titled
 from unrolled.spectrum.codec import Part
 from unrolled.spectrum.drive import drives_for
 from unrolled.spectrum.gain_curve import GainCurve, exponents_at, gain_curve
@@ -95,8 +96,8 @@ class SpectrumStudy:
         return _concatenated([curve.frame() for curve in self.curves])
 
     def gain_mean_frame(self) -> pd.DataFrame:
-        """A row per drive and gain: mean, spread and theory."""
-        return _concatenated([curve.mean_frame() for curve in self.curves])
+        """A row per drive and gain: mean, spread and theory. Its network is named with its size."""
+        return _concatenated([curve.mean_frame().assign(network=self._swept_name) for curve in self.curves])
 
     def line_frame(self) -> pd.DataFrame:
         """The lines of mean-field theory over gain."""
@@ -107,7 +108,7 @@ class SpectrumStudy:
         return pd.DataFrame(
             [
                 {
-                    "network": curve.network,
+                    "network": self._swept_name,
                     "drive": curve.drive,
                     "measured": curve.crossing,
                     "theory": curve.transition,
@@ -125,17 +126,16 @@ class SpectrumStudy:
 
     @property
     def units(self) -> str:
-        """The hidden units of its networks, for titles; `gain_units` of the one that is run over gains."""
+        """The hidden units of its networks, for titles."""
         return units_of(self.networks[0])
-
-    @property
-    def gain_units(self) -> str:
-        """As `units`."""
-        return units_of(self._swept)
 
     @property
     def _swept(self) -> dict[str, Any]:
         return next(each for each in self.networks if each["name"] == self.curves[0].network)
+
+    @property
+    def _swept_name(self) -> str:
+        return titled(self._swept["name"], units_of(self._swept))
 
     def describe(self) -> str:
         """Two lines for the foot of a plot: what was measured, and on what machine."""
