@@ -13,9 +13,9 @@ from unrolled import Workload
 from unrolled.cells.initialisation import Init
 from unrolled.errors import UnrolledError
 from unrolled.gradients.clipping import Clip
+from unrolled.gradients.float32 import Float32Gradient, float32_gradient
 from unrolled.gradients.lengths import check_lengths, measure_lengths
 from unrolled.gradients.loss import last_step_loss
-from unrolled.gradients.plain import PlainGradient, plain_gradient
 from unrolled.networks.model import UserModel
 from unrolled.networks.textbook import Network, orthogonal
 
@@ -26,14 +26,14 @@ def study(network, lengths=(20, 400), clips=("none", "norm:1"), loss="last"):
     return [result for results in measure_lengths(network, lengths, clips, loss) for result in results]
 
 
-def test_plain_float32_gives_0_at_the_first_step_where_the_norm_is_not_0():
+def test_float32_autograd_gives_0_at_the_first_step_where_the_norm_is_not_0():
     short, long = study(orthogonal(WORKLOAD, 0.5), clips=["none"])
     assert math.log10(short.float32_first) == pytest.approx(short.log10_first, abs=1e-3)
     assert long.float32_first == 0
     assert -200 < long.log10_first < -100
 
 
-def test_plain_float32_overflows_and_its_clip_erases_or_poisons_what_ours_bounds():
+def test_float32_autograd_overflows_and_its_clip_erases_or_poisons_what_ours_bounds():
     """Reference 15: an infinite norm multiplies finite gradients by 0, and infinite ones become NaN.
 
     This network is chaotic, so its norms differ by decades from one rounding to another: 10^28 or so, at 180
@@ -111,10 +111,10 @@ def test_a_network_that_overflows_is_a_result_that_says_where():
     assert math.isnan(failed.log10_parameters)
 
 
-def test_plain_auto_clip_uses_the_percentile_of_the_norms_so_far():
+def test_torchs_auto_clip_uses_the_percentile_of_the_norms_so_far():
     gradient = {"w": torch.tensor([3.0, 4.0])}
-    plain = PlainGradient(gradient, None)
-    assert plain.norm(Clip.parse("auto:50"), [1.0, 5.0]) == pytest.approx(3, rel=1e-5)
+    float32 = Float32Gradient(gradient, None)
+    assert float32.norm(Clip.parse("auto:50"), [1.0, 5.0]) == pytest.approx(3, rel=1e-5)
     assert gradient["w"].tolist() == [3, 4]
 
 
@@ -142,22 +142,22 @@ def test_a_given_input_of_tokens_is_cut_along_time():
 def test_the_plain_gradient_leaves_the_model_as_it_was():
     torch.manual_seed(0)
     module = nn.GRU(4, 8).double()
-    plain = plain_gradient(module, torch.randn(9, 2, 4).double(), None)
+    float32 = float32_gradient(module, torch.randn(9, 2, 4).double(), None)
     assert all(parameter.grad is None for parameter in module.parameters())
     assert module.weight_hh_l0.dtype == torch.float64
-    assert {gradient.dtype for gradient in plain.gradients.values()} == {torch.float32}
-    before = {name: gradient.clone() for name, gradient in plain.gradients.items()}
-    plain.norm(Clip.parse("norm:0.001"), [])
-    assert all(torch.equal(plain.gradients[name], before[name]) for name in before)  # the clip took a copy
+    assert {gradient.dtype for gradient in float32.gradients.values()} == {torch.float32}
+    before = {name: gradient.clone() for name, gradient in float32.gradients.items()}
+    float32.norm(Clip.parse("norm:0.001"), [])
+    assert all(torch.equal(float32.gradients[name], before[name]) for name in before)  # the clip took a copy
 
 
 def test_torch_itself_reports_the_norm_before_its_clip():
     torch.manual_seed(0)
     module = nn.RNN(4, 8)
-    plain = plain_gradient(module, torch.randn(9, 2, 4), None)
+    float32 = float32_gradient(module, torch.randn(9, 2, 4), None)
     for name, parameter in module.named_parameters():
-        parameter.grad = plain.gradients[name].clone()
-    assert plain.norm(Clip("none"), []) == pytest.approx(float(clip_grad_norm_(module.parameters(), 1.0)))
+        parameter.grad = float32.gradients[name].clone()
+    assert float32.unclipped_norm() == pytest.approx(float(clip_grad_norm_(module.parameters(), 1.0)))
 
 
 @pytest.mark.parametrize(

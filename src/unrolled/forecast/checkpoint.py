@@ -60,7 +60,7 @@ class Checkpoint:
         training.optimizer.load_state_dict(saved["optimizer"])
         parts = tuple(part.to(training.setting.device) for part in saved["state"])
         training.state = parts if len(parts) > 1 else parts[0] if parts else None
-        training.clip.history = saved["clip_history"].tolist()
+        training.clip.history[:] = saved["clip_history"].tolist()
         history = saved["history"].numpy()
         training.history[: len(history)] = history
         training.iteration = saved["iteration"]

@@ -17,6 +17,7 @@ from unrolled.forecast.model import network_of
 from unrolled.forecast.outcome import final_loss, largest_spike, outcome
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.training import COLUMNS, Mark, Training
+from unrolled.gradients.clipping import Clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +114,9 @@ class Run:
         )
 
     def history_frame(self) -> pd.DataFrame:
-        """A row per iteration, from 1."""
+        """A row per iteration, from 1; `bounds_norm` where `bound` is one on the global norm."""
         frame = pd.DataFrame(self.history, columns=list(COLUMNS))
+        frame["bounds_norm"] = Clip.parse(self.setting.clip).rule.bounds_norm
         return _labelled(self.labels | {"iteration": np.arange(1, len(frame) + 1)}, frame)
 
     def loop_frame(self) -> pd.DataFrame:

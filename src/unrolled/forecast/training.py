@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from unrolled.gradients.watch import watch
 
 MARKS = (0, 100, 1000)  # iterations before which the reach is looked at; it is at the end too
 # What is kept of each iteration: norms are log10 of the global L2 norm, `clipped` is that after clipping,
-# `touched` the share of entries (for `step`: of steps) that were changed, `bound` the one in force.
+# `touched` the share of entries (of steps, where the clip works on states) that were changed, `bound` the one in
+# force.
 COLUMNS = ("loss", "log10_norm", "log10_clipped", "touched", "cosine", "bound")
 
 
@@ -86,7 +87,7 @@ class Training:
         rows = self.order[self.iteration]
         x, target = self.task.inputs[rows], self.task.targets[rows]
         try:
-            state, report = (self._step_clipped if self.clip.mode == "step" else self._clipped)(x, target)
+            state, report = (self._step_clipped if self.clip.works_on_states else self._clipped)(x, target)
         except NonFiniteError as error:
             self.problem = f"iteration {self.iteration + 1}: {error}"
             return
@@ -123,8 +124,7 @@ class Training:
         flow = gradient_flow(self.model, arguments, loss_of, clip=self.clip)
         for name, parameter in self._parameters:
             parameter.grad = flow.gradient(name).to(parameter.dtype)
-        norm = flow.log10_norm
-        return seen[0], flow.clip or ClipReport(self.clip.mode, self.clip.bound, norm, norm, 0.0, 0.0, 1.0)
+        return seen[0], cast(ClipReport, flow.clip)  # a flow that was clipped has one
 
     def _mark(self) -> None:
         """Keep the gradient flow, or why there is none, unless a checkpoint had it."""

@@ -20,9 +20,9 @@ from unrolled.errors import InvalidValueError, ResultFileError
 from unrolled.gradients.backward import backward
 from unrolled.gradients.cell_profiles import OutOfRangeError
 from unrolled.gradients.clipping import Clip, ClipReport, compare
+from unrolled.gradients.clipping.step import StepBound
 from unrolled.gradients.loss import Loss, scalar_loss
 from unrolled.gradients.profile import Profile
-from unrolled.gradients.pullback import StepBound
 from unrolled.rollout.arguments import Arguments
 from unrolled.rollout.preserve import preserved
 from unrolled.rollout.record import Rollout
@@ -223,9 +223,8 @@ def flow_of(
 ) -> GradientFlow:
     """The flow back through one call of a model; see `gradient_flow`."""
     named = dict(model.named_parameters())
-    bound = StepBound(clip.bound) if clip.mode == "step" and clip.bound is not None else None
     with preserved(model) as before:
-        for steps in STEPS_PER_BLOCK if bound is None else (1,):
+        for steps in (1,) if clip.works_on_states else STEPS_PER_BLOCK:
             before.restore()
             rollout = Rollout.of(call, targets, steps)
             _check_length(rollout)
@@ -237,13 +236,13 @@ def flow_of(
                 continue
         gradients = {name: found[parameter] for name, parameter in named.items() if parameter in found}
         report = None
-        if bound is not None:
-            unclipped = gradients
+        if clip.works_on_states:
+            unclipped, bound = gradients, StepBound(clip.rule.bound)
             profiles, found = backward(rollout, scalar, named.values(), bound)
             gradients = {name: found[parameter] for name, parameter in named.items() if parameter in found}
             report = _step_report(clip, unclipped, gradients, bound)
-        elif clip.mode != "none":
-            gradients, report = clip.clip(gradients)
+        elif clip.works_on_gradients:
+            gradients, report = clip.clip(gradients, named)
     norms = {name: LOG10_2 * float(gradient.log2_norm()) for name, gradient in gradients.items()}
     return GradientFlow(tuple(profiles), norms, report, _environment(), gradients, tuple(rollout.notes))
 

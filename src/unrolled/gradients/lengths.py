@@ -1,4 +1,4 @@
-"""The gradient over sequence length, clipped and unclipped, and what plain float32 reports in its place."""
+"""The gradient over sequence length, clipped and unclipped, and what float32 autograd reports in its place."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError, NonFiniteError
 from unrolled.gradients.clipping import Clip, ClipReport
+from unrolled.gradients.float32 import Float32Gradient, float32_gradient
 from unrolled.gradients.flow import GradientFlow
-from unrolled.gradients.plain import PlainGradient, plain_gradient
 from unrolled.gradients.reach import last_layer, loss_function, run_flow
 from unrolled.networks.model import UserModel
 from unrolled.networks.subject import Subject
@@ -111,7 +111,7 @@ class _Study:
     def __init__(self, network: Subject, clips: list[Clip], loss: str) -> None:
         self.network, self.clips, self.loss = network, clips, loss
         self.module = network.module()
-        self.plain_norms: list[float] = []
+        self.float32_norms: list[float] = []
 
     def at(self, length: int) -> list[LengthResult]:
         """Unclipped, and clipped in every way asked for, over sequences of one length."""
@@ -122,20 +122,19 @@ class _Study:
             return [
                 LengthResult(self.network.name, length, str(clip), problem=str(error)) for clip in self.clips
             ]
-        plain = plain_gradient(self.module, inputs, loss_function(self.loss, self.network))
-        without = plain.norm(Clip("none"), [])
-        self.plain_norms.append(math.nan if without is None else without)
-        return [self._result(length, clip, inputs, unclipped, plain) for clip in self.clips]
+        float32 = float32_gradient(self.module, inputs, loss_function(self.loss, self.network))
+        self.float32_norms.append(float32.unclipped_norm())
+        return [self._result(length, clip, inputs, unclipped, float32) for clip in self.clips]
 
     def _result(
-        self, length: int, clip: Clip, inputs: Any, unclipped: GradientFlow, plain: PlainGradient
+        self, length: int, clip: Clip, inputs: Any, unclipped: GradientFlow, float32: Float32Gradient
     ) -> LengthResult:
-        flow, report = unclipped, _untouched(unclipped)
-        if clip.mode == "step":
+        if clip.works_on_states:
             flow = run_flow(self.network, self.module, inputs, self.loss, clip)
-            report = flow.clip or report
-        elif clip.mode != "none":
-            _, report = clip.clip(unclipped.gradients)
+            report = cast(ClipReport, flow.clip)  # a flow that was clipped has one
+        else:
+            flow = unclipped
+            _, report = clip.clip(unclipped.gradients, dict(self.module.named_parameters()))
         return LengthResult(
             network=self.network.name,
             length=length,
@@ -143,13 +142,8 @@ class _Study:
             log10_parameters=report.log10_after,
             log10_unclipped=report.log10_before,
             log10_first=float(last_layer(flow).log10_norm[-1]),
-            float32_parameters=plain.norm(clip, self.plain_norms),
-            float32_first=None if clip.mode == "step" else plain.first_step,
+            float32_parameters=float32.norm(clip, self.float32_norms),
+            float32_first=None if clip.works_on_states else float32.first_step,
             cosine=report.cosine,
             touched=report.entries,
         )
-
-
-def _untouched(flow: GradientFlow) -> ClipReport:
-    norm = flow.log10_norm
-    return ClipReport("none", None, norm, norm, entries=0.0, tensors=0.0, cosine=1.0)

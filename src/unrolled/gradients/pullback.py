@@ -8,46 +8,20 @@ steps that stayed in range are accepted.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from unrolled.cells.linearised import PullBack
 from unrolled.errors import NonFiniteError
+from unrolled.gradients.clipping.step import StepBound as StepBound
 from unrolled.gradients.weight_sums import WeightSums
 from unrolled.rollout.layer import LayerRun
 from unrolled.rollout.scaled import DRIFT, ZERO_EXPONENT, Scaled, log2, shift, working_dtype
 
 FIRST_CHUNK = 128  # steps before the first look at the norms
 GROWTH = 2  # of the chunk, while nothing is known against it
-
-
-@dataclass(frozen=True)
-class StepBound:
-    """A bound on the L2 norm of each sample's state cotangent, put on it at every step; counts what it did.
-
-    For an LSTM the norm is that of `(h̄, c̄)` together, c̄ being what arrives through the next cell state.
-    """
-
-    bound: float
-    count: list[int] = field(default_factory=lambda: [0, 0])  # touched, seen
-
-    def put_on(self, state: Sequence[Scaled | None]) -> list[Scaled | None]:
-        """The cotangent of a state, its parts together, with a norm of at most the bound in each sample."""
-        parts = [part for part in state if part is not None]
-        if not parts:
-            return list(state)
-        log2_norms = torch.stack([part.log2_norm() for part in parts])
-        joint = torch.logsumexp(2 * math.log(2) * log2_norms, 0) / (2 * math.log(2))
-        excess = joint - math.log2(self.bound)
-        over = excess > 0
-        self.count[0] += int(over.sum())
-        self.count[1] += int((joint > -math.inf).sum())
-        whole = torch.where(over, excess, 0.0).floor()
-        factor = torch.where(over, torch.exp2(whole - excess), 1.0)
-        return [None if part is None else part.by_sample(factor, -whole.to(torch.int64)) for part in state]
 
 
 @dataclass(frozen=True)

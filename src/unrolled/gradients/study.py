@@ -12,6 +12,7 @@ import pandas as pd
 
 from unrolled.environment import VOLATILE, Environment
 from unrolled.errors import ResultFileError
+from unrolled.gradients.clipping import Clip
 from unrolled.gradients.lengths import LengthResult, measure_lengths
 from unrolled.gradients.reach import Reach, measure_reach
 from unrolled.networks.subject import Subject, sizes_of, units_of
@@ -52,12 +53,13 @@ class Study:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def lengths_frame(self) -> pd.DataFrame:
-        """A row per network, length and way of clipping."""
+        """A row per network, length and way of clipping; `on_states` where that changes the profile itself."""
         frame = pd.DataFrame(
             [result.to_dict() for result in self.lengths],
             columns=[field.name for field in fields(LengthResult)],
         )
         frame["problem"] = [result.problem or "" for result in self.lengths]
+        frame["on_states"] = [Clip.parse(result.clip).works_on_states for result in self.lengths]
         for name in FLOAT32:  # a NaN that float32 reported is something else than no report
             frame[f"has_{name}"] = [getattr(result, name) is not None for result in self.lengths]
             frame[name] = frame[name].astype(float)
@@ -65,7 +67,7 @@ class Study:
 
     def lengths_table(self) -> pd.DataFrame:
         """`lengths_frame` as it goes to a file: what plain float32 has no name for is left empty."""
-        frame = self.lengths_frame()
+        frame = self.lengths_frame().drop(columns="on_states")
         for name in FLOAT32:
             frame[name] = frame[name].astype(object).where(frame.pop(f"has_{name}"), "")
         return frame
@@ -134,9 +136,9 @@ def measure(
 ) -> Study:
     """Run every network at its own length, then those of `length_networks` at every one of `lengths`.
 
-    A clip of mode `step` changes the profile itself, so with it each network is run once more.
+    A clip that works on states changes the profile itself, so with it each network is run once more.
     """
-    reach_clips = ["none", *(clip for clip in clips if clip.startswith("step"))]
+    reach_clips = ["none", *(clip for clip in clips if Clip.parse(clip).works_on_states)]
     if progress:
         progress.start(len(networks) * len(reach_clips) + len(length_networks) * len(lengths))
     reaches = []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from unrolled.gradients.clipping import Clip
 from unrolled.output.text import significant
 
 # log10 below which a norm or a direction counts as unmoved: the 1e-6 in a clip's divisor moves nothing.
@@ -122,7 +123,7 @@ def _clipping(frame: pd.DataFrame) -> list[str]:
             f"{largest['network']} at T = {largest['length']} from {_power(largest['log10_unclipped'])} to "
             f"{_power(largest['log10_parameters'])} and {direction}."
         )
-    finished = [clip for clip in frame["clip"].unique() if clip != "none" and not clip.startswith("step")]
+    finished = [clip for clip in frame["clip"].unique() if Clip.parse(clip).works_on_gradients]
     if finished:
         said.append(
             f"As {' and '.join(finished)} {'act' if len(finished) > 1 else 'acts'} on finished gradients, "
@@ -136,7 +137,7 @@ def _step(reach: pd.DataFrame) -> list[str]:
     said = []
     rows = reach[reach["problem"] == ""]
     before = {(row["network"], row["profile"]): row for _, row in rows[rows["clip"] == "none"].iterrows()}
-    for clip in (clip for clip in rows["clip"].unique() if clip.startswith("step")):
+    for clip in (clip for clip in rows["clip"].unique() if Clip.parse(clip).works_on_states):
         pairs = [
             (before[row["network"], row["profile"]], row) for _, row in rows[rows["clip"] == clip].iterrows()
         ]

@@ -95,8 +95,7 @@ def norm_figure(history: pd.DataFrame, foot: str) -> Figure:
         if (part["touched"] > 0).any():
             _, middle, x, _ = _binned(part["iteration"], part["clipped"])
             panel.plot(x, middle, color=COLOURS[5], linewidth=1.3, linestyle=DASHES[1], label="after, median")
-        mode = str(part["clip"].iloc[0]).partition(":")[0]
-        if mode in ("norm", "auto"):  # the others bound something else than the global norm
+        if part["bounds_norm"].iloc[0]:  # not an entry, or one parameter
             _, bound, x, _ = _binned(part["iteration"], part["bound"])
             panel.plot(x, bound, color="#000000", linewidth=1.1, linestyle=DASHES[3], label="bound")
 

@@ -125,15 +125,14 @@ def length_table(frame: pd.DataFrame, units: str = "") -> Table:
 
 def _lines(part: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str, str]]:
     """Label, rows, column of the log10, column of the plain float32 norm."""
-    clips = list(part["clip"].unique())
     lines = []
-    if not clips[0].startswith("step"):
-        lines.append(("first step", part[part["clip"] == clips[0]], "log10_first", "float32_first"))
-    for clip in clips:
-        rows = part[part["clip"] == clip]
+    for clip, rows in part.groupby("clip", sort=False):
+        on_states = rows["on_states"].iloc[0]  # then it changes the gradient at the first step too
+        if not lines and not on_states:
+            lines.append(("first step", rows, "log10_first", "float32_first"))
         label = "parameters" if clip == "none" else f"parameters, {clip}"
         lines.append((label, rows, "log10_parameters", "float32_parameters"))
-        if clip.startswith("step"):
+        if on_states:
             lines.append((f"first step, {clip}", rows, "log10_first", "float32_first"))
     return lines
 

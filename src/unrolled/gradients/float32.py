@@ -1,16 +1,15 @@
-"""What people see today: float32, autograd, and the norms and clipping of `torch.nn.utils`."""
+"""The gradient and its clipping as autograd and `torch.nn.utils` give them in float32, for comparison."""
 
 from __future__ import annotations
 
 import copy
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
+from torch.nn.utils import get_total_norm
 
 from unrolled.gradients.clipping import Clip
 from unrolled.gradients.loss import Loss, last_step_loss
@@ -18,7 +17,7 @@ from unrolled.rollout.layout import Layout
 
 
 @dataclass(frozen=True, eq=False)
-class PlainGradient:
+class Float32Gradient:
     """Gradients as autograd leaves them in float32.
 
     `first_step`: root mean square over samples of the norms at the first state of the last layer; None
@@ -28,28 +27,22 @@ class PlainGradient:
     gradients: dict[str, Tensor]
     first_step: float | None
 
-    def norm(self, clip: Clip, history: list[float]) -> float | None:
-        """The global norm after clipping, which may be 0, inf or NaN; None for what torch has no name for.
+    def unclipped_norm(self) -> float:
+        """The global norm, which may be 0, inf or NaN."""
+        return float(get_total_norm(self.gradients.values()))
 
-        `history` holds the norms so far, this one included, for `auto`.
+    def norm(self, clip: Clip, norms: Sequence[float]) -> float | None:
+        """The global norm after clipping, which may be 0, inf or NaN; None where torch has no such clipping.
+
+        `norms`: the unclipped global norms so far, this one included.
         """
         parameters = [_with_gradient(gradient) for gradient in self.gradients.values()]
-        if clip.mode == "step":
+        if not clip.rule.clip_as_torch_(parameters, norms):
             return None
-        bound = clip.bound or math.inf
-        if clip.mode == "norm":
-            clip_grad_norm_(parameters, bound)
-        elif clip.mode == "auto":
-            clip_grad_norm_(parameters, float(np.percentile(history, bound)))
-        elif clip.mode == "tensor":
-            for parameter in parameters:
-                clip_grad_norm_(parameter, bound)
-        elif clip.mode == "value":
-            clip_grad_value_(parameters, bound)
         return float(get_total_norm(parameter.grad for parameter in parameters if parameter.grad is not None))
 
 
-def plain_gradient(model: nn.Module, inputs: Any, loss: Loss | None) -> PlainGradient:
+def float32_gradient(model: nn.Module, inputs: Any, loss: Loss | None) -> Float32Gradient:
     """Forward and backward of a float32 copy of `model`."""
     model = copy.deepcopy(model).float()
     model.zero_grad()
@@ -63,7 +56,7 @@ def plain_gradient(model: nn.Module, inputs: Any, loss: Loss | None) -> PlainGra
     layout = Layout(_batch_first(model), True, None, None)
     (last_step_loss(output, layout) if loss is None else loss(output)).backward()  # type: ignore[no-untyped-call]
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return PlainGradient(gradients, None if first is None else _root_mean_square(first.grad))
+    return Float32Gradient(gradients, None if first is None else _root_mean_square(first.grad))
 
 
 def _stopping_at_the_first_state(model: nn.RNNBase, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from unrolled.gradients import Clip
-from unrolled.gradients.ordinary import Ordinary
+from unrolled.gradients.clipping.in_range import InRange
+from unrolled.gradients.clipping.tensor import EachTensor
+from unrolled.gradients.clipping.value import EachEntry
 
 SPECS = [
     "none",
@@ -39,10 +41,10 @@ def test_both_ways_give_the_same_gradients_and_the_same_report(spec, scale, dtyp
     one, other = Clip.parse(spec), Clip.parse(spec)
     for factor in (1.0, 3.0, 0.2):  # auto remembers
         short, exact = parameters(factor * scale, dtype), parameters(factor * scale, dtype)
-        assert Ordinary.of([parameter.grad for parameter in short.values()]) is not None
+        assert InRange.of([parameter.grad for parameter in short.values()]) is not None
         mine = one.clip_(short.items())
         with monkeypatch.context() as patch:
-            patch.setattr(Ordinary, "of", lambda _: None)
+            patch.setattr(InRange, "of", lambda *_: None)
             report = other.clip_(exact.items())
         figures = report.to_dict()
         if spec.startswith("auto") and factor == 1 and scale == 1e12:
@@ -57,9 +59,9 @@ def test_both_ways_give_the_same_gradients_and_the_same_report(spec, scale, dtyp
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_gradients_out_of_the_ordinary_are_left_to_the_exact_way(scale):
+def test_gradients_out_of_range_are_left_to_the_exact_way(scale):
     found = parameters(scale, torch.float32)
-    assert Ordinary.of([parameter.grad for parameter in found.values()]) is None
+    assert InRange.of([parameter.grad for parameter in found.values()]) is None
     before = {name: parameter.grad.double() for name, parameter in found.items()}
     norm = math.hypot(*torch.cat([gradient.flatten() for gradient in before.values()]).tolist())
     report = Clip.parse("norm:1e-32").clip_(found.items())
@@ -77,18 +79,18 @@ def test_a_cosine_never_leaves_its_range():
     for _ in range(50):
         drawn = torch.randn(5, generator=generator, dtype=torch.float64)
         for clipped in (
-            Ordinary.of([drawn.clone()]).clip_tensors_(0.1, 1e-6),
-            Ordinary.of([drawn]).clip_values_(9),
+            EachTensor("tensor", 0.1).clip_(InRange.of([drawn.clone(), drawn.clone()]), 0.1),
+            EachEntry("value", 9).clip_(InRange.of([drawn]), 9.0),
         ):
             assert 1 - 1e-14 < clipped.cosine <= 1
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_not_finite_is_never_ordinary(value):
-    assert Ordinary.of([torch.tensor([1.0, value])]) is None
+def test_what_is_not_finite_is_never_in_range(value):
+    assert InRange.of([torch.tensor([1.0, value])]) is None
 
 
-def test_a_gradient_of_zero_is_ordinary_and_stays_zero():
+def test_a_gradient_of_zero_is_in_range_and_stays_zero():
     parameter = nn.Parameter(torch.zeros(3))
     parameter.grad = torch.zeros(3)
     for spec in SPECS:

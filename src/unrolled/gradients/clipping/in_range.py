@@ -1,0 +1,84 @@
+"""Gradients that float32 holds with room to spare, to be clipped in place: without exponents, so at little cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Global norms for which every factor and product below stays in float32's normal range.
+SMALLEST, LARGEST = 1e-15, 1e15
+# Factors from which on a product in float32 is one rounding away from the exact one.
+SMALL_FACTOR = 1e-30
+# Norms are taken in float64, where the squares of float32 neither over- nor underflow, and its own do not
+# between the two norms above.
+DTYPES = (torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The global norm after clipping, the cosine to the gradient before, and the entries touched in each tensor."""
+
+    norm: float
+    cosine: float
+    touched: list[int]
+
+
+@dataclass(frozen=True)
+class InRange:
+    """Gradients, the L2 norm of each and of all, and the weights they belong to.
+
+    A gradient that a parameter holds as a sparse tensor is the values stored in it.
+    """
+
+    gradients: Sequence[Tensor]
+    weights: Sequence[Tensor]
+    norms: list[float]
+    total: float
+
+    @classmethod
+    def of(cls, gradients: Sequence[Tensor], weights: Sequence[Tensor] = ()) -> InRange | None:
+        """The gradients with their norms; None where these are too small, too large, or not finite."""
+        if not gradients or any(gradient.dtype not in DTYPES for gradient in gradients):
+            return None
+        norms = numbers([torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients])
+        total = math.hypot(*norms)
+        # A norm that is NaN or inf fails this too.
+        return cls(gradients, weights, norms, total) if total == 0 or SMALLEST <= total <= LARGEST else None
+
+    def scale_(self, factors: Sequence[float]) -> Outcome:
+        """Each gradient times its factor, where that is below 1."""
+        factors = [min(factor, 1.0) for factor in factors]
+        touched = [0] * len(factors)
+        for k, (gradient, factor) in enumerate(zip(self.gradients, factors, strict=True)):
+            if factor < 1:
+                _scale_(gradient, factor)
+                touched[k] = gradient.numel()
+        if min(factors) == max(factors):  # one factor for all keeps the direction
+            return Outcome(self.total * factors[0], 1.0, touched)
+        after = [norm * factor for norm, factor in zip(self.norms, factors, strict=True)]
+        dot = math.fsum(before * norm for before, norm in zip(self.norms, after, strict=True))
+        return Outcome(math.hypot(*after), self.cosine(dot, math.hypot(*after)), touched)
+
+    def cosine(self, dot: float, norm: float) -> float:
+        """To a gradient of this norm, from the dot product with it; 1 where either is 0."""
+        cosine = dot / self.total / norm if self.total and norm else 1.0
+        return min(max(cosine, -1.0), 1.0)  # rounding may carry it out of its range
+
+
+def numbers(scalars: list[Tensor]) -> list[float]:
+    """The values of scalars on one device or several, fetched together."""
+    device = scalars[0].device
+    values: list[float] = torch.stack([scalar.to(device) for scalar in scalars]).tolist()
+    return values
+
+
+def _scale_(gradient: Tensor, factor: float) -> None:
+    """Times `factor`, with one rounding to the gradient's dtype."""
+    if factor < SMALL_FACTOR:
+        gradient.copy_(gradient.double() * factor)
+    else:
+        gradient.mul_(factor)
