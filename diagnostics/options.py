@@ -38,7 +38,8 @@ def parser(command: str, description: str | None, examples: str) -> Parser:
 def add_network(parser: Parser, textbook: str) -> None:
     """What describes one network in place of `textbook`. What is None was not given."""
     one = parser.add_argument_group(f"one network in place of {textbook} (any of these options)")
-    one.add_argument("--cell", choices=CELLS, help="default: lstm with --forget-bias or chrono, else rnn_tanh")
+    one.add_argument("--cell", metavar="CELL", help=f"{', '.join(CELLS)}, or your own as package.module:Name; "
+                     "default: lstm with --forget-bias or chrono, else rnn_tanh")  # fmt: skip
     one.add_argument("--init", help="default, orthogonal, identity, normal:STD or chrono:T")
     one.add_argument("--gain", type=float, help="factor on all recurrent weights, after --init")
     one.add_argument("--forget-bias", type=float, metavar="BIAS", help="of an LSTM, both biases together")

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "checks": {"errors"},
     "plugins": {"errors"},
     "environment": set(),
-    "cells": {"errors", "checks"},
+    "cells": {"errors", "checks", "plugins"},
     "rollout": {"errors", "checks", "plugins", "cells"},
     "networks": {"errors", "checks", "plugins", "cells", "rollout"},
     "theory": {"errors", "checks", "cells"},

@@ -22,7 +22,7 @@ def resolve(path: str, what: str) -> object:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # its own code may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # its own code may do anything while it is imported
         raise ImplementationError(
             f"{what} {path}: {module_name} cannot be imported ({type(error).__name__}: {first_line(error)}); "
             "is it installed, or in the current folder?"

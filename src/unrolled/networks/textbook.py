@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cells.initialisation import FORGET_GATE, Init, initialise
+from unrolled.cells.path import short_name
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.networks.workload import Workload
 
@@ -38,6 +39,15 @@ class Network:
         if not (math.isfinite(self.gain) and self.gain > 0):
             raise InvalidValueError(f"gain: expected a number above 0, got {self.gain}; 1 changes nothing")
         cell = self.workload.cell
+        changed = (
+            str(self.init) if self.init != TORCHS_OWN else f"gain {self.gain:g}" if self.gain != 1 else None
+        )
+        changed = changed if self.forget_bias is None else f"forget bias {self.forget_bias:g}"
+        if self.workload.is_own and changed:
+            raise InvalidValueError(
+                f"cell {cell}: expected to start as it does itself, got {changed}; leave it out, and set the weights "
+                "where the cell is made"
+            )
         if self.forget_bias is not None and cell != "lstm":
             raise InvalidValueError(
                 f"forget bias: expected cell lstm, got {cell}, which has no forget gate; use lstm"
@@ -52,8 +62,10 @@ class Network:
             )
 
     def module(self) -> nn.Module:
-        """The fused module, initialised."""
+        """The module, initialised; that of anybody's cell starts as it does itself."""
         module = self.workload.reference()
+        if self.workload.is_own:
+            return module
         generator = torch.Generator().manual_seed(self.workload.seed + 1_000_003 * WEIGHTS_STREAM)
         initialise(module, self.workload.cell, self.init, self.gain, self.forget_bias, generator)
         return module
@@ -104,7 +116,9 @@ def described(
     gated = forget_bias is not None or start.kind == "chrono"
     cell = cell or ("lstm" if gated else "rnn_tanh")
     words = [
-        {"rnn_tanh": "RNN tanh", "rnn_relu": "RNN relu"}.get(cell, cell.upper()),
+        {"rnn_tanh": "RNN tanh", "rnn_relu": "RNN relu", "gru": "GRU", "lstm": "LSTM"}.get(
+            cell, short_name(cell)
+        ),
         "" if init is None else str(start),
         "" if gain is None else f"gain {gain:g}",
         "" if forget_bias is None else f"forget bias {forget_bias:g}",
