@@ -107,6 +107,7 @@ def start_session(config):
     )
     if not config.option.collectonly:
         writable_folder(settings.out)
+    config.stash[LINES] += settings.notes
     return Session(settings, started=STARTED, imports_s=imports_s)
 
 

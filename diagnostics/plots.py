@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diagnostics.command import Parser, console, list_files, run
-from unrolled.cells import CELLS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, help="folder for the plots (default: that of the results)")
     parser.add_argument(
-        "--cell", action="append", choices=CELLS, help="of a benchmark, only this cell; repeatable"
+        "--cell",
+        action="append",
+        metavar="CELL",
+        help="of a benchmark, only this cell, by its name; repeatable",
     )
     parser.add_argument("--no-plots", action="store_true", help="print the tables and draw nothing")
     parser.add_argument("--svg", type=Path, help="also save the tables, as they look in a terminal, as SVG")

@@ -41,7 +41,8 @@ def make_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     one = parser.add_argument_group("one network, fused and as a loop of cells (any of these options)")
-    one.add_argument("--cell", choices=CELLS, help="default: lstm with --proj-size, else rnn_tanh")
+    one.add_argument("--cell", metavar="CELL", help=f"{', '.join(CELLS)}, or your own as package.module:Name; "
+                     "default: lstm with --proj-size, else rnn_tanh")  # fmt: skip
     one.add_argument("--input", type=int, metavar="I", help=f"input features; default: {INPUT}")
     one.add_argument("--hidden", metavar="H[,H,...]", help=f"units, of all layers or each; default: {HIDDEN}")
     one.add_argument("--layers", type=int, metavar="L", help=f"layers; default: {LAYERS}, or as --hidden says")

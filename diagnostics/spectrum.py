@@ -178,10 +178,10 @@ def _subjects(options: argparse.Namespace) -> tuple[Sequence[Subject], Network |
         large = workload.replace(hidden_size=GAIN_HIDDEN if options.hidden is None else options.hidden)
         plain = large.replace(num_layers=1, bidirectional=False)
         return networks(workload), None if options.gains == "none" else gaussian(plain), gains
-    if asked and not isinstance(one, Network):
+    if asked and not (isinstance(one, Network) and not one.workload.is_own):
         raise InvalidValueError(
-            f"--gains: expected a network that --cell and the like describe, got {one.name}, whose weights are "
-            "given; leave it out"
+            f"--gains: expected a network that --cell and the like describe, got {one.name}, which starts as it "
+            "does itself; leave it out"
         )
     return [one], one if asked and isinstance(one, Network) else None, gains
 

@@ -76,9 +76,14 @@ def is_path(name: str) -> bool:
     return all(part.isidentifier() for part in [*module.split("."), attribute])
 
 
+def short_name(name: str) -> str:
+    """For labels and names of files: a path without its module."""
+    return name.rpartition(":")[2]
+
+
 def title_of(name: str) -> str:
     """What tables and plots call a cell, by its name or its path."""
-    return name.partition(":")[2] if is_path(name) else cell_named(name).title
+    return short_name(name) if is_path(name) else cell_named(name).title
 
 
 @cache

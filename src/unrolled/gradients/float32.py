@@ -54,7 +54,9 @@ def float32_gradient(model: nn.Module, inputs: Any, loss: Loss | None) -> Float3
     else:
         output = model(*inputs) if type(inputs) is tuple else model(inputs)
     layout = Layout(_batch_first(model), True, None, None)
-    (last_step_loss(output, layout) if loss is None else loss(output)).backward()  # type: ignore[no-untyped-call]
+    scalar = last_step_loss(output, layout) if loss is None else loss(output)
+    if scalar.requires_grad:  # a cell need not have parameters
+        scalar.backward()  # type: ignore[no-untyped-call]
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return Float32Gradient(gradients, None if first is None else _root_mean_square(first.grad))
 

@@ -28,6 +28,7 @@ from unrolled.theory import GradientBound, gradient_bound
 
 LAGS = (1, 10, 50, 200)  # that a table shows, where the profile has them
 LOSSES = ("last", "mean")
+FIRST_PATHS = ("h", "0")  # of states of up to two parts, and of more
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +138,11 @@ def in_order(flow: GradientFlow) -> list[Profile]:
 
 
 def last_layer(flow: GradientFlow) -> Profile:
-    """The profile of the hidden state of the last layer of the module that is called last."""
-    return [p for p in in_order(flow) if p.path == "h" and p.direction == "forward"][-1]
+    """The profile of the hidden state of the last layer of the module that is called last.
+
+    Of a state of three parts or more that is the first, as it is with two.
+    """
+    return [p for p in in_order(flow) if p.path in FIRST_PATHS and p.direction == "forward"][-1]
 
 
 def measure_reach(network: Subject, loss: str = "last", clip: str = "none") -> Reach:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unrolled.cells.build import Unrolled
 from unrolled.errors import ImplementationError, InvalidValueError
 from unrolled.plugins import first_line, resolve
 from unrolled.rollout.targets import Target, targets_of
@@ -67,7 +68,7 @@ class UserModel:
         """What the model is called with."""
         if self.inputs is not None:
             return self.inputs if length is None else self.inputs.narrow(self._time, 0, length)
-        first: Any = self.targets[0].module
+        first: Any = self.model if isinstance(self.model, Unrolled) else self.targets[0].module
         if not isinstance(getattr(first, "input_size", None), int):
             raise InvalidValueError(
                 f"model {self.name}: expected a recurrent module that says its input_size, got "
@@ -75,7 +76,8 @@ class UserModel:
             )
         generator = torch.Generator().manual_seed(self.seed + 1_000_003)  # as a workload's input
         shape = (length or self.seq_len, self.batch_size, first.input_size)
-        values = torch.randn(shape, generator=generator, dtype=torch.float64).to(next(first.parameters()))
+        values = torch.randn(shape, generator=generator, dtype=torch.float64)
+        values = values.to(next(first.parameters(), torch.empty(0)))
         return values.transpose(0, 1) if self.batch_first else values
 
     @property

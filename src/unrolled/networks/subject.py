@@ -12,6 +12,7 @@ from unrolled.errors import ImplementationError, UnrolledError
 from unrolled.networks.model import UserModel, model_sizes
 from unrolled.networks.textbook import Network
 from unrolled.networks.workload import Workload
+from unrolled.plugins import first_line
 
 Subject = Network | UserModel
 
@@ -31,17 +32,22 @@ def units_of(network: dict[str, Any]) -> str:
 
 @contextmanager
 def their_errors(network: Subject, inputs: Any) -> Iterator[None]:
-    """Whatever a given model raises inside becomes an `ImplementationError` that names it."""
+    """Whatever somebody else's model or cell raises inside becomes an `ImplementationError` that names it."""
     try:
         yield
     except UnrolledError:
         raise
     except Exception as error:  # a given model may raise anything
-        if isinstance(network, Network):
-            raise
         shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-        line = next(iter(str(error).splitlines()), "no message")
+        got = f"got {type(error).__name__}: {first_line(error)}"
+        if not isinstance(network, Network):
+            raise ImplementationError(
+                f"model {network.name}: expected a forward that takes an input {shape}, {got}; let the factory return "
+                "(model, input)"
+            ) from error
+        if not network.workload.is_own:
+            raise
         raise ImplementationError(
-            f"model {network.name}: expected a forward that takes an input {shape}, got "
-            f"{type(error).__name__}: {line}; let the factory return (model, input)"
+            f"cell {network.workload.cell}: expected steps that can be run and differentiated on an input {shape}, "
+            f"{got}; call it by itself to see where"
         ) from error

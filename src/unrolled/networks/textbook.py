@@ -40,6 +40,15 @@ class Network:
         if not (math.isfinite(self.gain) and self.gain > 0):
             raise InvalidValueError(f"gain: expected a number above 0, got {self.gain}; 1 changes nothing")
         cell = self.workload.cell
+        changed = (
+            str(self.init) if self.init != TORCHS_OWN else f"gain {self.gain:g}" if self.gain != 1 else None
+        )
+        changed = changed if self.forget_bias is None else f"forget bias {self.forget_bias:g}"
+        if self.workload.is_own and changed:
+            raise InvalidValueError(
+                f"cell {cell}: expected to start as it does itself, got {changed}; leave it out, and set the weights "
+                "where the cell is made"
+            )
         if self.forget_bias is not None and not cell_named(cell).has_forget_gate:
             raise InvalidValueError(
                 f"forget bias: expected cell lstm, got {cell}, which has no forget gate; use lstm"
@@ -54,8 +63,10 @@ class Network:
             )
 
     def module(self) -> nn.Module:
-        """The fused module, initialised."""
+        """The module, initialised; that of anybody's cell starts as it does itself."""
         module = self.workload.reference()
+        if self.workload.is_own:
+            return module
         generator = torch.Generator().manual_seed(self.workload.seed + 1_000_003 * WEIGHTS_STREAM)
         initialise(module, self.workload.cell, self.init, self.gain, self.forget_bias, generator)
         return module

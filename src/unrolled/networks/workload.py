@@ -1,4 +1,4 @@
-"""The workload: which recurrence, at which sizes, on which device. Makes the fused module and its input.
+"""The workload: which recurrence, at which sizes, on which device. Makes the module and its input.
 
 torch is imported by the methods that need it and not by this module, so that a command line can name
 and check workloads without waiting for torch.
@@ -7,9 +7,10 @@ and check workloads without waiting for torch.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from unrolled.cells import CELLS
+from unrolled.cells import check_cell, is_path, short_name
 from unrolled.checks import check_choice, check_size
 from unrolled.errors import DeviceUnavailableError, InvalidValueError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
+STATE_STREAM = 10  # of the random numbers, and those after it; below are input, target and weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,8 @@ class Workload:
     """One recurrence to run: the names are those of `torch.nn`, the layout is `(T, B, H)`.
 
     `hidden_size` is one size for all layers, or a tuple with one size per layer, such as `(30, 20)`;
-    `num_layers` then follows from it. `seed` fixes weights and input, whatever the device and dtype.
+    `num_layers` then follows from it. `seed` fixes weights and input, whatever the device and dtype. `cell` is one of
+    `unrolled.cells.CELLS`, or `package.module:Name` where `Name(input_size, hidden_size)` makes anybody's cell.
 
     Raises `InvalidValueError` or `InvalidTypeError` when made with something that cannot be run.
     """
@@ -42,7 +45,7 @@ class Workload:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_choice("cell", self.cell, CELLS)
+        check_cell(self.cell)
         check_choice("dtype", self.dtype, DTYPES)
         _check_device_name(self.device)
         sizes = self.hidden_size if isinstance(self.hidden_size, tuple) else (self.hidden_size,)
@@ -70,6 +73,16 @@ class Workload:
         return (self.hidden_size,) * self.layers
 
     @property
+    def is_own(self) -> bool:
+        """Whether the cell is one that somebody else wrote, with no fused module."""
+        return is_path(self.cell)
+
+    @property
+    def cell_name(self) -> str:
+        """The cell without its module."""
+        return short_name(self.cell)
+
+    @property
     def layers(self) -> int:
         """`num_layers`, as the number it always is once the workload is made."""
         return self.num_layers or 1
@@ -85,18 +98,13 @@ class Workload:
         return self.seq_len * self.batch_size
 
     @property
-    def layer_input_sizes(self) -> tuple[int, ...]:
-        """The width of what each layer reads: the input, then the layer below in all its directions."""
-        return (self.input_size, *(self.directions * size for size in self.hidden_sizes[:-1]))
-
-    @property
     def label(self) -> str:
         """A short name that tells workloads apart: `lstm-L2-B16-T50-I64-H128`."""
         hidden = "+".join(map(str, dict.fromkeys(self.hidden_sizes)))
         if isinstance(self.hidden_size, tuple):
             hidden = "+".join(map(str, self.hidden_size))
         parts = [
-            self.cell,
+            self.cell_name,
             f"L{self.layers}",
             f"B{self.batch_size}",
             f"T{self.seq_len}",
@@ -124,39 +132,51 @@ class Workload:
         hidden = fields.get("hidden_size", 128)
         return cls(**{**fields, "hidden_size": tuple(hidden) if isinstance(hidden, list) else hidden})
 
-    def reference(self) -> nn.Module:
-        """The fused module: `nn.RNN`, `nn.GRU` or `nn.LSTM`, or a `Stack` of one-layer ones.
+    def reference(self, *, bias: bool = True, batch_first: bool = False, proj_size: int = 0) -> nn.Module:
+        """The module: `nn.RNN`, `nn.GRU`, `nn.LSTM`, `Unrolled` for anybody's cell, or a `Stack` of one-layer ones.
 
         The weights are drawn in float64 on the CPU from `seed`, then rounded and moved, so that every
         dtype and device gets the same ones. The global random state is left as it was.
         """
         import torch
 
+        from unrolled.cells.build import build, undisturbed
         from unrolled.networks.stack import Stack
 
         self.check_device()
-        with torch.random.fork_rng(devices=[]):
+        options: dict[str, Any] = {
+            "bidirectional": self.bidirectional,
+            "bias": bias,
+            "batch_first": batch_first,
+            "proj_size": proj_size,
+        }
+        with undisturbed():
             torch.manual_seed(self.seed)
             if isinstance(self.hidden_size, tuple):
-                sizes = zip(self.layer_input_sizes, self.hidden_sizes, strict=True)
-                module: nn.Module = Stack([self._fused(i, h, num_layers=1) for i, h in sizes])
+                sizes = zip(self.layer_input_sizes(proj_size), self.hidden_sizes, strict=True)
+                module: nn.Module = Stack([build(self.cell, i, h, **options) for i, h in sizes])
             else:
-                module = self._fused(self.input_size, self.hidden_size, num_layers=self.layers)
+                module = build(self.cell, self.input_size, self.hidden_size, self.layers, **options)
         return module.to(device=self.device, dtype=getattr(torch, self.dtype))
 
-    def _fused(self, input_size: int, hidden_size: int, num_layers: int) -> nn.Module:
-        import torch
-        from torch import nn
+    def layer_input_sizes(self, proj_size: int = 0) -> tuple[int, ...]:
+        """The width of what each layer reads: the input, then the layer below in all its directions."""
+        return (self.input_size, *(self.directions * (proj_size or size) for size in self.hidden_sizes[:-1]))
 
-        options: dict[str, Any] = {
-            "num_layers": num_layers,
-            "bidirectional": self.bidirectional,
-            "dtype": torch.float64,
-        }
-        if self.cell.startswith("rnn"):
-            return nn.RNN(input_size, hidden_size, nonlinearity=self.cell.removeprefix("rnn_"), **options)
-        fused = nn.GRU if self.cell == "gru" else nn.LSTM
-        return fused(input_size, hidden_size, **options)
+    def random_state(self, module: nn.Module, first: torch.Tensor) -> Any:
+        """A standard normal state for `module`: of the structure and shapes of what it gives after the input `first`."""
+        import torch
+
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            state = module(first)[1]
+        streams = count(STATE_STREAM)
+
+        def drawn(part: Any) -> Any:
+            if not isinstance(part, torch.Tensor):
+                return tuple(map(drawn, part))
+            return self.random(tuple(part.shape), next(streams)) if part.is_floating_point() else part
+
+        return drawn(state)
 
     def input(self) -> torch.Tensor:
         """A standard normal input `(T, B, I)`, the same for every dtype and device."""

@@ -6,6 +6,8 @@ from typing import Any
 
 Point = tuple[float, float]
 
+# What a box is called, by cell; a cell that somebody else wrote goes by its own name.
+TORCHS = {"rnn_tanh": "RNN", "rnn_relu": "RNN", "gru": "GRU", "lstm": "LSTM"}
 LETTER = 0.058  # the width of one, as small as the parameters are written
 COLUMN, GAP = 1.35, 0.85  # from one step to the next, to and from the dots
 ROW, DOTS = 1.12, 0.7  # height of a layer in one direction, and of the dots between layers
@@ -24,9 +26,10 @@ class Sheet:
     def __init__(self, row: dict[str, Any], labels: int) -> None:
         """For the network of `row`, with names and shapes of parameters of up to `labels` letters."""
         self.row = row
-        self.cell = "RNN" if row["cell"].startswith("rnn") else row["cell"].upper()
-        self.cell += "Cell" if row["form"] == "cells" and not row["proj_size"] else ""
-        self.paths = ("h", "c") if row["c"] else ("h",)
+        self.cell = row["cell"]
+        if self.cell in TORCHS:
+            self.cell = TORCHS[self.cell] + ("Cell" if row["form"] == "cells" and not row["proj_size"] else "")
+        self.paths = tuple(row["states"].split())
         self.both_ways = bool(row["bidirectional"])
         self.batch = (row["batch_size"],) if row["batched"] else ()
         self.hidden = [int(size) for size in row["hidden_sizes"].split("; ")]
@@ -68,10 +71,19 @@ class Sheet:
                 y += ROW * self.directions + FORK * self.both_ways
         return found, y
 
-    def state(self, path: str, layer: int) -> int:
-        """The width of a state of `layer`."""
-        width: int = self.row["proj_size"] if path == "h" else 0
-        return width or self.hidden[layer]
+    def state(self, path: str, layer: int, direction: int) -> str:
+        """The shape of a part of the state of one layer and direction."""
+        shapes = self.row[path].split("; ")
+        if self.row["form"] == "cells":
+            return str(shapes[layer * self.directions + direction])
+        stacked = shapes[layer if len(shapes) > 1 else 0]  # (L * D, B, ...)
+        inner = stacked.strip("()").rstrip(",").split(", ")[1:]
+        return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"
+
+    def offset(self, path: str) -> float:
+        """How far above the middle of its box a part of the state is drawn."""
+        last = len(self.paths) - 1
+        return 0.12 * (2 * self.paths.index(path) / last - 1) if last else 0.0
 
     def shape(self, width: int) -> str:
         """That of a tensor of one step."""
@@ -79,7 +91,7 @@ class Sheet:
 
     def output(self, layer: int) -> str:
         """The shape of what a layer hands up at one step."""
-        return self.shape(self.directions * self.state("h", layer))
+        return self.shape(self.directions * (self.row["proj_size"] or self.hidden[layer]))
 
     def box(self, k: int, layer: int, direction: int) -> Point:
         """The middle of the box of column `k`."""

@@ -45,7 +45,8 @@ def draw_shapes(
 
 def unrolled_figure(row: dict[str, Any], parameters: pd.DataFrame) -> Figure:
     """The network of one row of the frame, with its parameters on the left."""
-    sheet = Sheet(row, labels=int((parameters["name"] + parameters["shape"]).str.len().max()) + 1)
+    labels = [len(name + shape) for name, shape in zip(parameters["name"], parameters["shape"], strict=True)]
+    sheet = Sheet(row, labels=max(labels, default=0) + 1)
     said = _whole_tensors(row)
     # A title may be longer than a short sequence is wide.
     width = max(sheet.width, 0.3 + 0.105 * len(row["built"]), 0.3 + 0.075 * len(said))
@@ -71,9 +72,8 @@ def unrolled_figure(row: dict[str, Any], parameters: pd.DataFrame) -> Figure:
 def _whole_tensors(row: dict[str, Any]) -> str:
     """What goes in and comes out of all steps together."""
     last = "h_n" if row["form"] == "fused" else "h"
-    whole = [f"input {row['input']}", f"out {row['out']}", f"{last} {row['h'].replace(';', ' and')}"]
-    if row["c"]:
-        whole.append(f"{last.replace('h', 'c')} {row['c'].replace(';', ' and')}")
+    whole = [f"input {row['input']}", f"out {row['out']}"]
+    whole += [f"{last.replace('h', part)} {row[part].replace(';', ' and')}" for part in row["states"].split()]
     return f"{', '.join(whole)}; {row['parameters']:,} parameters, the same at every step"
 
 
@@ -99,7 +99,7 @@ def _track(axes: Axes, sheet: Sheet, layer: int, direction: int) -> None:
     y = sheet.box(0, layer, direction)[1]
     first, last = (sheet.left, sheet.right)[::sign]
     for path in sheet.paths:
-        at = y + (0.0 if len(sheet.paths) == 1 else 0.12 if path == "c" else -0.12)
+        at = y + sheet.offset(path)
         start = first
         for k in order:
             middle = sheet.box(k, layer, direction)[0]
@@ -119,14 +119,14 @@ def _track(axes: Axes, sheet: Sheet, layer: int, direction: int) -> None:
 
 def _state(axes: Axes, sheet: Sheet, path: str, when: str, layer: int, direction: int, at: Point) -> None:
     """A first or last state: its name, its place in the stacked tensor, and its shape."""
-    is_chain = "; " in sheet.row["h"]
+    is_chain = "; " in sheet.row[path]
     place = direction if is_chain else layer * sheet.directions + direction
     index = f"[{place}]" if sheet.row["form"] == "fused" else ""
-    said = rf"${path}_{when}$" + f"{index} {sheet.shape(sheet.state(path, layer))}"
+    said = rf"${path}_{when}$" + f"{index} {sheet.state(path, layer, direction)}"
     on_the_left = at[0] == sheet.left
     axes.text(
         at[0] + (-0.06 if on_the_left else 0.06), at[1], said, ha="right" if on_the_left else "left",
-        va="center", fontsize=8, color=PATHS[path][0],
+        va="center", fontsize=8, color=PATHS.get(path, PATHS["h"])[0],
     )  # fmt: skip
 
 
@@ -185,7 +185,8 @@ def _box(axes: Axes, x: float, y: float, said: str) -> None:
     rounded = "round,pad=0,rounding_size=0.07"
     box = FancyBboxPatch(corner, width, height, boxstyle=rounded, fc="#f0f0f0", ec=INK, linewidth=1, zorder=3)
     axes.add_patch(box)
-    axes.text(x, y, said, ha="center", va="center", fontsize=8.5, color=INK, zorder=4)
+    size = min(8.5, 72 * width / (0.62 * len(said)))  # a long name is written smaller
+    axes.text(x, y, said, ha="center", va="center", fontsize=size, color=INK, zorder=4)
 
 
 def _line(axes: Axes, start: Point, end: Point) -> None:
@@ -196,7 +197,7 @@ def _line(axes: Axes, start: Point, end: Point) -> None:
 
 def _arrow(axes: Axes, start: Point, end: Point, path: str = "") -> None:
     """Along a path to the right or left, or up where no path is named."""
-    colour, dashes = PATHS.get(path, (INK, "-"))
+    colour, dashes = PATHS.get(path, PATHS["h"] if path else (INK, "-"))
     if not path:
         _line(axes, start, (end[0], end[1] - 0.06))
     properties = {"arrowstyle": "-|>", "color": colour, "linestyle": dashes, "linewidth": 1.2 if path else 1}

@@ -33,7 +33,7 @@ class _Row:
 
 def shapes_table(frame: pd.DataFrame, parameters: pd.DataFrame, width: int) -> Table:
     """A row per configuration; layers that are alike share a line. Where `width` is short, two columns."""
-    quantities = ("out", "h", "c") if frame["c"].astype(bool).any() else ("out", "h")
+    quantities = dict.fromkeys(["out", *(part for parts in frame["states"] for part in parts.split())])
     rows = [
         _Row(
             built=row["built"],
@@ -89,11 +89,11 @@ def _difference(row: dict[str, Any]) -> Text:
 
 
 def _note(frame: pd.DataFrame) -> str:
-    gates = "; ".join(dict.fromkeys(frame["gates"]))
+    gates = "; ".join(dict.fromkeys(frame["gates"][frame["gates"] != ""]))
+    rows = f"Rows: the gates from the first row down, equally many rows each: {gates}. " if gates else ""
     return (
-        f"Rows: the gates from the first row down, equally many rows each: {gates}. "
-        "Difference: the largest between the module and the loop of cells with the same weights, over "
-        "all entries of out, h and c, from a random initial state."
+        f"{rows}Difference: the largest between the module and the loop of cells with the same weights, over "
+        "all entries of the output and the state, from a random initial state."
     )
 
 
@@ -110,7 +110,7 @@ def _parameter_lines(parameters: pd.DataFrame) -> list[Line]:
 
 def _widths(lines: list[Line]) -> list[int]:
     """Of names, shapes and gates: one set for all rows of the table, so that they stand below each other."""
-    return [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [max(map(len, column)) for column in zip(*lines, strict=True)] or [0, 0, 0]
 
 
 def _grid(lines: list[Line], widths: list[int]) -> Table:

@@ -33,7 +33,7 @@ def draw_speed(frame: pd.DataFrame, folder: Path, foot: str) -> list[Path]:
 
 
 def ratio_figure(frame: pd.DataFrame, foot: str) -> Figure:
-    """Time over that of fused, with 99 % intervals, on the noise floor: a panel per cell and phase."""
+    """Time over that of the reference, with 99 % intervals, on the noise floor: a panel per cell and phase."""
     cells, phases = list(frame["cell"].unique()), list(frame["phase"].unique())
     axes_names = row_axes(frame)
     columns = max(len(part) for _, part in _workloads(frame, axes_names))
@@ -49,7 +49,8 @@ def ratio_figure(frame: pd.DataFrame, foot: str) -> Figure:
                 )
                 panel.set_title(f"{cell}, {phase}", loc="left", fontsize=9)
                 if j == 0:
-                    panel.set_ylabel("time / time of fused")
+                    reference = frame.loc[frame["cell"] == cell, "reference"].iloc[0]
+                    panel.set_ylabel(f"time / time of {reference}")
         _legend_and_foot(figure, panels[0, 0], foot)
     return figure
 
@@ -75,10 +76,11 @@ def _ratio_panel(panel: Axes, rows: pd.DataFrame, axes_names: list[str], frame: 
         bottom=1 / np.array(floors),
         width=0.96,
         color="#cccccc",
-        label="noise floor (fused against itself)",
+        label="noise floor (reference against itself)",
     )
-    panel.axhline(1, color="black", linewidth=1, label="fused")
-    names = [name for name in frame["implementation"].unique() if name != "fused"]
+    panel.axhline(1, color="black", linewidth=1, label="reference")
+    references = set(frame["reference"])
+    names = [name for name in frame["implementation"].unique() if name not in references]
     for k, name in enumerate(names):
         some = rows[rows["implementation"] == name]
         x = np.array([position[tuple(v)] for v in some[axes_names].itertuples(index=False)], dtype=float)
@@ -127,7 +129,7 @@ def time_figure(frame: pd.DataFrame, foot: str) -> Figure:
         for i, cell in enumerate(cells):
             for j, stack in enumerate(stacks.itertuples(index=False)):
                 rows = frame[(frame["cell"] == cell) & (frame[others] == list(stack)).all(axis=1)]
-                _time_panel(panels[i, j], rows, names)
+                _time_panel(panels[i, j], rows, names, set(frame["reference"]))
                 title = " ".join(f"{ROW_AXES[a]}{v}" for a, v in zip(others, stack, strict=True))
                 panels[i, j].set_title(f"{cell}, {title}", loc="left", fontsize=9)
                 if j == 0:
@@ -138,18 +140,20 @@ def time_figure(frame: pd.DataFrame, foot: str) -> Figure:
     return figure
 
 
-def _time_panel(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
+def _time_panel(panel: Axes, rows: pd.DataFrame, names: list[str], references: set[str]) -> None:
+    others = [name for name in names if name not in references]
     panel.set_xscale("log", base=2)
     panel.set_yscale("log")
-    for k, name in enumerate(names):
+    for name in names:
         some = rows[rows["implementation"] == name].sort_values("batch_size")
-        k_other = names[: k + 1].index(name) - (1 if "fused" in names[:k] else 0)
+        is_reference = name in references
+        k = 0 if is_reference else others.index(name)
         panel.plot(
             some["batch_size"],
             1e3 * some["median_s"],
-            color="black" if name == "fused" else COLOURS[k_other % len(COLOURS)],
-            marker="x" if name == "fused" else MARKERS[k_other % len(MARKERS)],
-            linestyle="-" if name == "fused" else DASHES[(k_other + 1) % len(DASHES)],
+            color="black" if is_reference else COLOURS[k % len(COLOURS)],
+            marker="x" if is_reference else MARKERS[k % len(MARKERS)],
+            linestyle="-" if is_reference else DASHES[(k + 1) % len(DASHES)],
             markersize=4,
             linewidth=1.3,
             label=name,

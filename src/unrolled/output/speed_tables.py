@@ -29,9 +29,10 @@ def speed_tables(frame: pd.DataFrame, width: int) -> list[Table]:
     """A table per cell, phase, device and dtype; contenders that do not fit beside each other go below."""
     tables = []
     for (cell, phase, device, dtype), part in frame.groupby(["cell", "phase", "device", "dtype"], sort=False):
-        names = [name for name in part["implementation"].unique() if name != "fused"]
+        reference = part["reference"].iloc[0]
+        names = [name for name in part["implementation"].unique() if name != reference]
         compiled = 22 if part["compile_s"].notna().any() else 0
-        left = 3 * len(row_axes(part)) + 16  # columns taken by the axes, fused and its noise
+        left = 3 * len(row_axes(part)) + 16  # columns taken by the axes, the reference and its noise
         wide = left + len(names) * (36 + compiled) <= width
         fitting = max(1, (width - left) // (compiled + (36 if wide else 26)))
         for first in range(0, max(len(names), 1), fitting):
@@ -61,25 +62,25 @@ def row_axes(frame: pd.DataFrame) -> list[str]:
 
 
 def _table(part: pd.DataFrame, names: list[str], title: str, wide: bool) -> Table:
-    axes = row_axes(part)
+    axes, reference = row_axes(part), part["reference"].iloc[0]
     compiled = [name for name in names if part.loc[part["implementation"] == name, "compile_s"].notna().any()]
     table = compact_table(title, _caption(part))
     for axis in axes:
         table.add_column(ROW_AXES[axis], justify="right")
-    table.add_column("fused", justify="right")
+    table.add_column(reference, justify="right")
     table.add_column("noise", justify="right")
     for name in names:
         table.add_column(name, justify="right")
-        table.add_column("× fused" + (" (99 %)" if wide else ""), justify="right")
+        table.add_column(f"× {reference}" + (" (99 %)" if wide else ""), justify="right")
         table.add_column("")
         if name in compiled:
             table.add_column("compile", justify="right")
             table.add_column("pays after", justify="right")
     for key, rows in part.groupby(axes, sort=True):
         by_name = {row["implementation"]: row for _, row in rows.iterrows()}
-        best = _best(by_name)
+        best = _best(by_name, reference)
         cells = [Text(_axis_value(value)) for value in (key if isinstance(key, tuple) else (key,))]
-        cells += _fused_cells(by_name, best)
+        cells += _reference_cells(by_name, best, reference)
         for name in names:
             row = by_name.get(name)
             cells += _contender_cells(row, best == name, wide)
@@ -93,25 +94,25 @@ def _axis_value(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _best(by_name: dict[str, Any]) -> str:
-    """The contender that is clearly faster than fused by the most, or fused."""
+def _best(by_name: dict[str, Any], reference: str) -> str:
+    """The contender that is clearly faster than the reference by the most, or the reference."""
     faster = {name: row["ratio"] for name, row in by_name.items() if row["verdict"] == "faster"}
-    return min(faster, key=lambda name: faster[name], default="fused")
+    return min(faster, key=lambda name: faster[name], default=reference)
 
 
 def _time(seconds: float, best: bool) -> Text:
     return Text(("★ " if best else "") + text.seconds(seconds), style="bold" if best else "")
 
 
-def _fused_cells(by_name: dict[str, Any], best: str) -> list[Text]:
-    if "fused" in by_name and by_name["fused"]["rounds"] == 0:
-        return [Text(by_name["fused"]["status"].upper(), style="bold red"), Text("–")]
+def _reference_cells(by_name: dict[str, Any], best: str, reference: str) -> list[Text]:
+    if reference in by_name and by_name[reference]["rounds"] == 0:
+        return [Text(by_name[reference]["status"].upper(), style="bold red"), Text("–")]
     timed = [row for row in by_name.values() if row["rounds"]]
     if not timed:
         return [Text("–"), Text("–")]
-    row = by_name.get("fused", timed[0])
+    row = by_name.get(reference, timed[0])
     floor = f"±{text.percent(row['noise_floor'] - 1)}"
-    return [_time(row["reference_median_s"], best == "fused"), Text(floor, style="dim")]
+    return [_time(row["reference_median_s"], best == reference), Text(floor, style="dim")]
 
 
 def _contender_cells(row: Any, best: bool, wide: bool) -> list[Text]:

@@ -1,4 +1,4 @@
-"""What can be asked for: a recurrent network as `torch.nn` builds it, fused or as a loop of cells.
+"""What can be asked for: a recurrent network as `torch.nn` builds it, fused or as a loop of cells, or anybody's cell.
 
 torch is imported by the methods that need it and not by this module, as in `workload`.
 """
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 FORMS = ("fused", "cells")
-STATE_STREAM = 10  # of the workload's random numbers; below are its input, target and weights
 # Weights are drawn and steps are taken for real, so they have to fit: 2 GiB in float32.
 MOST_NUMBERS = 2**29
 
@@ -44,6 +43,11 @@ class Configuration:
         check_choice("form", self.form, FORMS)
         if isinstance(self.proj_size, bool) or not isinstance(self.proj_size, int):
             raise InvalidTypeError(f"proj_size: expected an integer, got {self.proj_size!r}")
+        if self.workload.is_own and (self.batch_first or not self.batched or not self.bias):
+            raise InvalidValueError(
+                f"cell {self.workload.cell}: expected an input (T, B, I) and the cell's own biases, got batch_first "
+                f"{self.batch_first}, batched {self.batched}, bias {self.bias}; leave them out"
+            )
         smallest = min(self.workload.hidden_sizes)
         if self.proj_size and self.workload.cell != "lstm":
             raise InvalidValueError(
@@ -72,13 +76,15 @@ class Configuration:
     @property
     def layer_input_sizes(self) -> tuple[int, ...]:
         """The width of what each layer reads: the input, then the layer below in all its directions."""
-        below = (self.workload.directions * size for size in self.state_sizes[:-1])
-        return (self.workload.input_size, *below)
+        return self.workload.layer_input_sizes(self.proj_size)
 
     @property
     def parameter_count(self) -> int:
-        """`G H (I + P + 2) + P H` a layer and direction; unprojected P is H, and the last term absent."""
-        gates, biases = GATES[self.workload.cell], 2 * self.bias
+        """`G H (I + P + 2) + P H` a layer and direction; unprojected P is H, and the last term absent.
+
+        Of a cell that somebody else wrote, what one gate would have.
+        """
+        gates, biases = GATES.get(self.workload.cell, 1), 2 * self.bias
         sizes = zip(self.layer_input_sizes, self.workload.hidden_sizes, self.state_sizes, strict=True)
         return self.workload.directions * sum(
             gates * h * (i + p + biases) + self.proj_size * h for i, h, p in sizes
@@ -87,7 +93,7 @@ class Configuration:
     @property
     def numbers(self) -> int:
         """How many numbers are held at once: weights, and input, gates and states of the widest layer."""
-        work, gates = self.workload, GATES[self.workload.cell]
+        work, gates = self.workload, GATES.get(self.workload.cell, 1)
         layers = zip(self.layer_input_sizes, work.hidden_sizes, strict=True)
         return self.parameter_count + work.tokens * max(
             i + work.directions * (gates + 2) * h for i, h in layers
@@ -102,11 +108,12 @@ class Configuration:
     def name(self) -> str:
         """A short name: `lstm-4-layers`, `lstm-cell`, `lstm-2-cells`."""
         layers, cells = self.workload.layers, self.workload.layers * self.workload.directions
+        cell = self.workload.cell_name
         if self.form == "fused":
-            return self.workload.cell + (f"-{layers}-layers" if layers > 1 else "")
+            return cell + (f"-{layers}-layers" if layers > 1 else "")
         if self.proj_size:
-            return f"{self.workload.cell}-equations"
-        return self.workload.cell + (f"-{cells}-cells" if cells > 1 else "-cell")
+            return f"{cell}-equations"
+        return cell + (f"-{cells}-cells" if cells > 1 else "-cell")
 
     @property
     def built(self) -> str:
@@ -135,7 +142,14 @@ class Configuration:
             "proj_size": self.proj_size or None,
             "dtype": None if self.workload.dtype == "float32" else f"torch.{self.workload.dtype}",
         }
+        dtype = options["dtype"]
+        if self.workload.is_own:
+            del options["dtype"]
         arguments = [input_size, hidden_size, *(f"{k}={v}" for k, v in options.items() if v is not None)]
+        if self.workload.is_own:
+            name, moved = self.workload.cell_name, f".to({dtype})" if dtype else ""
+            sizes = ", ".join(map(str, arguments))
+            return (f"Unrolled({name}, {sizes})" if fused else f"{name}({sizes})") + moved
         return f"nn.{_class_name(self.workload.cell)}{'Cell' * is_cell}({', '.join(map(str, arguments))})"
 
     def replace(self, **changes: Any) -> Configuration:
@@ -152,39 +166,8 @@ class Configuration:
         return cls(**{**fields, "workload": Workload.from_dict(fields["workload"])})
 
     def reference(self) -> nn.Module:
-        """The fused module, or the `Stack` of one-layer ones, whatever the form; weights as of a workload."""
-        import torch
-
-        from unrolled.networks.stack import Stack
-
-        self.workload.check_device()
-        work = self.workload
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(work.seed)
-            if self.is_chain:
-                sizes = zip(self.layer_input_sizes, work.hidden_sizes, strict=True)
-                module: nn.Module = Stack([self._fused(i, h, 1) for i, h in sizes])
-            else:
-                module = self._fused(work.input_size, work.hidden_sizes[0], work.layers)
-        return module.to(device=work.device, dtype=getattr(torch, work.dtype))
-
-    def _fused(self, input_size: int, hidden_size: int, num_layers: int) -> nn.Module:
-        import torch
-        from torch import nn
-
-        options: dict[str, Any] = {
-            "num_layers": num_layers,
-            "bias": self.bias,
-            "batch_first": self.batch_first,
-            "bidirectional": self.workload.bidirectional,
-            "dtype": torch.float64,
-        }
-        if self.workload.cell.startswith("rnn"):
-            options["nonlinearity"] = self.workload.cell.removeprefix("rnn_")
-        if self.proj_size:
-            options["proj_size"] = self.proj_size
-        fused: nn.Module = getattr(nn, _class_name(self.workload.cell))(input_size, hidden_size, **options)
-        return fused
+        """The module, or the `Stack` of one-layer ones, whatever the form; weights as of a workload."""
+        return self.workload.reference(bias=self.bias, batch_first=self.batch_first, proj_size=self.proj_size)
 
     def input(self) -> torch.Tensor:
         """Standard normal `(T, B, I)`, `(B, T, I)` with `batch_first`, `(T, I)` without a batch."""
@@ -193,21 +176,10 @@ class Configuration:
             return x.squeeze(1)
         return x.transpose(0, 1).contiguous() if self.batch_first else x
 
-    def state(self) -> Any:
-        """A standard normal initial state in the structure that `reference()` takes."""
-        import torch
-
-        work = self.workload
-        batch = (work.batch_size,) * self.batched
-        layers = []
-        for k, (h, p) in enumerate(zip(work.hidden_sizes, self.state_sizes, strict=True)):
-            h_0 = work.random((work.directions, *batch, p), STATE_STREAM + 2 * k)
-            c_0 = work.random((work.directions, *batch, h), STATE_STREAM + 2 * k + 1)
-            layers.append((h_0, c_0) if work.cell == "lstm" else (h_0,))
-        if self.is_chain:
-            return tuple(parts if len(parts) > 1 else parts[0] for parts in layers)
-        joined = tuple(torch.cat(parts) for parts in zip(*layers, strict=True))
-        return joined if len(joined) > 1 else joined[0]
+    def state(self, module: nn.Module) -> Any:
+        """A standard normal initial state in the structure that `module` takes."""
+        first = self.input().narrow(1 if self.batch_first else 0, 0, 1)
+        return self.workload.random_state(module, first)
 
 
 def _class_name(cell: str) -> str:

@@ -10,12 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unrolled.cells.build import Unrolled
+from unrolled.cells.own import paths_of
 from unrolled.environment import Environment
 from unrolled.implementations import implement, load
 from unrolled.implementations.cells import Cells
 from unrolled.networks.stack import Stack
 from unrolled.shapes.configuration import Configuration
 from unrolled.shapes.gates import rows_of
+from unrolled.shapes.own_loop import OwnLoop
 from unrolled.shapes.projected import ProjectedLoop
 from unrolled.shapes.record import Description, Difference, Parameter, Shapes
 
@@ -43,6 +46,8 @@ def loop_of(reference: nn.Module) -> nn.Module:
     """The loop over time with the parameters of `reference`: cells, or the equations where it projects."""
     if isinstance(reference, Stack):
         return Stack([loop_of(layer) for layer in reference.layers])
+    if isinstance(reference, Unrolled):
+        return OwnLoop(reference)
     if isinstance(reference, nn.LSTM) and reference.proj_size:
         return ProjectedLoop(reference)
     return implement(load("cells"), reference)
@@ -55,12 +60,14 @@ def describe(configuration: Configuration, loop: Callable[[nn.Module], nn.Module
     """
     reference = configuration.reference()
     stepped = loop(reference)
-    x, state = configuration.input(), configuration.state()
+    x, state = configuration.input(), configuration.state(reference)
     with torch.inference_mode(), warnings.catch_warnings():
         # A note on speed only: oneDNN leaves projections to torch.
         warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
-        fused = _quantities(reference(x, state), configuration.is_chain)
-        cells = _quantities(stepped(x, state), configuration.is_chain)
+        fused, cells = (
+            _quantities(_run(module, x, state, configuration.workload.seed), configuration.is_chain)
+            for module in (reference, stepped)
+        )
     is_loop = configuration.form == "cells"
     own, other = (cells, fused) if is_loop else (fused, cells)
     states = own
@@ -73,18 +80,26 @@ def describe(configuration: Configuration, loop: Callable[[nn.Module], nn.Module
         parameters=tuple(_parameters(configuration, stepped if is_loop else reference)),
         input=tuple(x.shape),
         out=tuple(own["out"][0].shape),
-        h=tuple(tuple(part.shape) for part in states["h"]),
-        c=tuple(tuple(part.shape) for part in states.get("c", [])),
+        states={name: tuple(tuple(p.shape) for p in parts) for name, parts in states.items() if name != "out"},
         differences=tuple(_difference(name, own[name], other[name]) for name in own),
         epsilon=_epsilon(configuration),
     )
 
 
+def _run(module: nn.Module, x: Tensor, state: Any, seed: int) -> tuple[Tensor, Any]:
+    """One call, in which a cell that draws random numbers draws those of `seed`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        result: tuple[Tensor, Any] = module(x, state)
+    return result
+
+
 def _quantities(result: tuple[Tensor, Any], is_chain: bool) -> dict[str, list[Tensor]]:
-    """`out`, `h` and, for an LSTM, `c` by name; of a chain, `h` and `c` of every module."""
+    """`out` and the parts of the state, such as `h` and `c`, by name; of a chain, those of every module."""
     out, final = result
     states = [(state,) if isinstance(state, Tensor) else state for state in (final if is_chain else [final])]
-    return {"out": [out]} | dict(zip("hc", map(list, zip(*states, strict=True)), strict=False))
+    parts = [list(part) for part in zip(*states, strict=True)]
+    return {"out": [out]} | dict(zip(paths_of(len(parts)), parts, strict=True))
 
 
 def _difference(name: str, own: list[Tensor], other: list[Tensor]) -> Difference:
@@ -111,6 +126,9 @@ def _parameters(configuration: Configuration, module: nn.Module) -> Iterator[Par
     work = configuration.workload
     cells = work.layers * work.directions
     for k, part in enumerate(module.layers if isinstance(module, Stack) else [module]):
+        if isinstance(part, Unrolled | OwnLoop):
+            yield from _own_parameters(configuration, part, k)
+            continue
         owners = _cells(part) if isinstance(part, Cells) else _layers(part)
         for owner, layer, direction, suffix in owners:
             layer += k
@@ -132,6 +150,28 @@ def _parameters(configuration: Configuration, module: nn.Module) -> Iterator[Par
                     shape=tuple(tensor.shape),
                     rows=rows_of(work.cell, kind, len(tensor)),
                 )
+
+
+def _own_parameters(
+    configuration: Configuration, module: Unrolled | OwnLoop, module_number: int
+) -> Iterator[Parameter]:
+    """Those of cells that somebody else wrote: nobody knows of their gates."""
+    directions = configuration.workload.directions
+    by_itself = configuration.form == "cells" and configuration.workload.layers * directions == 1
+    for k, cell in enumerate(module.cells):
+        layer, direction = module_number + k // directions, k % directions
+        for name, tensor in cell.named_parameters():
+            pattern, number = "" if by_itself else "cells.{}.", directions * layer + direction
+            if configuration.is_chain and configuration.form == "fused":
+                pattern, number = f"layers.{{}}.cells.{k}.", layer
+            yield Parameter(
+                pattern=pattern + name,
+                number=number,
+                layer=layer,
+                direction=("forward", "reverse")[direction],
+                shape=tuple(tensor.shape),
+                rows=(),
+            )
 
 
 def _cells(loop: Cells) -> Iterator[tuple[nn.Module, int, int, str]]:

@@ -15,9 +15,13 @@ from unrolled.shapes.configuration import Configuration
 from unrolled.shapes.gates import Rows
 
 FORMAT = "unrolled.shapes"
-VERSION = 1
+VERSION = 2
 # Fused kernels add in another order and round in other places; more than this many times is another result.
 ROUNDINGS = 64
+
+PARAMETER_COLUMNS = (
+    "configuration", "name", "pattern", "number", "layer", "direction", "shape", "count", "gates", "rows",
+)  # fmt: skip
 
 Shape = tuple[int, ...]
 
@@ -46,7 +50,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest difference between any two entries of `quantity` (out, h or c), and its largest entry."""
+    """The largest difference of two entries of `quantity` (out or a part of the state), and its largest entry."""
 
     quantity: str
     largest: float
@@ -57,7 +61,7 @@ class Difference:
 class Description:
     """One configuration: how it is built, its parameters and shapes, and how far its counterpart is from it.
 
-    `h` and `c` have one shape per module or cell. `epsilon` is the relative rounding of the arithmetic.
+    `states`: the parts of the state, such as h and c, with one shape per module or cell. `epsilon` is the relative rounding of the arithmetic.
     """
 
     configuration: Configuration
@@ -66,10 +70,19 @@ class Description:
     parameters: tuple[Parameter, ...]
     input: Shape
     out: Shape
-    h: tuple[Shape, ...]
-    c: tuple[Shape, ...]
+    states: dict[str, tuple[Shape, ...]]
     differences: tuple[Difference, ...]
     epsilon: float
+
+    @property
+    def h(self) -> tuple[Shape, ...]:
+        """Of the hidden state; of none where a state has three parts or more."""
+        return self.states.get("h", ())
+
+    @property
+    def c(self) -> tuple[Shape, ...]:
+        """Of the cell state, the second of two parts."""
+        return self.states.get("c", ())
 
     @property
     def count(self) -> int:
@@ -106,8 +119,7 @@ class Description:
             ),
             input=tuple(fields["input"]),
             out=tuple(fields["out"]),
-            h=tuple(map(tuple, fields["h"])),
-            c=tuple(map(tuple, fields["c"])),
+            states={name: tuple(map(tuple, shapes)) for name, shapes in fields["states"].items()},
             built=fields["built"],
             compared_with=fields["compared_with"],
             epsilon=fields["epsilon"],
@@ -148,7 +160,8 @@ class Shapes:
                 }
                 for description in self.descriptions
                 for parameter in description.parameters
-            ]
+            ],
+            columns=PARAMETER_COLUMNS,
         )
 
     def to_json(self) -> str:
@@ -223,7 +236,7 @@ def _row(description: Description) -> dict[str, Any]:
         "built": description.built,
         "compared_with": description.compared_with,
         "form": configuration.form,
-        "cell": work.cell,
+        "cell": work.cell_name,
         "gates": ", ".join(f"{rows.gate} the {rows.meaning}" for rows in description.parameters[0].rows),
         "input_size": work.input_size,
         "hidden_sizes": "; ".join(map(str, work.hidden_sizes)),
@@ -237,8 +250,11 @@ def _row(description: Description) -> dict[str, Any]:
         "parameters": description.count,
         "input": str(description.input),
         "out": str(description.out),
-        "h": "; ".join(map(str, description.h)),
-        "c": "; ".join(map(str, description.c)),
+        "states": " ".join(description.states),
+        **{
+            name: "; ".join(map(str, description.states.get(name, ())))
+            for name in ("h", "c", *description.states)
+        },
         "difference": description.worst.largest,
         "difference_in": description.worst.quantity,
         "agrees": description.agrees,

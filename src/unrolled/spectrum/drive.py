@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cells import cell_of
+from unrolled.cells.build import Unrolled
+from unrolled.cells.own import parts_of
 from unrolled.errors import InvalidValueError
 from unrolled.networks.model import UserModel
 from unrolled.networks.subject import Subject
@@ -52,14 +54,27 @@ def driven(network: Subject, module: nn.Module, drive: str) -> tuple[Any, Any]:
             "the drive out"
         )
     own_input = isinstance(network, UserModel) and network.inputs is not None
-    state = random_state(module, network) if not own_input and isinstance(module, nn.RNNBase) else None
-    return torch.zeros_like(inputs), state
+    zeros = torch.zeros_like(inputs)
+    if not own_input and isinstance(module, nn.RNNBase | Unrolled):
+        return zeros, random_state(module, network, zeros)
+    return zeros, None
 
 
-def random_state(module: nn.RNNBase, network: Subject) -> Any:
-    """A state uniform between 0 and 1, one for each sample: `h`, or `(h, c)`, in torch.nn's layout."""
+def random_state(module: nn.RNNBase | Unrolled, network: Subject, inputs: Tensor) -> Any:
+    """A state uniform between 0 and 1, one for each sample: `h`, or `(h, c)`, in torch.nn's layout.
+
+    That of anybody's cell has the shapes of what it gives after the first step of `inputs`.
+    """
     workload = network.workload if isinstance(network, Network) else network
     generator = torch.Generator().manual_seed(workload.seed + 1_000_003 * STATE_STREAM)
+    if isinstance(module, Unrolled):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            state = module(inputs[:1])[1]
+        drawn = tuple(
+            torch.rand(part.shape, generator=generator, dtype=torch.float64).to(part)
+            for part in parts_of(state)
+        )
+        return drawn[0] if isinstance(state, Tensor) else drawn
     rows = module.num_layers * (2 if module.bidirectional else 1)
     like = next(module.parameters())
 

@@ -23,6 +23,7 @@ KEY = [
     "dtype",
     "phase",
     "implementation",
+    "reference",
 ]
 
 
@@ -39,8 +40,8 @@ class Comparison:
 
     @property
     def median_change(self) -> float:
-        """Median of `|after / before - 1|` over the contenders other than fused itself."""
-        contenders = self.frame[self.frame["implementation"] != "fused"]
+        """Median of `|after / before - 1|` over the contenders other than the reference itself."""
+        contenders = self.frame[self.frame["implementation"] != self.frame["reference"]]
         return float(contenders["change"].abs().median())
 
     @property

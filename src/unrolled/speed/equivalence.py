@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells import cell_named
 from unrolled.implementations import Implementation, implement
 from unrolled.networks.workload import Workload
 from unrolled.speed.explicit import explicit
+from unrolled.speed.step import same_draws
 
 Call = Callable[..., tuple[Tensor, Any]]
 # Everything a call computes, by name: "output", "final state 0", "gradient of weight_hh_l0", ...
@@ -97,11 +96,14 @@ def _oracle(workload: Workload) -> Quantities:
 
 
 def _quantities(call: Call, reference: nn.Module, workload: Workload) -> Quantities:
-    """Output, final states and all gradients of one call from a random initial state."""
+    """Output, final states and all gradients of one call from a random initial state, which draws from one seed."""
     input = workload.input().requires_grad_()
-    state = random_state(workload)
+    state = workload.random_state(reference, input[:1].detach())
+    for part in leaves(state):
+        part.requires_grad_(part.is_floating_point())
     reference.zero_grad(set_to_none=True)
-    output, final = call(input, state)
+    with same_draws(workload.seed):
+        output, final = call(input, state)
     torch.autograd.backward(*_cotangents(output, final))
     finals = {f"final state {k}": part.detach() for k, part in enumerate(leaves(final))}
     initials = {f"gradient of initial state {k}": part.grad for k, part in enumerate(leaves(state))}
@@ -115,23 +117,6 @@ def _cotangents(output: Tensor, final: Any) -> tuple[list[Tensor], list[Tensor]]
     generator = torch.Generator().manual_seed(7)
     cotangents = [torch.randn(part.shape, generator=generator, dtype=torch.float64) for part in tensors]
     return tensors, [c.to(part) for c, part in zip(cotangents, tensors, strict=True)]
-
-
-def random_state(workload: Workload) -> Any:
-    """A random initial state in the structure that the reference takes, every tensor requiring gradients."""
-
-    def state(rows: int, size: int, stream: int) -> Any:
-        streams = count(stream)
-
-        def normal(*shape: int) -> Tensor:
-            return workload.random(shape, next(streams)).requires_grad_()
-
-        return cell_named(workload.cell).state(normal, rows, workload.batch_size, hidden_size=size)
-
-    if isinstance(workload.hidden_size, tuple):
-        sizes = enumerate(workload.hidden_sizes)
-        return tuple(state(workload.directions, size, 10 + 2 * k) for k, size in sizes)
-    return state(workload.layers * workload.directions, workload.hidden_size, 10)
 
 
 def leaves(state: Any) -> Iterator[Tensor]:

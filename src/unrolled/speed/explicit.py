@@ -18,8 +18,11 @@ from unrolled.networks.stack import Stack
 def explicit(module: nn.Module, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
     """What `module(input, hx)` must give, for `nn.RNN`, `nn.GRU`, `nn.LSTM` and `Stack`; differentiable.
 
-    `input` is `(T, B, I)`, or `(B, T, I)` for a module with `batch_first`.
+    `input` is `(T, B, I)`, or `(B, T, I)` for a module with `batch_first`. So too for a module with a list `cells`, one
+    for each layer and direction, that were written by somebody else; `hx` is then needed.
     """
+    if isinstance(getattr(module, "cells", None), nn.ModuleList) and hx is not None:
+        return _cell_by_cell(module, input, hx)
     if isinstance(module, Stack):
         states = []
         for k, part in enumerate(module.layers):
@@ -58,6 +61,33 @@ def explicit(module: nn.Module, input: Tensor, hx: Any = None) -> tuple[Tensor, 
 
     output = x.transpose(0, 1) if module.batch_first else x
     return output, (torch.stack(h_n), torch.stack(c_n)) if is_lstm else torch.stack(h_n)
+
+
+def _cell_by_cell(module: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
+    """A loop over cells called as `cell(x_t, state) -> state`, or `-> (output, state)`."""
+    is_tuple = not isinstance(hx, Tensor)
+    rows = list(zip(*hx, strict=True)) if is_tuple else list(hx)
+    finals: list[Any] = []
+    for layer in range(module.num_layers):
+        outputs = []
+        for reverse in (False, True)[: 2 if module.bidirectional else 1]:
+            state, cell = rows[len(finals)], module.cells[len(finals)]
+            steps = []
+            for x_t in reversed(x) if reverse else x:
+                result = cell(x_t, state)
+                if is_tuple:
+                    gives_output = isinstance(result[1], tuple)
+                    state = result[1] if gives_output else result
+                    steps.append(result[0])
+                else:
+                    steps.append(result if isinstance(result, Tensor) else result[0])
+                    state = result if isinstance(result, Tensor) else result[1]
+            outputs.append(torch.stack(steps[::-1] if reverse else steps))
+            finals.append(state)
+        x = torch.cat(outputs, dim=-1)
+    if is_tuple:
+        return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+    return x, torch.stack(finals)
 
 
 def _weights(module: nn.RNNBase, suffix: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -13,6 +13,8 @@ from unrolled.errors import InvalidValueError
 from unrolled.networks.workload import Workload
 
 PHASES = ("forward", "training")
+# Written for torch's cells: there is nothing that they could be built from around another one.
+FOR_TORCHS_CELLS = ("cells", "hoisted")
 Axes = Mapping[str, Sequence[Any]]
 
 _LAYERS_AND_BATCHES: Axes = {
@@ -57,7 +59,13 @@ class Case:
     @property
     def label(self) -> str:
         """A name to find it by: `lstm-L2-B16-T50-I64-H128-training-cells`."""
-        return f"{self.workload.label}-{self.phase}-{self.implementation}"
+        shown = shown_name(self.workload, self.implementation).replace(" ", "-")
+        return f"{self.workload.label}-{self.phase}-{shown}"
+
+
+def shown_name(workload: Workload, implementation: str) -> str:
+    """The name of a contender; the reference, `fused` elsewhere, of anybody's cell is its `own loop` over time."""
+    return "own loop" if workload.is_own and implementation == "fused" else implementation
 
 
 def workloads(grid: str, changes: Axes) -> list[Workload]:
@@ -83,7 +91,13 @@ def workloads(grid: str, changes: Axes) -> list[Workload]:
 
 
 def cases(of: Iterable[Workload], phases: Sequence[str], implementations: Sequence[str]) -> list[Case]:
-    """Every workload in every phase with every implementation; those of one workload stay together."""
+    """Every workload in every phase with every implementation that there is for its cell, workload by workload."""
     for phase in phases:
         check_choice("phase", phase, PHASES)
-    return [Case(w, phase, name) for w in of for phase in phases for name in implementations]
+    return [
+        Case(workload, phase, name)
+        for workload in of
+        for phase in phases
+        for name in implementations
+        if not (workload.is_own and name in FOR_TORCHS_CELLS)
+    ]

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 from unrolled.cells import cell_named
 from unrolled.networks.workload import Workload
 
 
-def flops(workload: Workload, phase: str) -> int:
+def flops(workload: Workload, phase: str) -> float:
     """Floating-point operations of one call, counting 2 per multiply-add of a matrix product.
 
     Per step, layer and direction the forward pass multiplies `(B, I) @ (I, G H)` and `(B, H) @ (H, G H)`.
     The backward pass has two products for each of these (for the operand and for the weight), except
     for the initial state, which needs no gradient. Elementwise work is not counted, as is the custom
-    (`torch.utils.flop_counter` does the same).
+    (`torch.utils.flop_counter` does the same). NaN for a cell that somebody else wrote.
     """
+    if workload.is_own:
+        return math.nan
     gates = len(cell_named(workload.cell).gates)
     forward = 0
     initial_state = 0
-    for input_size, hidden_size in zip(workload.layer_input_sizes, workload.hidden_sizes, strict=True):
+    for input_size, hidden_size in zip(workload.layer_input_sizes(), workload.hidden_sizes, strict=True):
         rows = gates * hidden_size
         step = 2 * workload.batch_size * rows * (input_size + hidden_size)
         forward += workload.directions * workload.seq_len * step

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import ResultFileError
 from unrolled.networks.workload import Workload
+from unrolled.speed.grid import shown_name
 from unrolled.speed.operations import flops
 from unrolled.speed.statistics import RESOLUTION, Interval, paired_ratio, verdict
 
@@ -93,7 +94,7 @@ class Result:
 
     @property
     def gflops(self) -> float:
-        """10^9 floating-point operations of matrix products per second."""
+        """10^9 floating-point operations of matrix products per second; NaN where they are not known."""
         return flops(self.workload, self.phase) / self.median_s / 1e9
 
     @property
@@ -108,7 +109,7 @@ class Result:
         """One line of the tidy table."""
         hidden = self.workload.hidden_size
         return {
-            "cell": self.workload.cell,
+            "cell": self.workload.cell_name,
             "num_layers": self.workload.num_layers,
             "input_size": self.workload.input_size,
             "hidden_size": "+".join(map(str, hidden)) if isinstance(hidden, tuple) else str(hidden),
@@ -116,7 +117,8 @@ class Result:
             "seq_len": self.workload.seq_len,
             "bidirectional": self.workload.bidirectional,
             "phase": self.phase,
-            "implementation": self.implementation,
+            "implementation": shown_name(self.workload, self.implementation),
+            "reference": shown_name(self.workload, "fused"),
             "device": self.workload.device,
             "dtype": self.workload.dtype,
             "threads": self.threads,

@@ -18,11 +18,16 @@ from unrolled.implementations import (
     load,
 )
 from unrolled.networks.workload import DTYPES, Workload
-from unrolled.speed.grid import PHASES, Case, cases, workloads
+from unrolled.speed.grid import FOR_TORCHS_CELLS, PHASES, Case, cases, workloads
 
 # Seconds of timed rounds per benchmark, unless asked: the default grid then takes about two minutes.
 DEFAULT_BUDGET = 0.15
 DEFAULT_OUT = Path("results/bench")
+TINY: dict[str, Any] = {"input_size": 3, "hidden_size": 4, "batch_size": 2, "seq_len": 3}
+LEFT_OUT = (
+    "{cells}: {names} run torch's cells alone and were left out; the reference is the cell's own loop over time, and "
+    "--implementation compiled, or your own as package.module:build, is raced against it."
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def _yes_or_no(flag: str, text: str) -> bool:
 
 
 LIST_OPTIONS = (
-    Option("--cell", _word, "CELL", f"cells: {', '.join(CELLS)}", "cell"),
+    Option("--cell", _word, "CELL", f"cells: {', '.join(CELLS)}, or your own as package.module:Name", "cell"),
     Option("--layers", _integer, "N", "numbers of layers", "num_layers"),
     Option("--batch", _integer, "N", "batch sizes", "batch_size"),
     Option("--length", _integer, "N", "sequence lengths T", "seq_len"),
@@ -99,12 +104,13 @@ LIST_OPTIONS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """A checked request: which cases to race, for how long, and where the results go."""
+    """A checked request: which cases to race, for how long, and where the results go; `notes` is to be said."""
 
     cases: tuple[Case, ...]
     implementations: Mapping[str, Implementation]
     budget: float
     out: Path
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def read(
@@ -124,13 +130,36 @@ class Settings:
         of = workloads(grid, changes)
         for device in dict.fromkeys(workload.device for workload in of):
             Workload(device=device).check_device()
+        own = check_own_cells(of)
         names = dict.fromkeys(("fused", *given.get("--implementation", DEFAULT_IMPLEMENTATIONS)))
         implementations = {name: load(name) for name in names}
         for name, implementation in implementations.items():
             if name not in IMPLEMENTATIONS:
                 check_plugin(implementation, tuple(dict.fromkeys(workload.cell for workload in of)))
         chosen = cases(of, given.get("--phase", PHASES), tuple(implementations))
-        return cls(tuple(chosen), implementations, budget, out)
+        left_out = [name for name in implementations if name in FOR_TORCHS_CELLS]
+        notes = (
+            [LEFT_OUT.format(cells=", ".join(own), names=" and ".join(left_out))] if own and left_out else []
+        )
+        return cls(tuple(chosen), implementations, budget, out, tuple(notes))
+
+
+def check_own_cells(of: Sequence[Workload]) -> list[str]:
+    """Make each cell that somebody else wrote once, at a tiny size; gives their short names.
+
+    Raises an `UnrolledError` for one that cannot be run, and where two cells would have one name in the tables.
+    """
+    cells = {workload.cell: workload for workload in of}
+    names = [workload.cell_name for workload in cells.values()]
+    for workload in cells.values():
+        if names.count(workload.cell_name) > 1:
+            raise InvalidValueError(
+                f"--cell: expected cells of different names, got {workload.cell_name} twice; run one at a time"
+            )
+    own = {cell: workload for cell, workload in cells.items() if workload.is_own}
+    for cell in own:
+        Workload(cell=cell, **TINY).reference()
+    return [workload.cell_name for workload in own.values()]
 
 
 def check_plugin(implementation: Implementation, cells: Sequence[str]) -> None:
@@ -141,7 +170,7 @@ def check_plugin(implementation: Implementation, cells: Sequence[str]) -> None:
     """
     refusals = []
     for cell in cells:
-        workload = Workload(cell=cell, input_size=3, hidden_size=4, batch_size=2, seq_len=3)
+        workload = Workload(cell=cell, **TINY)
         try:
             module = implement(implementation, workload.reference())
             result: object = module(workload.input())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +12,14 @@ from torch import Tensor, nn
 
 from unrolled.checks import check_choice
 from unrolled.speed.grid import PHASES
+
+
+@contextmanager
+def same_draws(seed: int) -> Iterator[None]:
+    """Cells may draw random numbers: whatever runs inside draws the same ones, and nobody else's are touched."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 class Step:
@@ -70,9 +80,10 @@ class Step:
         """Output and, in training, all gradients of one call, under the names of the reference's parameters."""
         self.reset()
         if self.phase == "forward":
-            with torch.inference_mode():
+            with torch.inference_mode(), same_draws(0):
                 return {"output": self.module(self.input)[0]}
-        output = self.module(self.input)[0]
+        with same_draws(0):
+            output = self.module(self.input)[0]
         F.mse_loss(output, self.target).backward()  # type: ignore[no-untyped-call]
         gradients = {f"gradient of {name}": p.grad for name, p in reference.named_parameters()}
         return {"output": output.detach(), "gradient of input": self.input.grad, **gradients}

@@ -9,19 +9,26 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+SINGULAR = {"fused": "the fused module", "own loop": "the cell's own loop"}
+PLURAL = {"fused": "fused modules", "own loop": "cells' own loops"}
+
 
 def summary(frame: pd.DataFrame) -> str:
-    """How each contender compares with fused over the whole run, then what the noise was and what is open."""
+    """How each contender compares with its reference over the run, then what the noise was and what is open."""
     timed = frame[frame["rounds"] > 0]
-    contenders = timed[timed["implementation"] != "fused"]
+    contenders = timed[timed["implementation"] != timed["reference"]]
     if timed.empty:
         return "Nothing was timed."
-    return f"{_first_sentence(contenders)} {_second_sentence(timed, contenders)}{_failures(frame)}"
+    first = " ".join(
+        _first_sentence(rows[rows["implementation"] != reference], str(reference))
+        for reference, rows in timed.groupby("reference", sort=False)
+    )
+    return f"{first} {_second_sentence(timed, contenders)}{_failures(frame)}"
 
 
-def _first_sentence(contenders: pd.DataFrame) -> str:
+def _first_sentence(contenders: pd.DataFrame, reference: str) -> str:
     if contenders.empty:
-        return "Only the fused modules were timed, against themselves."
+        return f"Only the {PLURAL[reference]} were timed, against themselves."
     said = []
     for name, rows in contenders.groupby("implementation", sort=False):
         counts = rows["verdict"].value_counts()
@@ -31,14 +38,14 @@ def _first_sentence(contenders: pd.DataFrame) -> str:
             f"{len(rows)} workloads, {rows['ratio'].min():.2f} to {rows['ratio'].max():.2f}; "
             f"slower in {counts.get('slower', 0)}, faster in {counts.get('faster', 0)})"
         )
-    return f"Against the fused module, {'; '.join(said)}."
+    return f"Against {SINGULAR[reference]}, {'; '.join(said)}."
 
 
 def _second_sentence(timed: pd.DataFrame, contenders: pd.DataFrame) -> str:
     floor = 100 * (timed["noise_floor"].median() - 1)
     undecided = int(contenders["verdict"].eq("unclear").sum())
     return (
-        f"Fused against itself stayed within ±{floor:.1f} % in the median workload, and {undecided} of "
+        f"{' and '.join(timed['reference'].unique()).capitalize()} against itself stayed within ±{floor:.1f} % in the median workload, and {undecided} of "
         f"{len(contenders)} comparisons are unclear at this noise"
         + ("; a larger --budget decides more of them." if undecided else ".")
     )
