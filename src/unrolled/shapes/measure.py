@@ -43,7 +43,7 @@ def loop_of(reference: nn.Module) -> nn.Module:
     """The loop over time with the parameters of `reference`: cells, or the equations where it projects."""
     if isinstance(reference, Stack):
         return Stack([loop_of(layer) for layer in reference.layers])
-    if isinstance(reference, nn.LSTM) and reference.proj_size:
+    if isinstance(reference, nn.RNNBase) and reference.proj_size:
         return ProjectedLoop(reference)
     return implement(load("cells"), reference)
 
