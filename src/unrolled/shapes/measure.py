@@ -48,7 +48,7 @@ def loop_of(reference: nn.Module) -> nn.Module:
         return Stack([loop_of(layer) for layer in reference.layers])
     if isinstance(reference, Unrolled):
         return OwnLoop(reference)
-    if isinstance(reference, nn.LSTM) and reference.proj_size:
+    if isinstance(reference, nn.RNNBase) and reference.proj_size:
         return ProjectedLoop(reference)
     return implement(load("cells"), reference)
 

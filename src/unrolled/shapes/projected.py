@@ -12,7 +12,7 @@ from unrolled.cells.weights import Weights
 class ProjectedLoop(nn.Module):
     """Called as `reference`, an `nn.LSTM` with `proj_size`, and with its parameters; a step at a time."""
 
-    def __init__(self, reference: nn.LSTM) -> None:
+    def __init__(self, reference: nn.RNNBase) -> None:
         super().__init__()
         self.reference = reference
         self.step = cell_of(reference).step
