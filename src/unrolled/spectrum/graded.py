@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-WIDTH = (
-    5.0  # nats: rows whose lengths lie within this are made orthogonal by one SVD, which costs them 2 digits
-)
+WIDTH = 5.0  # nats: rows with lengths within this are made orthogonal by one SVD, which costs 2 digits
 SWEEPS = 60  # each leaves a tenth of the cosines between rows or less, so ten are many
 SETTLED = 1e-13  # the relative error of a singular value that the angle between two rows may still cause
 
