@@ -131,7 +131,7 @@ class SpectrumStudy:
 
     @property
     def _swept(self) -> dict[str, Any]:
-        return next(each for each in self.networks if each["name"] == self.curves[0].network)
+        return {each["name"]: each for each in self.networks}[self.curves[0].network]
 
     @property
     def _swept_name(self) -> str:
