@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from torch import nn
-
-from diagnostics import gradflow, shapes, spectrum
 from examples.cells.leaky_rate import LeakyRate
 from examples.cells.min_gru import MinGRU
 from examples.cells.minimal_gated_unit import MinimalGatedUnit
 from examples.cells.peephole_lstm import PeepholeLSTM
+from torch import nn
+
+from diagnostics import gradflow, shapes, spectrum
 from unrolled import Workload, gradient_flow, lyapunov_spectrum
 from unrolled.cells.build import Unrolled
 from unrolled.implementations import load
@@ -29,7 +29,9 @@ sigmoid, tanh = torch.sigmoid, torch.tanh
 
 
 def peephole(p, x, h, c):
-    i, f, g, o = (x @ p["from_input.weight"].T + p["from_input.bias"] + h @ p["from_state.weight"].T).split(H, dim=-1)
+    i, f, g, o = (x @ p["from_input.weight"].T + p["from_input.bias"] + h @ p["from_state.weight"].T).split(
+        H, dim=-1
+    )
     after = sigmoid(f + p["peepholes"][1] * c) * c + sigmoid(i + p["peepholes"][0] * c) * tanh(g)
     return sigmoid(o + p["peepholes"][2] * after) * tanh(after), after
 
@@ -80,7 +82,9 @@ def test_profiles_and_weight_gradients_are_those_of_autograd_through_the_equatio
         assert flow.profile(path=path).log10_norm / math.log10(2) == pytest.approx(expected, abs=1e-12)
     for name, parameter in parameters.items():
         found = flow.gradient(f"cells.0.{name}")
-        torch.testing.assert_close(found, parameter.grad, rtol=1e-12, atol=1e-13 * float(parameter.grad.abs().max()))
+        torch.testing.assert_close(
+            found, parameter.grad, rtol=1e-12, atol=1e-13 * float(parameter.grad.abs().max())
+        )
 
 
 def test_exponents_of_the_leaky_network_at_rest_are_those_of_its_linear_part():
@@ -160,7 +164,18 @@ SMALL = ["--hidden", "4", "--input", "3", "--batch", "2", "--quiet"]
 
 @every_cell
 def test_gradflow_of_it(cell, tmp_path, capsys):
-    options = ["--cell", PATHS[cell], *SMALL, "--layers", "2", "--bidirectional", "--length", "8", "--lengths", "4,6"]
+    options = [
+        "--cell",
+        PATHS[cell],
+        *SMALL,
+        "--layers",
+        "2",
+        "--bidirectional",
+        "--length",
+        "8",
+        "--lengths",
+        "4,6",
+    ]
     clips = ["--clip", "none", "--clip", "norm:1", "--clip", "step:1"]
     assert gradflow.main([*options, *clips, "--out", str(tmp_path)]) == 0
     assert cell.__name__ in capsys.readouterr().out
@@ -191,6 +206,11 @@ def test_shapes_of_it(cell, tmp_path, capsys):
     assert whole["states"] == {part: [[4, 2, 4]] for part in parts}
     assert loop["states"] == {part: [[2, 4]] * 4 for part in parts}
     assert (whole["out"], whole["agrees"]) == ([5, 2, 8], True)
-    names = [name for name, _ in Workload(cell=PATHS[cell], num_layers=2, bidirectional=True).reference().named_parameters()]
+    names = [
+        name
+        for name, _ in Workload(cell=PATHS[cell], num_layers=2, bidirectional=True)
+        .reference()
+        .named_parameters()
+    ]
     assert [parameter["name"] for parameter in whole["parameters"]] == names
     assert all(parameter["rows"] == [] for parameter in whole["parameters"])

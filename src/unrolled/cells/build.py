@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cells.own import initial_state, output_and_state, parts_of
-from unrolled.cells.path import is_path, short_name
+from unrolled.cells.path import is_path
 from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError, UnrolledError
 from unrolled.plugins import first_line, resolve
 
