@@ -17,6 +17,7 @@ class LeakyRate(nn.Module):
         self.from_state = nn.Linear(hidden_size, hidden_size, bias=False)
 
     def forward(self, x: Tensor, h: Tensor | None) -> Tensor:
+        """From `x` `(B, I)` and `h` `(B, H)` to the next `h`."""
         h = x.new_zeros(len(x), self.hidden_size) if h is None else h
         drive = torch.tanh(self.from_state(h) + self.from_input(x))
         noise = self.noise * (2 * self.a) ** 0.5 * torch.randn_like(drive)

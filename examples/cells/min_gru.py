@@ -1,4 +1,4 @@
-"""A GRU whose gate does not see the state, so that a step is linear in it (Feng et al. 2024: Were RNNs all we needed?)."""
+"""A GRU whose gate does not see the state, so that a step is linear in it (Feng et al. 2024, arXiv 2410.01201)."""
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ class MinGRU(nn.Module):
         self.new = nn.Linear(input_size, hidden_size)
 
     def forward(self, x: Tensor, h: Tensor | None) -> Tensor:
+        """From `x` `(B, I)` and `h` `(B, H)` to the next `h`."""
         h = x.new_zeros(len(x), self.hidden_size) if h is None else h
         z = torch.sigmoid(self.gate(x))
         return (1 - z) * h + z * self.new(x)

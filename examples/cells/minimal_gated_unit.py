@@ -15,6 +15,7 @@ class MinimalGatedUnit(nn.Module):
         self.new = nn.Linear(hidden_size, hidden_size, bias=False)
 
     def forward(self, x: Tensor, h: Tensor | None) -> Tensor:
+        """From `x` `(B, I)` and `h` `(B, H)` to the next `h`."""
         h = x.new_zeros(len(x), self.hidden_size) if h is None else h
         x_f, x_g = self.from_input(x).chunk(2, dim=-1)
         f = torch.sigmoid(x_f + self.forget(h))

@@ -15,10 +15,12 @@ class PeepholeLSTM(nn.Module):
         self.peepholes = nn.Parameter(torch.empty(3, hidden_size).uniform_(-0.1, 0.1))
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Zeros `(B, H)` for `h` and `c`."""
         zeros = torch.zeros(batch_size, self.hidden_size)
         return zeros, zeros
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """From `x` `(B, I)` and `(h, c)`, each `(B, H)`, to the next `(h, c)`."""
         h, c = state
         i, f, g, o = (self.from_input(x) + self.from_state(h)).chunk(4, dim=-1)
         p_i, p_f, p_o = self.peepholes

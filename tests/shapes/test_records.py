@@ -63,7 +63,7 @@ def test_the_whole_record_survives_json():
     found = measure([*walkthrough(), *both_forms(configuration(proj_size=2, hidden_size=(7, 4)))])
     assert Shapes.from_json(found.to_json()) == found  # JSON holds decimals that read back as the same float
     content = json.loads(found.to_json())
-    assert (content["format"], content["version"]) == ("unrolled.shapes", 1)
+    assert (content["format"], content["version"]) == ("unrolled.shapes", 2)
     first = content["configurations"][0]
     assert (first["name"], first["count"], first["agrees"]) == ("rnn_tanh", 2440, True)
     assert first["parameters"][0]["name"] == "weight_ih_l0"

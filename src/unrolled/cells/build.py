@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells import is_path
+from unrolled.cells import cell_named, is_path
 from unrolled.cells.own import initial_state, output_and_state, parts_of
 from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError, UnrolledError
 from unrolled.plugins import first_line, resolve
@@ -40,10 +40,10 @@ def build(
     """
     if is_path(cell):
         return Unrolled(_in_float64(load_cell(cell)), input_size, hidden_size, num_layers, bidirectional)
-    options: dict[str, Any] = {"proj_size": proj_size} if proj_size else {}
     kind = cell_named(cell)
     if kind.fused is None:
-        raise InvalidValueError(f"cell: expected one with a module of torch, got {cell}; pass its path")
+        return Unrolled(_in_float64(kind.stepped), input_size, hidden_size, num_layers, bidirectional)
+    options: dict[str, Any] = {"proj_size": proj_size} if proj_size else {}
     return kind.fused(
         input_size,
         hidden_size,

@@ -176,10 +176,10 @@ class Configuration:
             return x.squeeze(1)
         return x.transpose(0, 1).contiguous() if self.batch_first else x
 
-    def state(self, module: nn.Module) -> Any:
-        """A standard normal initial state in the structure that `module` takes."""
+    def state(self, module: nn.Module | None = None) -> Any:
+        """A standard normal initial state in the structure that the module takes, `reference()` unless one is given."""
         first = self.input().narrow(1 if self.batch_first else 0, 0, 1)
-        return self.workload.random_state(module, first)
+        return self.workload.random_state(self.reference() if module is None else module, first)
 
 
 def _class_name(cell: str) -> str:

@@ -61,7 +61,8 @@ class Difference:
 class Description:
     """One configuration: how it is built, its parameters and shapes, and how far its counterpart is from it.
 
-    `states`: the parts of the state, such as h and c, with one shape per module or cell. `epsilon` is the relative rounding of the arithmetic.
+    `states`: the parts of the state, such as h and c, with one shape per module or cell. `epsilon` is the relative
+    rounding of the arithmetic.
     """
 
     configuration: Configuration

@@ -68,7 +68,7 @@ def _cell_by_cell(module: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
     is_tuple = not isinstance(hx, Tensor)
     rows = list(zip(*hx, strict=True)) if is_tuple else list(hx)
     finals: list[Any] = []
-    for layer in range(module.num_layers):
+    for _ in range(module.num_layers):
         outputs = []
         for reverse in (False, True)[: 2 if module.bidirectional else 1]:
             state, cell = rows[len(finals)], module.cells[len(finals)]
