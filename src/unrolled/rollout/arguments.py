@@ -40,6 +40,7 @@ class Arguments:
         return cls(model, positional, by_name)
 
     def __call__(self) -> Any:
+        """Call the model."""
         return self.model(*self.positional, **self.by_name)
 
 

@@ -413,8 +413,8 @@ def _check_run(run: ObservedRun) -> None:
     if run.altered:
         raise InvalidValueError(
             f"{run.name!r}: expected a state that is handed on as it is, got another one at step {run.altered[0]} than "
-            "the step before gave (a mask, a reset or a mix), so there is no single trajectory; pass a sequence without "
-            "that"
+            "the step before gave (a mask, a reset or a mix), so there is no single trajectory; pass a sequence "
+            "without that"
         )
     for part in zip(*run.states[1:], strict=True):
         check_states(torch.stack(part), run.name, run.target.layer, run.target.direction)
@@ -445,7 +445,8 @@ def _as_fused(run: ObservedRun) -> ObservedCall:
 def _batched(run: ObservedRun) -> ObservedRun:
     if run.states[0][0].dim() < 2:
         raise InvalidValueError(
-            f"{run.name!r}: expected states (B, ...), got {tuple(run.states[0][0].shape)}; add a dimension for the batch"
+            f"{run.name!r}: expected states (B, ...), got {tuple(run.states[0][0].shape)}; add a dimension "
+            "for the batch"
         )
     return run
 
