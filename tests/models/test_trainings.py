@@ -182,8 +182,7 @@ def test_masks_that_cannot_be_drawn_again_are_said():
 
         def forward(self, batch):
             self.rnn.dropout = 0.5
-            output = self.rnn(batch)[0]
-            return output
+            return self.rnn(batch)[0]
 
     model = Elsewhere()
     with watch(model, every=1) as watched:

@@ -21,6 +21,7 @@ from unrolled.plugins import first_line, resolve
 Make = Callable[[int, int], nn.Module]
 TRIED_BATCH = 2  # samples that a new cell is tried out on: more than one, and as few as can be
 
+
 def build(
     cell: str,
     input_size: int,

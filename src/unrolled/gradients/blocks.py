@@ -23,9 +23,8 @@ def pull_back_block(
 
     `bound` is put on the state's cotangent; the block then has one step.
     """
-    groups: dict[
-        tuple[int, torch.Size], list[Root]
-    ] = {}  # alike in place and shape, so that they can be stacked
+    # Alike in place and shape, so that they can be stacked.
+    groups: dict[tuple[int, torch.Size], list[Root]] = {}
     for sources, leaves in zip(block.sources, block.leaves, strict=True):
         for position, (source, leaf) in enumerate(zip(sources, leaves, strict=True)):
             contributions = gradients.leaves.pop(leaf)
@@ -36,7 +35,8 @@ def pull_back_block(
     roots = [source for group in groups.values() for source, _ in group]
     cotangents: list[Scaled | None] = [_stacked(group) for group in groups.values()]
     if bound is not None:
-        cotangents = bound.put_on(cotangents)
+        of_state = sum(position < block.parts for position, _ in groups)  # they come first
+        cotangents = [*bound.put_on(cotangents[:of_state]), *cotangents[of_state:]]
     to: list[Tensor | GradientEdge] = [*block.places, *block.upstream, *parameters]
     gradients.through(roots, [part for part in cotangents if part is not None], to)
 

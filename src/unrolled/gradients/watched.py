@@ -17,7 +17,7 @@ from unrolled.gradients.backward import pull_back_call
 from unrolled.gradients.profile import Profile
 from unrolled.rollout.fused import FusedCall, arguments_of, cast, module_of, read, replay
 from unrolled.rollout.nonfinite import check_norms
-from unrolled.rollout.runs import Run, given_of
+from unrolled.rollout.runs import Run, given_of, hides_c
 from unrolled.rollout.scaled import Scaled, log2, working_dtype
 from unrolled.rollout.targets import Target
 
@@ -145,6 +145,7 @@ class WatchedRun(Run, WatchedCall):
         super().__init__(target, 0)
         self.order = next(_order)
         self.norms: list[list[Tensor | None]] = []  # of the gradients that arrived, by step and part, (B,)
+        self.hides_c = False
 
     @classmethod
     def going_on(
@@ -158,6 +159,7 @@ class WatchedRun(Run, WatchedCall):
         """Listen to what one more call gave."""
         given = given_of(self.target, args, kwargs)
         state = parts_of(output_and_state(result, given, repr(self.target.name))[1])
+        self.hides_c = hides_c(self.target, state[0])
         self.steps, self.handed = self.steps + 1, state
         norms: list[Tensor | None] = [None] * len(state)
         self.norms.append(norms)
@@ -194,4 +196,10 @@ class WatchedRun(Run, WatchedCall):
                 found.append(
                     Profile.of({**labels, "path": path}, log2(rows, torch.zeros_like(rows, dtype=torch.int64)))
                 )
-        return found, [f"{target.name}: the state is detached before step {step}" for step in self.detached]
+        notes = [f"{target.name}: the state is detached before step {step}" for step in self.detached]
+        if self.hides_c:
+            notes.append(
+                f"{target.name}: path c lacks what flows through h of the same step, as one kernel computes both; see "
+                "unrolled.gradient_flow for all of it"
+            )
+        return found, notes

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from unrolled.cells import check_cell, is_path, short_name
+from unrolled.cells import CELLS, check_cell, short_name
 from unrolled.checks import check_choice, check_size
 from unrolled.errors import DeviceUnavailableError, InvalidValueError
 

@@ -56,8 +56,8 @@ def check_norms(norms: Tensor, module: str) -> None:
     step = int((~finite).any(1).nonzero()[-1])
     kind = "nan" if bool(norms[step].isnan().any()) else "inf"
     raise NonFiniteError(
-        f"expected a finite gradient in {module!r}, got {kind}, first (on its way back) at step {step}; look for NaN and "
-        "inf in the input and in what comes after this step, or lower the recurrent weights",
+        f"expected a finite gradient in {module!r}, got {kind}, first (on its way back) at step {step}; look for NaN "
+        "and inf in the input and in what comes after this step, or lower the recurrent weights",
         module=module,
         step=step,
     )

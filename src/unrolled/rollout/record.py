@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from unrolled.rollout.capture import Capture
 from unrolled.rollout.fused import FusedCall, run_fused
 from unrolled.rollout.layout import Layout
 from unrolled.rollout.nonfinite import check_states
-from unrolled.rollout.runs import Parts, Run, given_of, made
+from unrolled.rollout.runs import Parts, Run, given_of, hides_c, lstm_step, made
 from unrolled.rollout.targets import Target, check_called
 
 
@@ -32,12 +33,13 @@ class Block:
     """Consecutive calls of a cell in one graph.
 
     For each call, `sources` are the tensors that it gave, in that graph, those of its state first, and `leaves` the
-    same as its caller has them. `places`: of all states in the graph. `upstream`: the leaves of other calls that its
-    inputs were made of.
+    same as its caller has them; `parts`: how many are of the state. `places`: of all states in the graph. `upstream`:
+    the leaves of other calls that its inputs were made of.
     """
 
     sources: list[Parts] = field(default_factory=list)
     leaves: list[Parts] = field(default_factory=list)
+    parts: int = 0
     places: list[GradientEdge] = field(default_factory=list)
     upstream: dict[Tensor, None] = field(default_factory=dict)
 
@@ -164,7 +166,7 @@ class Rollout:
             self.calls.append(run)
         if torch.is_grad_enabled():
             args, kwargs = self._in_block(run, before, args, kwargs)
-        result = made(target, call, args, kwargs)
+        result = made(target, _decomposed(target, call, args), args, kwargs)
         state = parts_of(output_and_state(result, given, repr(target.name))[1])
         run.steps, run.handed = run.steps + 1, state
         run.values.append(state)
@@ -203,6 +205,7 @@ class Rollout:
         # Clones, because a model may write into what it was given and may not write into a leaf.
         handed = {name: leaf.clone() for name, leaf in leaves.items()}
         if run.block is not None:
+            run.block.parts = len({id(part) for part in state if part.requires_grad})
             run.block.sources.append(tuple(sources.values()))
             run.block.leaves.append(tuple(leaves.values()))
             run.block.places += [place for place in places if place is not None]
@@ -253,6 +256,11 @@ class Rollout:
                     seen.add(before)
                     nodes.append(before)
         return found
+
+
+def _decomposed(target: Target, call: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any]:
+    """The call of a cell, by separate equations where one kernel would hide how h depends on c at the same step."""
+    return partial(lstm_step, target.module) if hides_c(target, args[0] if args else None) else call
 
 
 def _as_leaves(value: Any) -> Any:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from unrolled.errors import InvalidValueError
 from unrolled.rollout.arguments import tensors_in
 from unrolled.rollout.targets import Target
 
+ONE_KERNEL = {"cuda"}  # devices on which one kernel computes a step of nn.LSTMCell
 FAR = 256  # nodes of the graph that are looked at between one call's state and the next call's
 
 Parts = tuple[Tensor, ...]
@@ -80,6 +82,31 @@ def made(target: Target, call: Callable[..., Any], args: tuple[Any, ...], kwargs
                 "tensor, as by h = h + ... in place of h += ..."
             )
     return result
+
+
+def hides_c(target: Target, input: Any) -> bool:
+    """Whether a cell is an nn.LSTMCell on a device where one kernel computes h and c.
+
+    The gradient of c that autograd has there lacks what flows through h of the same step.
+    """
+    module = target.module
+    forward = next((kind for kind in type(module).__mro__ if "forward" in kind.__dict__), None)
+    own = forward is nn.LSTMCell and "forward" not in module.__dict__
+    return own and isinstance(input, Tensor) and input.device.type in ONE_KERNEL
+
+
+def lstm_step(
+    cell: nn.LSTMCell, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """One step of an LSTM as `nn.LSTMCell` defines it, input `(B, I)` or `(I,)`."""
+    if hx is None:
+        zeros = input.new_zeros(*input.shape[:-1], cell.hidden_size)
+        hx = (zeros, zeros)
+    h, c = hx
+    gates = F.linear(input, cell.weight_ih, cell.bias_ih) + F.linear(h, cell.weight_hh, cell.bias_hh)
+    i, f, g, o = gates.chunk(4, dim=-1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
 
 
 def _version(tensor: Tensor) -> int:

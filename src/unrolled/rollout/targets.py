@@ -82,8 +82,8 @@ def check_called(targets: Sequence[Target], called: Iterable[Target]) -> None:
         )
     for target in never_called(targets, kinds):
         raise InvalidValueError(
-            f"cells: expected cells that the forward calls, got {type(target.module).__name__} ({target.name!r}), which "
-            "it never did; leave it out, or pass an input that reaches it"
+            f"cells: expected cells that the forward calls, got {type(target.module).__name__} ({target.name!r}), "
+            "which it never did; leave it out, or pass an input that reaches it"
         )
 
 
