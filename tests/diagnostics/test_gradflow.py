@@ -587,9 +587,7 @@ def test_an_out_that_cannot_be_written_is_refused_before_anything_is_computed(gf
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--clop", "1"], ["--hidden", "many"], ["--loss", "first"], ["--gain"]]
-)
+@pytest.mark.parametrize("arguments", [["--clop", "1"], ["--hidden", "many"], ["--loss", "first"], ["--gain"]])
 def test_a_mistyped_option_is_one_line_and_status_2(capsys, arguments):
     with pytest.raises(SystemExit) as raised:
         gradflow.main(arguments)
