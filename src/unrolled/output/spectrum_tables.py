@@ -115,6 +115,7 @@ def carrying_table(frame: pd.DataFrame, width: int, units: str = "") -> Table:
     """One row per network and input: how many directions carry 1/1000 over how many steps."""
     lags = _fitting(sorted(frame["lag"].unique()), width)
     table = compact_table(titled("Directions that still carry 1/1000, by lag", units))
+    table.min_width = len(str(table.title))
     table.add_column("network")
     table.add_column("input")
     table.add_column("n", justify="right")
