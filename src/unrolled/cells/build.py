@@ -42,10 +42,11 @@ def build(
     if is_path(cell):
         return Unrolled(_in_float64(load_cell(cell)), input_size, hidden_size, num_layers, bidirectional)
     kind = cell_named(cell)
-    if kind.fused is None:
+    if kind.fused is None and kind.stepped is not None:
         return Unrolled(_in_float64(kind.stepped), input_size, hidden_size, num_layers, bidirectional)
     options: dict[str, Any] = {"proj_size": proj_size} if proj_size else {}
-    return kind.fused(
+    fused: Any = kind.fused  # torch's classes differ in their types
+    module: nn.Module = fused(
         input_size,
         hidden_size,
         num_layers=num_layers,
@@ -56,6 +57,7 @@ def build(
         **kind.options,
         **options,
     )
+    return module
 
 
 def load_cell(path: str) -> Make:
