@@ -56,7 +56,7 @@ def read(module: nn.RNNBase) -> dict[str, Tensor]:
 
     They are its parameters, or what a parametrisation or a wrapper has made of some, connected to those.
     """
-    update: Callable[[], None] = module._update_flat_weights  # type: ignore[assignment]
+    update: Callable[[], None] = module._update_flat_weights
     update()
     return used(module)
 

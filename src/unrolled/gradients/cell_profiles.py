@@ -48,7 +48,8 @@ def cell_profiles(run: RecordedRun, gradients: Gradients, steps_per_block: int) 
         states = [parts[number] for parts in run.values]
         if not states[0].is_floating_point():
             continue
-        found = [() if parts[number] is None else gradients.places[parts[number]] for parts in run.places]
+        places = [parts[number] for parts in run.places]
+        found = [() if place is None else gradients.places[place] for place in places]
         if not run.places:  # it ran without gradients
             found = [()] * len(states)
         profiles.append(

@@ -223,9 +223,9 @@ def flow_of(
 ) -> GradientFlow:
     """The flow back through one call of a model; see `gradient_flow`."""
     named = dict(model.named_parameters())
-    stepwise = clip.mode == "step" and clip.bound is not None
+    bound = StepBound(clip.bound) if clip.mode == "step" and clip.bound is not None else None
     with preserved(model) as before:
-        for steps in (1,) if stepwise else STEPS_PER_BLOCK:
+        for steps in (1,) if bound is not None else STEPS_PER_BLOCK:
             before.restore()
             rollout = Rollout.of(call, targets, steps)
             _check_length(rollout)
@@ -237,8 +237,8 @@ def flow_of(
                 continue
         gradients = {name: found[parameter] for name, parameter in named.items() if parameter in found}
         report = None
-        if stepwise:
-            unclipped, bound = gradients, StepBound(clip.bound)
+        if bound is not None:
+            unclipped = gradients
             profiles, found = backward(rollout, scalar, named.values(), bound)
             gradients = {name: found[parameter] for name, parameter in named.items() if parameter in found}
             report = _step_report(clip, unclipped, gradients, bound)

@@ -85,7 +85,10 @@ class Gradients:
         if not reached:
             return
         try:
-            found = torch.autograd.grad(tensors, reached, cotangents, retain_graph=True, allow_unused=True)
+            wanted: Any = reached
+            found: Sequence[Tensor | None] = torch.autograd.grad(
+                tensors, wanted, cotangents, retain_graph=True, allow_unused=True
+            )
         except RuntimeError as error:
             if "use_reentrant" not in str(error):
                 raise

@@ -58,7 +58,7 @@ class Capture:
             owner = _owner(target)
             if owner not in _originals:
                 _originals[owner] = owner.forward
-                owner.forward = _stand_in(owner.forward)  # type: ignore[method-assign]
+                owner.forward = _stand_in(owner.forward)
 
     def stop(self) -> None:
         """Undo `listen`; harmless where it was not called."""
@@ -71,7 +71,7 @@ class Capture:
                 target.module.__dict__["forward"] = own.__wrapped__
         needed = {_owner(target) for capture in _listening for target in capture.targets.values()}
         for owner in [owner for owner in _originals if owner not in needed]:
-            owner.forward = _originals.pop(owner)  # type: ignore[method-assign]
+            owner.forward = _originals.pop(owner)
 
     def _caught(self, target: Target, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self._inside:
@@ -98,7 +98,7 @@ def _stand_in(original: Callable[..., Any]) -> Callable[..., Any]:
 
     if "torch._dynamo" not in sys.modules:  # nothing is compiled, and asking would take a second to load it
         return forward
-    eager: Callable[..., Any] = torch.compiler.disable(forward)
+    eager: Callable[..., Any] = torch.compiler.disable(forward)  # type: ignore[no-untyped-call]
     return eager
 
 
