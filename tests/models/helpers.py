@@ -4,7 +4,6 @@ import contextlib
 import copy
 from unittest import mock
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -188,19 +187,6 @@ def _alike(one, other, where):
             _alike(*pair, f"{where}[{index}]")
     else:
         assert one is other or one == other, f"{where}: {one!r}, then {other!r}"
-
-
-def exponents_along(jacobians, warm_up=0):
-    """Textbook QR at every step: the mean `ln |R_ii|` from the largest down; `jacobians` `(T, n, n)`."""
-    size = jacobians.shape[-1]
-    q = torch.linalg.qr(
-        torch.randn(size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
-    )[0]
-    logs = []
-    for jacobian in jacobians:
-        q, r = torch.linalg.qr(jacobian @ q)
-        logs.append(r.diagonal().abs().log())
-    return np.sort(torch.stack(logs[warm_up:]).mean(0).numpy())[::-1]
 
 
 def cell_jacobians(oracle, module):

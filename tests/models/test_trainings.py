@@ -15,8 +15,9 @@ from torch.utils.checkpoint import checkpoint
 from tests.models import zoo
 from tests.models.cases import B, classes, squares, x
 from tests.models.helpers import Oracle, left, same_bits
-from unrolled.errors import InvalidValueError
+from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.gradients import gradient_flow, watch
+from unrolled.gradients.watch import Watch
 
 RTOL = 1e-12
 
@@ -651,3 +652,55 @@ def test_embedding_gradients_that_are_sparse_are_watched():
     with watch(model, every=1) as watched:
         model(torch.arange(12).reshape(6, 2) % 7).pow(2).mean().backward()
     assert watched.history[0].problem is None
+
+
+class Unitary(nn.Module):
+    """A cell with a complex state, as unitary networks have (Arjovsky, Shah, Bengio 2016)."""
+
+    def __init__(self):
+        super().__init__()
+        self.phase, self.into = nn.Parameter(torch.randn(zoo.H)), nn.Linear(zoo.I, zoo.H)
+
+    def forward(self, x_t, h):
+        return h * torch.polar(torch.ones_like(self.phase), self.phase) + self.into(x_t)
+
+
+class Rotating(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = Unitary()
+
+    def forward(self, batch):
+        h = torch.zeros(batch.shape[1], zoo.H, dtype=torch.complex128)
+        for x_t in batch:
+            h = self.cell(x_t, h)
+        return h.real
+
+
+def test_a_complex_state_is_watched_and_refused_by_the_flow_in_one_sentence():
+    watched = both(
+        lambda: Rotating().double(), lambda model, _: sgd(model, squares(model(x()))), steps=2, cells=Unitary
+    )
+    assert [seen.problem for seen in watched.history] == [None, None]
+    (profile,) = watched.history[0].flow
+    # A rotation keeps every norm: the same at all lags, but for a rounding a step.
+    torch.testing.assert_close(
+        torch.from_numpy(profile.log2_norm),
+        torch.full((9,), profile.log2_norm[0], dtype=torch.float64),
+        rtol=0,
+        atol=1e-12,
+    )
+    with pytest.raises(InvalidTypeError, match=r"'cell'.*complex128"):
+        gradient_flow(Rotating().double(), x(), squares, cells=Unitary)
+
+
+def test_an_error_of_the_watch_itself_stops_no_training(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("broken\nand more")
+
+    for name in ("_record", "_note"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Watch, name, broken)
+            watched = both(gru, lambda model, _: sgd(model, model(x())[0].pow(2).mean()))
+            assert len(watched.history) == 3
+            assert all("broken" in seen.problem for seen in watched.history)

@@ -200,7 +200,10 @@ class Watch:
             return
         with self._time():
             if self._listened:
-                self._record(calls)
+                try:
+                    self._record(calls)
+                except Exception as error:  # whatever came by, the training goes on
+                    self.history.append(Seen(self.backwards, None, first_line(error)))
             for call in calls:
                 call.forget()
         if self._listened:
@@ -247,6 +250,7 @@ class Watch:
         for name, parameter in self._parameters.items():
             if parameter.grad is not None:
                 gradient = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
+                gradient = torch.view_as_real(gradient) if gradient.is_complex() else gradient
                 finite = bool(torch.isfinite(gradient).all())
                 found[name] = LOG10_2 * float(Scaled.of(gradient).log2_norm()) if finite else math.nan
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -15,6 +16,7 @@ from unrolled.cells.own import output_and_state, parts_of, paths_of
 from unrolled.cells.weights import used
 from unrolled.gradients.backward import pull_back_call
 from unrolled.gradients.profile import Profile
+from unrolled.plugins import first_line
 from unrolled.rollout.fused import FusedCall, arguments_of, cast, module_of, read, replay
 from unrolled.rollout.nonfinite import check_norms
 from unrolled.rollout.runs import Run, given_of, hides_c
@@ -35,6 +37,19 @@ class WatchedCall(ABC):
 
     target: Target
     order: int
+    problems: tuple[str, ...] = ()
+
+    def _listen(self, tensor: Tensor, arrive: Callable[[Tensor], None], receive: Receive) -> None:
+        """Have `arrive` called with each gradient that comes to a tensor; an error in it is a problem and no more."""
+
+        def hook(cotangent: Tensor) -> None:
+            try:
+                arrive(cotangent)
+            except Exception as error:  # the backward pass is not ours to stop
+                self.problems = (f"a gradient in {self.target.name!r} could not be read: {first_line(error)}",)
+            receive(self)
+
+        tensor.register_hook(hook)  # type: ignore[no-untyped-call]
 
     @abstractmethod
     def profiles(self, number: int) -> tuple[list[Profile], list[str]]:
@@ -67,15 +82,11 @@ class WatchedFused(WatchedCall):
         self.cotangents: list[Tensor | None] = [None] * len(results)
         for position, tensor in enumerate(results):
             if tensor.requires_grad:
-                tensor.register_hook(self._receiver(position, receive))
+                self._listen(tensor, partial(self._arrive, position), receive)
         self.output = self.output.detach()
 
-    def _receiver(self, position: int, receive: Receive) -> Callable[[Tensor], None]:
-        def arrive(cotangent: Tensor) -> None:
-            self.cotangents[position] = cotangent.detach().clone()
-            receive(self)
-
-        return arrive
+    def _arrive(self, position: int, cotangent: Tensor) -> None:
+        self.cotangents[position] = cotangent.detach().clone()
 
     def forget(self) -> None:
         """Let go of the cotangents."""
@@ -116,7 +127,7 @@ class WatchedFused(WatchedCall):
                 gradients=None,
                 needs_input=False,
             )
-        return found, notes
+        return found, [*notes, *self.problems]
 
     def _differs(self, output: Tensor | PackedSequence) -> list[str]:
         again = output.data if isinstance(output, PackedSequence) else output
@@ -166,16 +177,7 @@ class WatchedRun(Run, WatchedCall):
         self.batch = state[0].shape[0] if state[0].dim() > 1 else 1
         for part, tensor in enumerate(state):
             if tensor.requires_grad:
-                hooked: Any = tensor
-                hooked.register_hook(self._receiver(norms, part, receive))
-
-    def _receiver(self, norms: list[Tensor | None], part: int, receive: Receive) -> Callable[[Tensor], None]:
-        def arrive(cotangent: Tensor) -> None:
-            rows = cotangent.flatten(1) if cotangent.dim() > 1 else cotangent.reshape(1, -1)
-            norms[part] = torch.linalg.vector_norm(rows.detach(), dim=-1, dtype=torch.float64)
-            receive(self)
-
-        return arrive
+                self._listen(tensor, partial(_keep_norms, norms, part), receive)
 
     def forget(self) -> None:
         """Let go of the norms."""
@@ -202,4 +204,11 @@ class WatchedRun(Run, WatchedCall):
                 f"{target.name}: path c lacks what flows through h of the same step, as one kernel computes both; see "
                 "unrolled.gradient_flow for all of it"
             )
-        return found, notes
+        return found, [*notes, *self.problems]
+
+
+def _keep_norms(norms: list[Tensor | None], part: int, cotangent: Tensor) -> None:
+    """Put the norms `(B,)` of a gradient that arrived among those of its step."""
+    real = torch.view_as_real(cotangent.detach()) if cotangent.is_complex() else cotangent.detach()
+    rows = real.flatten(1) if cotangent.dim() > 1 else real.reshape(1, -1)
+    norms[part] = torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)

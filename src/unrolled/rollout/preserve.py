@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 DEPTH = 4  # containers within containers that are looked into
 
-P, R = ParamSpec("P"), TypeVar("R")
+Look = TypeVar("Look", bound=Callable[..., Any])  # what looks at a model, its first argument
 Restore = Callable[[], object]
 
 
@@ -118,17 +118,17 @@ def _refill(container: Any, content: Any) -> None:
         container.update(content)
 
 
-def preserving(look: Callable[Concatenate[nn.Module, P], R]) -> Callable[Concatenate[nn.Module, P], R]:
+def preserving(look: Look) -> Look:
     """A function that looks at a model, its first argument, as one that leaves the model as it was."""
 
     @wraps(look)
-    def looking(model: nn.Module, *args: P.args, **kwargs: P.kwargs) -> R:
+    def looking(model: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(model, nn.Module):  # to be refused
             return look(model, *args, **kwargs)
         with preserved(model):
             return look(model, *args, **kwargs)
 
-    return looking
+    return cast(Look, looking)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from unrolled.cells.own import output_and_state, parts_of
+from unrolled.errors import InvalidTypeError
 from unrolled.rollout.arguments import tensors_in
 from unrolled.rollout.capture import Capture
 from unrolled.rollout.fused import FusedCall, run_fused
@@ -168,6 +169,11 @@ class Rollout:
             args, kwargs = self._in_block(run, before, args, kwargs)
         result = made(target, _decomposed(target, call, args), args, kwargs)
         state = parts_of(output_and_state(result, given, repr(target.name))[1])
+        if any(part.is_complex() for part in state):
+            raise InvalidTypeError(
+                f"{target.name!r}: expected a state of real numbers, got {state[0].dtype}; keep real and imaginary "
+                "parts, as by torch.view_as_real"
+            )
         run.steps, run.handed = run.steps + 1, state
         run.values.append(state)
         return self._handed(run, state, result) if torch.is_grad_enabled() else result
@@ -260,7 +266,8 @@ class Rollout:
 
 def _decomposed(target: Target, call: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any]:
     """The call of a cell, by separate equations where one kernel would hide how h depends on c at the same step."""
-    return partial(lstm_step, target.module) if hides_c(target, args[0] if args else None) else call
+    cell: Any = target.module
+    return partial(lstm_step, cell) if hides_c(target, args[0] if args else None) else call
 
 
 def _as_leaves(value: Any) -> Any:
