@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.gradients.clipping.any_range import AnyRange
 from unrolled.gradients.clipping.in_range import InRange
 from unrolled.gradients.clipping.mode import Mode
-from unrolled.gradients.clipping.parameters import Parameters, gradients_of
+from unrolled.gradients.clipping.parameters import Held, Parameters
 from unrolled.gradients.clipping.registry import make
 from unrolled.gradients.clipping.report import ClipReport, check_finite, compare
 from unrolled.rollout.scaled import LOG10_2, Scaled
@@ -85,10 +84,9 @@ class Clip:
         norm = exact.log2_total * LOG10_2
         same = {"log10_before": norm, "log10_after": norm, "cosine": 1.0}
         figures = compare(before, after) if any(changed.touched) else same
-        sizes = [gradient.mantissa.numel() for gradient in exact.gradients]
+        sizes = (gradient.mantissa.numel() for gradient in exact.gradients)
         return after, self._report(bound, changed.touched, sizes, **figures)
 
-    @torch.no_grad()
     def clip_(self, parameters: Parameters) -> ClipReport:
         """Clip the `.grad` of parameters in place: `clip.clip_(model.parameters())`, one tensor, or named ones.
 
@@ -100,22 +98,16 @@ class Clip:
         Raises `NonFiniteError` where a gradient holds NaN or inf, `InvalidTypeError` or `InvalidValueError` for
         what cannot be clipped; nothing is changed then.
         """
-        held = gradients_of(parameters)
-        stored = [each.stored for each in held.values()]
-        weights = [each.parameter for each in held.values()]
-        in_range = InRange.of(stored, weights)
+        held = Held.of(parameters)
+        in_range = InRange.of(list(held.stored.values()), held.weights)
         if in_range is not None:
             report = self._clip_in_range(in_range)
         else:
-            clipped, report = self.clip(
-                dict(zip(held, stored, strict=True)), dict(zip(held, weights, strict=True))
-            )
+            clipped, report = self.clip(held.stored, dict(zip(held.stored, held.weights, strict=True)))
             if report.entries:
-                for name, gradient in zip(held, stored, strict=True):
+                for name, gradient in held.stored.items():
                     gradient.copy_(clipped[name].value())
-        for each in held.values():
-            if each.gradient is not each.stored:
-                each.parameter.grad = each.gradient
+        held.put_back()
         return report
 
     def _clip_in_range(self, gradients: InRange) -> ClipReport:
@@ -124,7 +116,7 @@ class Clip:
         return self._report(
             bound,
             outcome.touched,
-            [gradient.numel() for gradient in gradients.gradients],
+            (gradient.numel() for gradient in gradients.gradients),
             log10_before=_log10(gradients.total),
             log10_after=_log10(outcome.norm),
             cosine=outcome.cosine,
@@ -134,7 +126,7 @@ class Clip:
         self,
         bound: float,
         touched: list[int],
-        sizes: list[int],
+        sizes: Iterable[int],
         *,
         log10_before: float,
         log10_after: float,
@@ -145,7 +137,7 @@ class Clip:
             _finite(bound),
             log10_before,
             log10_after,
-            entries=sum(touched) / max(sum(sizes), 1),
+            entries=sum(touched) / sum(sizes) if any(touched) else 0.0,
             tensors=sum(count > 0 for count in touched) / max(len(touched), 1),
             cosine=cosine,
         )

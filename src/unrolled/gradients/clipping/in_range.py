@@ -44,22 +44,31 @@ class InRange:
         """The gradients with their norms; None where these are too small, too large, or not finite."""
         if not gradients or any(gradient.dtype not in DTYPES for gradient in gradients):
             return None
-        norms = numbers([torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients])
+        norms = numbers(torch._foreach_norm(gradients, 2, torch.float64))
         total = math.hypot(*norms)
         # A norm that is NaN or inf fails this too.
         return cls(gradients, weights, norms, total) if total == 0 or SMALLEST <= total <= LARGEST else None
 
-    def scale_(self, factors: Sequence[float]) -> Outcome:
-        """Each gradient times its factor, where that is below 1."""
-        factors = [min(factor, 1.0) for factor in factors]
+    def unchanged(self) -> Outcome:
+        """What there is to say where no gradient is touched."""
+        return Outcome(self.total, 1.0, [0] * len(self.gradients))
+
+    def scale_(self, factor: float) -> Outcome:
+        """All gradients times one factor, where that is below 1; the direction stays."""
+        if factor >= 1:
+            return self.unchanged()
+        _scale_(self.gradients, factor)
+        return Outcome(self.total * factor, 1.0, [gradient.numel() for gradient in self.gradients])
+
+    def scale_each_(self, factors: Sequence[float]) -> Outcome:
+        """Each gradient times a factor of its own, where that is below 1."""
         touched = [0] * len(factors)
+        after = list(self.norms)
         for k, (gradient, factor) in enumerate(zip(self.gradients, factors, strict=True)):
             if factor < 1:
-                _scale_(gradient, factor)
+                _scale_([gradient], factor)
+                after[k] *= factor
                 touched[k] = gradient.numel()
-        if min(factors) == max(factors):  # one factor for all keeps the direction
-            return Outcome(self.total * factors[0], 1.0, touched)
-        after = [norm * factor for norm, factor in zip(self.norms, factors, strict=True)]
         dot = math.fsum(before * norm for before, norm in zip(self.norms, after, strict=True))
         return Outcome(math.hypot(*after), self.cosine(dot, math.hypot(*after)), touched)
 
@@ -69,16 +78,19 @@ class InRange:
         return min(max(cosine, -1.0), 1.0)  # rounding may carry it out of its range
 
 
-def numbers(scalars: list[Tensor]) -> list[float]:
-    """The values of scalars on one device or several, fetched together."""
-    device = scalars[0].device
+def numbers(scalars: Sequence[Tensor]) -> list[float]:
+    """The values of scalars on any devices; from an accelerator with one transfer for all."""
+    if all(scalar.is_cpu for scalar in scalars):
+        return [scalar.item() for scalar in scalars]
+    device = next(scalar.device for scalar in scalars if not scalar.is_cpu)
     values: list[float] = torch.stack([scalar.to(device) for scalar in scalars]).tolist()
     return values
 
 
-def _scale_(gradient: Tensor, factor: float) -> None:
-    """Times `factor`, with one rounding to the gradient's dtype."""
-    if factor < SMALL_FACTOR:
+def _scale_(gradients: Sequence[Tensor], factor: float) -> None:
+    """Times `factor`, with one rounding to each gradient's dtype."""
+    if factor >= SMALL_FACTOR:
+        torch._foreach_mul_(gradients, factor)
+        return
+    for gradient in gradients:
         gradient.copy_(gradient.double() * factor)
-    else:
-        gradient.mul_(factor)

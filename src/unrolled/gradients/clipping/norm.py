@@ -31,7 +31,7 @@ class GlobalNorm(Mode):
 
     def clip_(self, gradients: InRange, bound: float) -> Outcome:
         """One factor for all."""
-        return gradients.scale_([bound / (gradients.total + EPSILON)] * len(gradients.gradients))
+        return gradients.scale_(bound / (gradients.total + EPSILON))
 
     def clip_as_torch_(self, parameters: Sequence[nn.Parameter], norms: Sequence[float]) -> bool:
         """`clip_grad_norm_`."""

@@ -27,7 +27,7 @@ class EachTensor(Mode):
 
     def clip_(self, gradients: InRange, bound: float) -> Outcome:
         """A factor for each."""
-        return gradients.scale_([bound / (norm + EPSILON) for norm in gradients.norms])
+        return gradients.scale_each_([bound / (norm + EPSILON) for norm in gradients.norms])
 
     def clip_as_torch_(self, parameters: Sequence[nn.Parameter], norms: Sequence[float]) -> bool:
         """`clip_grad_norm_`, parameter by parameter."""
