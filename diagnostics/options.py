@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diagnostics.command import Parser
-from unrolled.cells import CELLS
+from unrolled.cells import CELLS, check_cell
 from unrolled.errors import InvalidValueError
 
 # At these sizes a second thread gains nothing, and on a busy machine costs five times the time.
@@ -35,10 +35,19 @@ def parser(command: str, description: str | None, examples: str) -> Parser:
     )
 
 
+def cell(text: str) -> str:
+    """One of torch's, or where one of your own is."""
+    try:
+        check_cell(text)
+    except InvalidValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def add_network(parser: Parser, textbook: str) -> None:
     """What describes one network in place of `textbook`. What is None was not given."""
     one = parser.add_argument_group(f"one network in place of {textbook} (any of these options)")
-    one.add_argument("--cell", metavar="CELL", help=f"{', '.join(CELLS)}, or your own as package.module:Name; "
+    one.add_argument("--cell", type=cell, metavar="CELL", help=f"{', '.join(CELLS)}, or your own as package.module:Name; "
                      "default: lstm with --forget-bias or chrono, else rnn_tanh")  # fmt: skip
     one.add_argument("--init", help="default, orthogonal, identity, normal:STD or chrono:T")
     one.add_argument("--gain", type=float, help="factor on all recurrent weights, after --init")

@@ -1,6 +1,7 @@
 """`pytest bench/ --benchmark-only` as its users run it: files, exit statuses, mistakes, pytest-benchmark's options."""
 
 import json
+import math
 import re
 import signal
 import subprocess
@@ -227,3 +228,23 @@ def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path):
     results = json.loads((tmp_path / "bench.json").read_text())["results"]
     assert 1 <= len(results) < 18
     assert "gru · forward" in output
+
+
+def test_a_cell_of_ones_own_is_raced_against_its_own_loop(tmp_path):
+    cells = ["--cell", "examples.cells.min_gru:MinGRU", "--phase", "forward", *TINY]
+    done = bench(*cells, "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stdout
+    frame = pd.read_csv(tmp_path / "out" / "bench.csv").set_index("cell")
+    assert list(frame.loc["gru", "implementation"]) == ["fused", "cells", "hoisted"]
+    assert frame.loc["MinGRU", "implementation"] == frame.loc["MinGRU", "reference"] == "own loop"
+    assert math.isnan(frame.loc["MinGRU", "gflops"])
+    assert "MinGRU: cells and hoisted" in done.stdout
+    assert "only the cells' own loops" in done.stdout.lower()
+
+
+def test_a_cell_that_is_wrong_is_refused_in_a_line(tmp_path):
+    (tmp_path / "theirs.py").write_text("def Bad(input_size, hidden_size): return 3\n")
+    done = bench("--cell", "theirs:Bad", cwd=tmp_path)
+    assert done.returncode == 4  # pytest's own for wrong usage
+    assert "Traceback" not in done.stdout + done.stderr
+    assert any("Bad" in line and "nn.Module" in line for line in done.stderr.splitlines())

@@ -168,7 +168,7 @@ class Three(nn.Module):
         return torch.zeros(batch_size, self.size), torch.zeros(batch_size, 2), torch.zeros(batch_size, 2, 2)
     def forward(self, x, state):
         a, b, c = state
-        after = torch.tanh(self.linear(x) + a * 0.5 + b.sum(-1, keepdim=True))
+        after = torch.tanh(self.linear(x) + a * 0.5 + 0.01 * b.sum(-1, keepdim=True))
         return after * 2, (after, 0.5 * b + c.sum(-1), 0.9 * c + after.mean(-1)[:, None, None])
 """
 

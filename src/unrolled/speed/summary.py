@@ -42,11 +42,12 @@ def _first_sentence(contenders: pd.DataFrame, reference: str) -> str:
 
 
 def _second_sentence(timed: pd.DataFrame, contenders: pd.DataFrame) -> str:
-    references = " and ".join(timed["reference"].unique())
+    references = list(timed["reference"].unique())
+    reference = references[0].capitalize() if len(references) == 1 else "Each reference"
     floor = 100 * (timed["noise_floor"].median() - 1)
     undecided = int(contenders["verdict"].eq("unclear").sum())
     return (
-        f"{references.capitalize()} against itself stayed within ±{floor:.1f} % in the median workload, and "
+        f"{reference} against itself stayed within ±{floor:.1f} % in the median workload, and "
         f"{undecided} of {len(contenders)} comparisons are unclear at this noise"
         + ("; a larger --budget decides more of them." if undecided else ".")
     )
