@@ -148,7 +148,7 @@ def test_several_dtypes_are_clipped_together_each_to_its_own_rounding():
     generator = torch.Generator().manual_seed(0)
     for parameter in found:
         parameter.grad = torch.randn(5, generator=generator, dtype=torch.float64).to(parameter.dtype)
-    before = [parameter.grad.double() for parameter in found]
+    before = [parameter.grad.double().clone() for parameter in found]
     Clip.parse("norm:0.5").clip_(found)
     factor = 0.5 / (torch.cat(before).norm() + 1e-6)
     for parameter, gradient in zip(found, before, strict=True):
