@@ -44,7 +44,7 @@ class InRange:
         """The gradients with their norms; None where these are too small, too large, or not finite."""
         if not gradients or any(gradient.dtype not in DTYPES for gradient in gradients):
             return None
-        norms = numbers(torch._foreach_norm(gradients, 2, torch.float64))
+        norms = numbers(torch._foreach_norm(list(gradients), 2, torch.float64))
         total = math.hypot(*norms)
         # A norm that is NaN or inf fails this too.
         return cls(gradients, weights, norms, total) if total == 0 or SMALLEST <= total <= LARGEST else None
@@ -90,7 +90,7 @@ def numbers(scalars: Sequence[Tensor]) -> list[float]:
 def _scale_(gradients: Sequence[Tensor], factor: float) -> None:
     """Times `factor`, with one rounding to each gradient's dtype."""
     if factor >= SMALL_FACTOR:
-        torch._foreach_mul_(gradients, factor)
+        torch._foreach_mul_(list(gradients), factor)
         return
     for gradient in gradients:
         gradient.copy_(gradient.double() * factor)
