@@ -181,6 +181,7 @@ def test_a_failure_while_drawing_leaves_what_was_there(sh, tmp_path, monkeypatch
 
 
 def test_a_module_that_does_not_agree_with_its_loop_is_exit_status_1(sh, monkeypatch):
+    from unrolled.cells.lstm import LSTM
 
     step = LSTM.step
     monkeypatch.setattr(LSTM, "step", lambda self, weights, x, s: step(self, weights, x, (s[0], s[1].neg())))
