@@ -49,7 +49,8 @@ def targets_of(model: Any, cells: Cells = ()) -> tuple[Target, ...]:
             continue
         name = path or type(module).__name__
         if isinstance(module, Unrolled):
-            found += [Target(name, cell, layer, way, True) for layer, way, cell in module.each()]
+            label = path or type(module.cells[0]).__name__
+            found += [Target(label, cell, layer, way, True) for layer, way, cell in module.each()]
             inside.update(module.modules())
         elif isinstance(module, classes) or module in instances:
             _check_takes_state(name, module)
