@@ -47,7 +47,7 @@ def cell(text: str) -> str:
 def add_network(parser: Parser, textbook: str) -> None:
     """What describes one network in place of `textbook`. What is None was not given."""
     one = parser.add_argument_group(f"one network in place of {textbook} (any of these options)")
-    one.add_argument("--cell", type=cell, metavar="CELL", help=f"{', '.join(CELLS)}, or package.module:Name; "
+    one.add_argument("--cell", type=cell, metavar="CELL", help=f"{', '.join(CELLS)}, or your own package.module:Name; "
                      "default: lstm with --forget-bias or chrono, else rnn_tanh")  # fmt: skip
     one.add_argument("--init", help="default, orthogonal, identity, normal:STD or chrono:T")
     one.add_argument("--gain", type=float, help="factor on all recurrent weights, after --init")

@@ -42,7 +42,7 @@ def make_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     one = parser.add_argument_group("one network, fused and as a loop of cells (any of these options)")
-    one.add_argument("--cell", type=cell, metavar="CELL", help=f"{', '.join(CELLS)}, or package.module:Name; "
+    one.add_argument("--cell", type=cell, metavar="CELL", help=f"{', '.join(CELLS)}, or your own package.module:Name; "
                      "default: lstm with --proj-size, else rnn_tanh")  # fmt: skip
     one.add_argument("--input", type=int, metavar="I", help=f"input features; default: {INPUT}")
     one.add_argument("--hidden", metavar="H[,H,...]", help=f"units, of all layers or each; default: {HIDDEN}")

@@ -152,6 +152,7 @@ def test_a_race_of_the_own_loop_is_timed_with_no_made_up_operation_count(cell):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch has warnings of its own while it compiles
 @every_cell
 @pytest.mark.parametrize("phase", ["forward", "training"])
 def test_the_compiled_loop_is_the_same_work(cell, phase):
