@@ -18,17 +18,30 @@ from tests.cells.helpers import (
     random_weights,
 )
 from tests.processes import python
-from unrolled import cells
+from unrolled import Workload, cells, gradient_flow, lyapunov_spectrum, race
 from unrolled.cells import CELLS, cell_named, cell_of, check_cell, register, title_of
 from unrolled.cells.cell import Cell, Gate
 from unrolled.cells.linearised import Linearised, PullBack, summed
 from unrolled.cells.push_forward import PushForward
-from unrolled.cells.weights import add_outer
+from unrolled.cells.weights import Weights, add_outer
 from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
+from unrolled.implementations import load
+from unrolled.shapes.configuration import Configuration
+from unrolled.shapes.measure import describe
 
 
 class MGUCell(nn.Module):
-    """What runs it."""
+    """What runs it: one step by the equations of the kind."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        for name, shape in MGU().shapes(input_size, hidden_size).items():
+            setattr(self, name, nn.Parameter(0.5 * torch.randn(shape)))
+
+    def forward(self, x, h):
+        h = x.new_zeros(len(x), H) if h is None else h
+        weights = Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, None)
+        return MGU().step(weights, x, (h,))[0]
 
 
 class MGU(Cell):
@@ -137,12 +150,52 @@ def test_a_kind_that_was_registered_is_pulled_back_and_pushed_forward_as_autogra
     assert expected[0].shape == (T, B, H, H)
 
 
+def test_all_four_questions_are_answered_for_a_kind_that_was_registered(mgu):
+    workload = Workload(
+        cell="mgu", input_size=I, hidden_size=H, batch_size=B, seq_len=T, num_layers=2, dtype="float64"
+    )
+    raced = race(workload, "training", load("fused"), budget=0.01)
+    assert raced.status == "ok"
+
+    module, x = workload.reference(), workload.input()
+    flow = gradient_flow(module, x, lambda result: (result[0] ** 2).sum())
+    lower, upper = module.cells
+    states, h = [], [None, None]
+    for x_t in x:
+        h[0] = lower(x_t, h[0])
+        h[1] = upper(h[0], h[1])
+        states.append(tuple(h))
+        for part in h:
+            part.retain_grad()
+    sum((upper_h**2).sum() for _, upper_h in states).backward()
+    for layer in (0, 1):
+        expected = torch.stack([parts[layer].grad.norm(dim=-1) for parts in states]).flip(0).log2()
+        found = torch.from_numpy(flow.profile(layer=layer).samples)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)  # of numbers near 1, in float64
+
+    spectrum = lyapunov_spectrum(module, x, qr_every=1)
+    jacobians = torch.func.vmap(torch.func.jacrev(lambda h, x_t: lower(x_t[None], h[None])[0]))
+    q, total = torch.eye(H, dtype=torch.float64).expand(B, H, H), 0.0
+    before = torch.zeros(B, H, dtype=torch.float64)
+    for x_t, (after, _) in zip(x, states, strict=True):
+        q, r = torch.linalg.qr(jacobians(before, x_t).detach() @ q)
+        total, before = total + r.diagonal(dim1=-2, dim2=-1).abs().log(), after.detach()
+    found = torch.from_numpy(spectrum.part("l0").values).sum(-1)
+    torch.testing.assert_close(
+        found, (total / T).sum(-1), rtol=1e-10, atol=1e-12
+    )  # ln |det|, whatever the start
+
+    shapes = describe(Configuration(workload=workload, form="cells"))
+    assert shapes.agrees
+    assert {parameter.shape for parameter in shapes.parameters} >= {(2 * H, I), (2 * H, H), (2 * H,)}
+
+
 def test_a_kind_that_was_registered_is_known_by_name_title_and_module(mgu):
     check_cell("mgu")
     assert mgu.shapes(I, H)["weight_hh"] == (2 * H, H)
     assert title_of("mgu") == "MGU"
     assert mgu.has_forget_gate
-    assert cell_of(MGUCell()) is mgu
+    assert cell_of(MGUCell(I, H)) is mgu
 
 
 def test_a_subclass_of_a_module_may_be_a_kind_of_its_own(mgu, monkeypatch):
