@@ -28,8 +28,8 @@ def step_gradient_flow(
 ) -> GradientFlow:
     """The total gradient of every state of `step(x_t, state) -> state`, run over `inputs` `(T, B, ...)`.
 
-    `state` is the first state: a tensor `(B, ...)` or a tuple of them, which is what `step` returns too. `loss` maps the
-    states after every step, `(T, B, ...)` stacked, one or a tuple, to a scalar; by default a fixed random unit
+    `state` is the first state: a tensor `(B, ...)` or a tuple of them, which is what `step` returns too. `loss` maps
+    the states after every step, `(T, B, ...)` stacked, one or a tuple, to a scalar; by default a fixed random unit
     cotangent per sample at the last step of the first of them. The paths are `h` for one tensor, `h` and `c` for two,
     and `0`, `1`, ... for more.
 

@@ -123,7 +123,7 @@ def length_table(frame: pd.DataFrame) -> Table:
 
 def _lines(part: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str, str]]:
     """Label, rows, column of the log10, column of the plain float32 norm."""
-    lines = []
+    lines: list[tuple[str, pd.DataFrame, str, str]] = []
     for clip, rows in part.groupby("clip", sort=False):
         on_states = rows["on_states"].iloc[0]  # then it changes the gradient at the first step too
         if not lines and not on_states:
