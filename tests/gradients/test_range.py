@@ -88,9 +88,9 @@ def test_a_lower_layer_sees_the_vanished_gradient_of_the_upper_one(dtype):
 
 @pytest.mark.parametrize("make", [nn.RNN, nn.GRU, nn.LSTM])
 @pytest.mark.parametrize("lengths", [None, [90, 4, 37]])
-def test_blocks_and_chunks_leave_no_seam(monkeypatch, make, lengths):
+def test_blocks_and_strides_leave_no_seam(monkeypatch, make, lengths):
     monkeypatch.setattr(track, "BLOCK_NUMBERS", 3 * 5 * 16)  # blocks of 16 steps
-    monkeypatch.setattr("unrolled.gradients.pullback.FIRST_CHUNK", 7)
+    monkeypatch.setattr("unrolled.gradients.pullback.FIRST_STRIDE", 7)
     torch.manual_seed(0)
     module = make(4, 5, num_layers=2, bidirectional=True, dtype=torch.float64)
     for parameter in module.parameters():

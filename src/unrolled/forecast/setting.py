@@ -56,8 +56,7 @@ class Setting:
         check_size("length", self.length)
         if self.length < 3:
             raise InvalidValueError(
-                f"length: expected at least 3 points, two to read and one to forecast, got {self.length}; try "
-                "50"
+                f"length: expected at least 3 points, two to read and one to forecast, got {self.length}; try 50"
             )
         for name in ("lr", "gain", "init_std"):
             _check_positive(name, getattr(self, name))

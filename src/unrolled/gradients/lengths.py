@@ -25,12 +25,13 @@ DEFAULT_CLIPS = ("none", "norm:1")
 class LengthResult:
     """One network at one length under one way of clipping.
 
-    `log10_parameters`: of the global norm of the parameters' gradient, after clipping, and
-    `log10_unclipped` before. `log10_first`: of the gradient at the first hidden state of the last layer (RMS
-    over samples), T - 1 steps from the loss. `float32_...`: the norms themselves as plain float32 autograd
-    and torch.nn.utils report them, None where they have no such thing. `cosine` is to the unclipped
-    gradient; `touched` the share of entries, or for `step` of steps, that were changed. `problem` says where
-    the network produced NaN or inf, or how its forward failed at this length; the figures are NaN then.
+    `log10_parameters`: log10 of the global norm of the parameters' gradient after clipping;
+    `log10_unclipped`: before. `log10_first`: log10 of the norm of the gradient at the first hidden state of the
+    last layer (RMS over samples), T - 1 steps from the loss. `float32_parameters`, `float32_first`: these norms,
+    not their log10, as autograd and torch.nn.utils report them in float32, None where they have no such thing.
+    `cosine`: of the clipped gradient to the unclipped one. `touched`: the share of entries that were changed, or
+    of steps, where the clip works on states. `problem`: where the network produced NaN or inf, or how its
+    forward failed at this length; the figures are NaN then.
     """
 
     network: str
@@ -57,7 +58,10 @@ class LengthResult:
 
 
 def check_lengths(lengths: Sequence[int], longest: int | None = None) -> tuple[int, ...]:
-    """The lengths, increasing and of at least 2 steps. Raises `InvalidValueError` or `InvalidTypeError`."""
+    """The lengths, if they increase and are of 2 to `longest` steps.
+
+    Raises `InvalidValueError` or `InvalidTypeError` if not.
+    """
     if not lengths:
         raise InvalidValueError("lengths: expected at least one, got none; try 10,20,50")
     for length in lengths:
@@ -81,7 +85,7 @@ def check_lengths(lengths: Sequence[int], longest: int | None = None) -> tuple[i
 
 
 def lengths_for(network: Subject, lengths: Sequence[int] | None) -> tuple[int, ...]:
-    """The lengths asked for, or of the default ones those that the network's own input has steps for."""
+    """The lengths asked for; without any, those of the default ones that the network's own input is as long as."""
     longest = network.longest if isinstance(network, UserModel) else None
     if lengths is not None or longest is None:
         return check_lengths(DEFAULT_LENGTHS if lengths is None else lengths, longest)
@@ -93,10 +97,9 @@ def lengths_for(network: Subject, lengths: Sequence[int] | None) -> tuple[int, .
 def measure_lengths(
     network: Subject, lengths: Sequence[int], clips: Sequence[str], loss: str = "last"
 ) -> Iterator[list[LengthResult]]:
-    """For each length in turn, one result per way of clipping.
+    """For each length in turn, one result per way of clipping; `auto` remembers the norms of the lengths before.
 
-    `auto` knows the norms of the lengths before. Raises `InvalidValueError` for clips or lengths that are
-    not some.
+    Raises `InvalidValueError` or `InvalidTypeError` for what are no lengths, or no ways of clipping.
     """
     longest = network.longest if isinstance(network, UserModel) else None
     lengths = check_lengths(lengths, longest)
@@ -106,7 +109,7 @@ def measure_lengths(
 
 
 class _Study:
-    """A network and the clips that go along with it from one length to the next."""
+    """A network and its clips, which may remember the lengths before."""
 
     def __init__(self, network: Subject, clips: list[Clip], loss: str) -> None:
         self.network, self.clips, self.loss = network, clips, loss

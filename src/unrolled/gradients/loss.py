@@ -18,7 +18,11 @@ SEED = 0  # of the default cotangent: the same for every model of one output siz
 
 
 def scalar_loss(loss: Loss | None, output: Any, layout: Layout) -> Tensor:
-    """The scalar to differentiate; raises where it is none, or cannot be."""
+    """The scalar to differentiate.
+
+    Raises `InvalidTypeError` or `InvalidValueError` for a loss that is no scalar, or has no gradient, and
+    `NonFiniteError` for NaN or inf.
+    """
     scalar = last_step_loss(output, layout) if loss is None else loss(output)
     if not isinstance(scalar, Tensor):
         raise InvalidTypeError(
@@ -31,14 +35,12 @@ def scalar_loss(loss: Loss | None, output: Any, layout: Layout) -> Tensor:
         )
     if not scalar.requires_grad:
         raise InvalidValueError(
-            "loss: expected a loss that depends on the recurrent output, got one without a gradient; "
-            "compute it "
+            "loss: expected a loss that depends on the recurrent output, got one without a gradient; compute it "
             "from the model's output, without .detach(), .item() or torch.no_grad()"
         )
     if not bool(torch.isfinite(scalar.detach()).all()):
         raise NonFiniteError(
-            f"loss: expected a finite number, got {float(scalar.detach())}; look at what comes after "
-            f"the last "
+            f"loss: expected a finite number, got {float(scalar.detach())}; look at what comes after the last "
             "recurrent layer, whose states are finite",
             module="loss",
         )
@@ -48,9 +50,11 @@ def scalar_loss(loss: Loss | None, output: Any, layout: Layout) -> Tensor:
 def last_step_loss(output: Any, layout: Layout) -> Tensor:
     """The output's last step times a random unit vector per sample, `v · output_T`, summed over samples.
 
-    Of a tuple the first entry is the output. A packed output is read at each sequence's own last step, a
-    tensor `(T, B, F)`, `(B, T, F)` or `(T, F)` as the recurrent module laid it out, and anything without a
-    time dimension, `(B, F)` or `(B,)`, as a whole. A single number is a loss already.
+    Of a tuple the first entry is the output. A packed output is read at each sequence's own last step; a
+    tensor `(T, B, F)`, `(B, T, F)` or `(T, F)` is read as `layout` says; one without a time dimension, `(B, F)`
+    or `(B,)`, counts as a last step. A single number is a loss already.
+
+    Raises `InvalidTypeError` or `InvalidValueError` for any other output.
     """
     if isinstance(output, PackedSequence):
         padded, lengths = pad_packed_sequence(output)
@@ -60,8 +64,7 @@ def last_step_loss(output: Any, layout: Layout) -> Tensor:
         return last_step_loss(output[0], layout)
     if not isinstance(output, Tensor):
         raise InvalidTypeError(
-            f"loss: expected a model that returns a tensor, got {type(output).__name__}; pass loss=, a "
-            f"function "
+            f"loss: expected a model that returns a tensor, got {type(output).__name__}; pass loss=, a function "
             "of what the model returns"
         )
     if output.numel() == 1:
@@ -70,9 +73,8 @@ def last_step_loss(output: Any, layout: Layout) -> Tensor:
         return _against_unit_vectors(output[:, -1] if layout.batch_first else output[-1])
     if output.dim() > 3:
         raise InvalidValueError(
-            f"loss: expected an output of at most 3 dimensions, got {tuple(output.shape)}; pass loss=, "
-            f"a function "
-            "of what the model returns"
+            f"loss: expected an output of at most 3 dimensions, got {tuple(output.shape)}; pass loss=, a "
+            "function of what the model returns"
         )
     if not layout.batched:
         return _against_unit_vectors((output[-1] if output.dim() == 2 else output).unsqueeze(0))

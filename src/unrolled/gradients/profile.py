@@ -23,11 +23,11 @@ class Profile:
     """Norms of the total gradient by lag: entry k of each array is k steps before the last.
 
     Lags count along the direction of travel: lag 0 is the last step that the direction runs, which for
-    `reverse` is step 0. Where sequences differ in length, lag 0 is each one's own last step, and the step
-    in
-    the frame is that of the longest. Norms are L2 over hidden units; `log2_norm` is their root mean square
-    over the samples, the others are taken over samples. All are log2, float64; `-inf` stands for exactly 0.
-    `samples` `(T, B)` keeps them apart, NaN where a sequence has no such lag; a loaded profile has None.
+    `reverse` is step 0. Where sequences differ in length, lag 0 is each one's own last step, and the step in
+    the frame is that of the longest. Norms are L2 over hidden units, float64, as log2; `-inf` stands for
+    exactly 0. `log2_norm` `(T,)` is their root mean square over samples, `log2_min`, `log2_median` and
+    `log2_max` are what their names say, over samples too. `samples` `(T, B)` holds the norm of each sample,
+    NaN where a sequence has no such lag; a loaded profile has None.
     """
 
     module: str
@@ -64,7 +64,7 @@ class Profile:
 
     @classmethod
     def joined(cls, profiles: Sequence[Profile]) -> Profile:
-        """One profile out of those of consecutive calls: the loop over steps that a model wrote itself."""
+        """One profile made of those of consecutive calls, for a model that loops over the steps itself."""
         first = profiles[0]
         order = profiles[::-1]
         parts = {name: np.concatenate([getattr(part, name) for part in order]) for name in STATISTICS}

@@ -12,11 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells import cell_of
-from unrolled.errors import (
-    InvalidTypeError,
-    InvalidValueError,
-    NonFiniteError,
-)
+from unrolled.errors import InvalidTypeError, InvalidValueError, NonFiniteError
 from unrolled.gradients.flow import GradientFlow, gradient_flow
 from unrolled.gradients.loss import Loss, last_step_loss
 from unrolled.gradients.profile import Profile
@@ -42,10 +38,10 @@ class Reach:
     problem: str | None = None
 
     def frame(self) -> pd.DataFrame:
-        """`GradientFlow.frame()` after `network` and `clip`, with `log10_bound` at the end.
+        """`GradientFlow.frame()` with the columns `network` and `clip` before, and `log10_bound` after.
 
-        The bound (Pascanu, Mikolov, Bengio 2013, §2.1) is that on `log10_norm`, given the norm at lag 0;
-        NaN where there is none.
+        `log10_bound` bounds `log10_norm`, given the norm at lag 0 (Pascanu, Mikolov, Bengio 2013, §2.1); NaN
+        where theory has no bound.
         """
         if self.flow is None:
             return pd.DataFrame()
@@ -156,7 +152,7 @@ def measure_reach(network: Subject, loss: str = "last", clip: str = "none") -> R
 
 
 def _bound(module: nn.Module, loss: str) -> GradientBound | None:
-    """The bound holds for a loss at the last step of a plain RNN, and for its last layer."""
+    """The bound for an RNN, None for any other network: it holds for a loss at the last step, in the last layer."""
     if loss != "last" or not isinstance(module, nn.RNNBase) or cell_of(module).largest_slope is None:
         return None
     return None if module.bidirectional else gradient_bound(module)

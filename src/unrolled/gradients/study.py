@@ -66,7 +66,7 @@ class Study:
         return frame
 
     def lengths_table(self) -> pd.DataFrame:
-        """`lengths_frame` as it goes to a file: what plain float32 has no name for is left empty."""
+        """`lengths_frame` as it goes to a file: empty where torch has no such clipping in float32."""
         frame = self.lengths_frame().drop(columns="on_states")
         for name in FLOAT32:
             frame[name] = frame[name].astype(object).where(frame.pop(f"has_{name}"), "")
@@ -85,7 +85,7 @@ class Study:
         return f"{name}{sizes_of(first)}, {loss}, seed {self.seed}\n{self.environment.describe()}"
 
     def to_json(self) -> str:
-        """All of it but samples and tensors, without a date: the same study gives the same text."""
+        """Everything but samples and tensors, without a date: the same study gives the same text."""
         content = {
             "format": FORMAT,
             "version": VERSION,
@@ -100,9 +100,9 @@ class Study:
 
 
 def load_study(path: Path) -> Study:
-    """Read a `gradflow.json`: every number as it was measured; samples and tensors are not there.
+    """Read a `gradflow.json`: every number as it was measured, without samples and tensors.
 
-    Raises `ResultFileError` when there is none, or it is damaged or of another version.
+    Raises `ResultFileError` for a file that is missing, damaged or of another version.
     """
     content = read_json(path, FORMAT, VERSION)
     try:

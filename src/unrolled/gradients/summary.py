@@ -12,7 +12,7 @@ from unrolled.output.text import significant
 
 # log10 below which a norm or a direction counts as unmoved: the 1e-6 in a clip's divisor moves nothing.
 MOVED = 1e-4
-MANY = 3  # profiles of one network with one verdict, above which they are said in one
+MANY = 3  # profiles of one network with one verdict; where there are more, one phrase covers them all
 VERDICTS = {
     "vanishing": "Vanishing",
     "exploding": "Exploding",
@@ -23,7 +23,7 @@ VERDICTS = {
 
 
 def summary(reach: pd.DataFrame, lengths: pd.DataFrame) -> str:
-    """What vanishes, what explodes, how far back each reaches, what clipping and float32 did."""
+    """What vanishes, what explodes, how far back each network reaches, what clipping and float32 did."""
     return " ".join(
         [*_verdicts(reach), *_lengths(lengths), *_clipping(lengths), *_step(reach), *_float32(lengths)]
     )
@@ -63,7 +63,7 @@ def _one(row: pd.Series) -> str:
 
 
 def _many(rows: pd.DataFrame) -> str:
-    """Layers, directions and paths of one network, from the least to the most."""
+    """Several profiles of one network in a phrase: from the smallest figure to the largest."""
     known = [f"× {_range(10 ** rows['decades_per_step'], significant)} a step"]
     if rows["horizon"].notna().all():
         least = "at least " if rows["horizon_is_censored"].all() else ""
@@ -77,7 +77,7 @@ def _range(values: pd.Series, shown: Callable[[float], str]) -> str:
 
 
 def _lengths(frame: pd.DataFrame) -> list[str]:
-    """What a longer sequence does to the two gradients."""
+    """What a longer sequence does to the gradients at the first step and of the parameters."""
     rows = frame[frame["problem"] == ""].drop_duplicates(["network", "length"])
     said = []
     for network, part in rows.groupby("network", sort=False):

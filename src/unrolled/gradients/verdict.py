@@ -12,7 +12,7 @@ import numpy as np
 STEADY = 0.01
 # The horizon ends where the norm falls below this part of that at lag 0.
 HORIZON_DECADES = -3.0
-# A gradient that grows by this much before it shrinks has done both.
+# A profile that falls counts as rising too, so as `mixed`, where its peak is this far above lag 0.
 PEAK_DECADES = 1.0
 # However slowly, a gradient that changes by more than this in all does not stay: the horizon's factor of 1000.
 STEADY_DECADES = -HORIZON_DECADES
@@ -22,12 +22,12 @@ FIT_POINTS = 256
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a profile amounts to, and the numbers it rests on.
+    """A profile in one word, and the numbers that the word rests on.
 
     `decades_per_step`: slope of log10 norm per lag (Theil-Sen), NaN where fewer than two norms are not 0.
     `half_life`: steps back until the norm halves at that slope; inf where it does not fall.
-    `horizon`: largest lag whose norm is at least 1/1000 of that at lag 0; None where that is 0.
-    `horizon_is_censored`: the profile ends before the gradient does, so the horizon is a lower bound.
+    `horizon`: largest lag whose norm is at least 1/1000 of that at lag 0; None where the norm at lag 0 is 0.
+    `horizon_is_censored`: the norm at the largest lag is still that large, so the horizon is a lower bound.
     `thirds`: the slopes of the near, middle and far third of the lags.
     `peak`: decades by which the largest norm is above that at lag 0.
     `word`: `steady` where the slope is at most 0.01 decades per step and every norm within 3 decades of that at

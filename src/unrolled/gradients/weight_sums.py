@@ -11,10 +11,10 @@ from unrolled.cells.linearised import PullBack
 from unrolled.cells.weights import Weights
 from unrolled.rollout.scaled import Scaled, power_of_two, shift
 
-# How far below the largest cotangent, in powers of two, one still counts in a weight gradient. Together with
-# DRIFT less than half of the dtype's range, so that bringing both to one exponent takes one factor.
-OUT_OF_SIGHT = {torch.float32: 60, torch.float64: 500}
-# How far, in powers of two, a cotangent may exceed the exponent of the weight gradients before that follows.
+# A cotangent that is smaller than the largest by more than this, in powers of two, adds nothing to a weight
+# gradient. With DRIFT it spans less than half of the dtype's range, so one factor brings both to one exponent.
+NEGLIGIBLE = {torch.float32: 60, torch.float64: 500}
+# How far, in powers of two, a cotangent may exceed the exponent of the weight gradients before that is raised.
 HEADROOM = 16
 
 
@@ -23,12 +23,12 @@ class WeightSums:
 
     def __init__(self, weights: Weights) -> None:
         self.sums = {name: torch.zeros_like(weight) for name, weight in weights.named().items()}
-        self.exponent: int | None = None  # none while nothing has been added
+        self.exponent: int | None = None  # until something has been added
 
     def add(self, block: PullBack, exponents: Tensor, log2_norms: Tensor) -> None:
         """Add a block's gradients: one matrix product per weight.
 
-        `exponents` `(T, B)` are those of its buffers, `log2_norms` `(T, B)` the norms of its cotangents.
+        `exponents` `(T, B)`: those of the block's buffers. `log2_norms` `(T, B)`: of its cotangents.
         """
         top = float(log2_norms.max())
         if top == -math.inf:
@@ -36,8 +36,8 @@ class WeightSums:
         if self.exponent is None or top > self.exponent + HEADROOM:
             self._rescale(math.ceil(top))
         dtype, shared = block.delta.dtype, self.exponent or 0
-        # Out of sight beside the largest, and subnormal numbers would make the product ten times slower.
-        lowest = shared - OUT_OF_SIGHT[dtype]
+        # What is smaller would add nothing, and subnormal numbers would make the product ten times slower.
+        lowest = shared - NEGLIGIBLE[dtype]
         if top >= lowest:
             power = power_of_two(exponents - shared, dtype).masked_fill(log2_norms < lowest, 0)
             block.add_gradients(power.unsqueeze(-1), self.sums)

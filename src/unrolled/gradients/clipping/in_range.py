@@ -34,13 +34,13 @@ class InRange:
     A gradient that a parameter holds as a sparse tensor is the values stored in it.
     """
 
-    gradients: Sequence[Tensor]
+    gradients: list[Tensor]
     weights: Sequence[Tensor]
     norms: list[float]
     total: float
 
     @classmethod
-    def of(cls, gradients: Sequence[Tensor], weights: Sequence[Tensor] = ()) -> InRange | None:
+    def of(cls, gradients: list[Tensor], weights: Sequence[Tensor] = ()) -> InRange | None:
         """The gradients with their norms; None where these are too small, too large, or not finite."""
         if not gradients or any(gradient.dtype not in DTYPES for gradient in gradients):
             return None
@@ -87,7 +87,7 @@ def numbers(scalars: Sequence[Tensor]) -> list[float]:
     return values
 
 
-def _scale_(gradients: Sequence[Tensor], factor: float) -> None:
+def _scale_(gradients: list[Tensor], factor: float) -> None:
     """Times `factor`, with one rounding to each gradient's dtype."""
     if factor >= SMALL_FACTOR:
         torch._foreach_mul_(list(gradients), factor)
