@@ -2,12 +2,14 @@
 
 import itertools
 import math
+import re
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from tests.processes import python
 from unrolled.errors import InvalidTypeError
 from unrolled.gradients import Clip, NonFiniteError
 
@@ -192,3 +194,34 @@ def test_parameters_on_two_devices_are_clipped_together(spec, scale):
     assert report.log10_after == pytest.approx(expected.log10_after, abs=1e-6)
     for one, other in zip(gradients(both), gradients(alone), strict=True):
         torch.testing.assert_close(one.cpu(), other, rtol=1e-6, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_a_compressed_sparse_gradient_is_clipped_by_its_values():
+    parameter = nn.Parameter(torch.zeros(2, 2).to_sparse_csr())
+    parameter.grad = torch.tensor([[3.0, 0.0], [0.0, 4.0]]).to_sparse_csr()
+    Clip.parse("norm:1").clip_(parameter)
+    assert parameter.grad.layout == torch.sparse_csr
+    torch.testing.assert_close(parameter.grad.to_dense(), torch.diag(torch.tensor([0.6, 0.8])))
+
+
+DISTRIBUTED = """
+import torch.distributed as dist
+from torch import nn, ones
+from torch.distributed.tensor import DeviceMesh, distribute_tensor
+from unrolled.gradients import Clip
+dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+weight = nn.Parameter(distribute_tensor(ones(3), DeviceMesh("cpu", [0])))
+weight.sum().backward()
+try:
+    Clip.parse("norm:1").clip_([("weight", weight)])
+except TypeError as error:
+    print(type(error).__name__, error)
+dist.destroy_process_group()
+"""
+
+
+def test_a_gradient_that_is_spread_over_processes_is_refused_in_one_line():
+    """Its norm on one process is not its norm."""
+    said = python("-c", DISTRIBUTED).stdout
+    assert re.fullmatch(r"InvalidTypeError gradients: .*DTensor in weight.*\n", said)
