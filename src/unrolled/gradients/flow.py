@@ -225,7 +225,6 @@ def flow_of(
     named = dict(model.named_parameters())
     with preserved(model) as before:
         for steps in (1,) if clip.works_on_states else STEPS_PER_BLOCK:
-            before.restore()
             rollout = Rollout.of(call, targets, steps)
             _check_length(rollout)
             scalar = scalar_loss(loss, rollout.output, rollout.layout)
@@ -233,7 +232,7 @@ def flow_of(
                 profiles, found = backward(rollout, scalar, named.values())
                 break
             except OutOfRangeError:
-                continue
+                before.restore()  # and once more, in shorter blocks
         gradients = {name: found[parameter] for name, parameter in named.items() if parameter in found}
         report = None
         if clip.works_on_states:

@@ -24,6 +24,8 @@ BAND = {torch.float32: 60, torch.float64: 500}
 
 # Gradients of a parameter that are added up at once: the more, the fewer operations and the more memory.
 TOGETHER = 8
+# Numbers in a gradient up to which it is worth a look whether all are 0: those of one step, not of a sequence.
+OF_A_STEP = 2**15
 
 Contribution = tuple[Tensor, int]  # a gradient, and the exponent of 2 that it is to be multiplied by
 
@@ -135,13 +137,14 @@ class Gradients:
 
 
 def _without_zeros(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """None in place of gradients of nothing but zeros, which a loss at one step sends to all others."""
-    there = [gradient for gradient in gradients if gradient is not None]
-    if not there:
+    """None in place of those of nothing but zeros that a loss at one step of a cell sends to all others."""
+    small = [gradient for gradient in gradients if gradient is not None and gradient.numel() <= OF_A_STEP]
+    if len(small) < 2:
         return list(gradients)
     foreach: Any = torch._foreach_norm
-    largest = iter(torch.stack([norm.double() for norm in foreach(there, math.inf)]).tolist())
-    return [None if gradient is None or next(largest) == 0 else gradient for gradient in gradients]
+    norms = torch.stack([norm.double() for norm in foreach(small, math.inf)]).tolist()
+    zeros = {id(gradient) for gradient, norm in zip(small, norms, strict=True) if norm == 0}
+    return [None if id(gradient) in zeros else gradient for gradient in gradients]
 
 
 def bands(cotangents: Sequence[Scaled]) -> Iterator[tuple[int, list[Tensor]]]:
