@@ -10,14 +10,17 @@ from time import perf_counter
 
 import pytest
 import torch
+from examples.cells.peephole_lstm import PeepholeLSTM
 from torch import nn
 from torch.profiler import profile
 
+from unrolled.cells.build import Unrolled
 from unrolled.gradients import gradient_flow
 from unrolled.speed.pairs import PairedRounds
 from unrolled.speed.statistics import paired_ratio
 
 T, B, INPUT, H = 200, 32, 128, 128
+OWN_B, OWN_H = 8, 64
 THREADS = 2
 ROUNDS = 13  # the fewest that can lose an outlier at each end; see `unrolled.speed.statistics`
 FUSED = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -143,6 +146,31 @@ def bench_cost(cell, weights, contender, run_pairs, say):
             f"{cell}, {initial}: {what} {found.ratio:.2f}x plain forward and backward "
             f"(99 %: {found.low:.2f} to {found.high:.2f}{bar}), plain "
             f"{1e3 * sorted(pairs.reference_seconds)[ROUNDS // 2]:.0f} ms, {torch.get_num_threads()} threads"
+        )
+
+
+@pytest.mark.parametrize("weights", ["default", "hold"])
+def bench_own_cell(weights, run_pairs, say):
+    """A peephole LSTM that somebody else wrote, in a loop: `gradient_flow` beside the same loop's own pass."""
+    torch.manual_seed(0)
+    module = Unrolled(PeepholeLSTM, OWN_H, OWN_H)
+    if weights == "hold":
+        module.cells[0].from_input.bias.data[OWN_H : 2 * OWN_H].fill_(5.0)
+    x = torch.randn(T, OWN_B, OWN_H, generator=torch.Generator().manual_seed(1))
+    plain, flow = Plain(module, x), Flow(module, x)
+    for each in (plain, flow):
+        each.reset()
+        each()
+    pairs = PairedRounds(plain, flow, ROUNDS)
+    seconds = run_pairs(pairs)
+    if seconds:
+        found = paired_ratio(seconds, pairs.reference_seconds)
+        initial = "default initialisation" if weights == "default" else "weights that hold the gradient"
+        say(
+            f"own cell (peephole LSTM), T = {T}, B = {OWN_B}, H = {OWN_H}, {initial}: gradient_flow "
+            f"{found.ratio:.2f}x plain forward and backward of the same loop (99 %: {found.low:.2f} to "
+            f"{found.high:.2f}, bar 1.5x), plain {1e3 * sorted(pairs.reference_seconds)[ROUNDS // 2]:.0f} ms, "
+            f"{torch.get_num_threads()} threads"
         )
 
 

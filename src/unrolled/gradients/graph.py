@@ -66,7 +66,7 @@ class Gradients:
     def from_scalar(self, scalar: Tensor) -> bool:
         """Add the gradients of a scalar; whether it depends on what recurrent calls gave."""
         reached = self._reached([scalar])
-        self._pull([scalar], None, 0, reached)
+        self._pull([scalar], None, 0, reached, may_be_zero=True)
         return any(not isinstance(one, Tensor) or one in self.leaves for one in reached)
 
     def through(
@@ -91,6 +91,7 @@ class Gradients:
         cotangents: Sequence[Tensor] | None,
         exponent: int,
         reached: Sequence[Tensor | GradientEdge],
+        may_be_zero: bool = False,
     ) -> None:
         if not reached:
             return
@@ -104,7 +105,7 @@ class Gradients:
                 "model: expected a graph that can be asked for single gradients, got an activation checkpoint with "
                 "use_reentrant=True; pass use_reentrant=False to torch.utils.checkpoint, or use unrolled.watch"
             ) from error
-        for one, gradient in zip(reached, _without_zeros(found), strict=True):
+        for one, gradient in zip(reached, _without_zeros(found) if may_be_zero else found, strict=True):
             if gradient is None:
                 continue
             if not isinstance(one, Tensor):
@@ -142,7 +143,7 @@ def _without_zeros(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
     if len(small) < 2:
         return list(gradients)
     foreach: Any = torch._foreach_norm
-    norms = torch.stack([norm.double() for norm in foreach(small, math.inf)]).tolist()
+    norms = torch.stack(foreach(small, math.inf)).tolist()
     zeros = {id(gradient) for gradient, norm in zip(small, norms, strict=True) if norm == 0}
     return [None if id(gradient) in zeros else gradient for gradient in gradients]
 

@@ -193,9 +193,8 @@ class Rollout:
         self._epochs[-1][run.block] = set()
         self._depends(run.block, run.block.upstream)
         if not tensors and not any(p.requires_grad for p in run.target.module.parameters()):
-            return _as_leaves(args), _as_leaves(
-                kwargs
-            )  # nothing is differentiated, and yet there has to be a graph
+            # Nothing is differentiated, and yet there has to be a graph.
+            return _as_leaves(args), _as_leaves(kwargs)
         return args, kwargs
 
     def _is_open(self, run: RecordedRun) -> bool:
@@ -204,9 +203,10 @@ class Rollout:
 
     def _handed(self, run: RecordedRun, state: Parts, result: Any) -> Any:
         """The result of a call, with the tensors in it handed on as leaves."""
-        places = tuple(get_gradient_edge(part) if part.requires_grad else None for part in state)
+        places = tuple(_place(part) if part.requires_grad else None for part in state)
         run.places.append(places)
-        sources = {id(tensor): tensor for tensor in (*state, *tensors_in(result)) if tensor.requires_grad}
+        given = state if result is state or result is state[0] else (*state, *tensors_in(result))
+        sources = {id(tensor): tensor for tensor in given if tensor.requires_grad}
         leaves = {name: source.detach().requires_grad_() for name, source in sources.items()}
         # Clones, because a model may write into what it was given and may not write into a leaf.
         handed = {name: leaf.clone() for name, leaf in leaves.items()}
@@ -268,6 +268,12 @@ def _decomposed(target: Target, call: Callable[..., Any], args: tuple[Any, ...])
     """The call of a cell, by separate equations where one kernel would hide how h depends on c at the same step."""
     cell: Any = target.module
     return partial(lstm_step, cell) if hides_c(target, args[0] if args else None) else call
+
+
+def _place(state: Tensor) -> GradientEdge:
+    """Where a state is in the graph. As `get_gradient_edge`, but for what keeps the graph alive, which the run does."""
+    node = state.grad_fn
+    return get_gradient_edge(state) if node is None else GradientEdge(node, state.output_nr)
 
 
 def _as_leaves(value: Any) -> Any:
