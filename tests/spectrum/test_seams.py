@@ -11,7 +11,13 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from tests.gradients.test_flow_against_autograd import KINDS, make, sequence, states
 from tests.spectrum import oracle
 from unrolled.rollout import layer
-from unrolled.spectrum import jacobian_singular_values, lyapunov, lyapunov_spectrum, observed, singular_values
+from unrolled.spectrum import (
+    jacobian_singular_values,
+    lyapunov,
+    lyapunov_spectrum,
+    observed_call,
+    singular_values,
+)
 from unrolled.spectrum.tangents import random_directions
 
 T, LAGS = 30, [1, 2, 13, 14, 30]
@@ -41,7 +47,7 @@ def agree(one, other, atol):
 
 
 def cut(monkeypatch, steps):
-    monkeypatch.setattr(observed, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(observed_call, "FEWEST_STEPS", 1)
     monkeypatch.setattr(layer, "BLOCK_NUMBERS", 10**6)
     monkeypatch.setattr(layer, "BLOCK_STEPS", steps)
 
