@@ -72,7 +72,9 @@ def run_fused(
     sequence, hx = arguments_of(args, kwargs)
     weights = read_weights(module_of(target))
     layout, sources = read(target, sequence, hx)
-    layers, masks, results = replay(target, weights, layout, [source.detach() for source in sources])
+    device = sources[0].device.type
+    with torch.autocast(device, enabled=False):  # in the dtype of the weights, as it is pulled back
+        layers, masks, results = replay(target, weights, layout, [source.detach() for source in sources])
     wanted = torch.is_grad_enabled()
     leaves = tuple(result.requires_grad_(wanted) for result in results)
     # Clones, because a model may write into what it was given and may not write into a leaf.
