@@ -1,0 +1,1 @@
+"""Results on disk: one codec for every record, atomic files, and a folder in which nothing is lost."""

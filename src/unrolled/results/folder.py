@@ -1,0 +1,138 @@
+"""The folder that a run writes to: one run at a time, all of it or nothing, and the run before is kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from unrolled.errors import InvalidValueError
+from unrolled.results.record import Record
+
+SAVE_EVERY = 2.0  # seconds that a killed run may lose
+WORTH = 20  # times as long as saving takes, at least, so that it costs at most 5 %
+
+
+class ResultFolder:
+    """`with ResultFolder(path, "gradflow") as folder:` holds the folder while a run measures and writes.
+
+    Until the run is finished the files of the last one stay. What it has so far is in `gradflow.partial.json`.
+    Raises `InvalidValueError` where files cannot be written, or another run holds the folder.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+        self.partial = path / f"{name}.partial.json"
+        self._lock = FileLock(path / ".lock", blocking=False)
+        self._unsaved: Record | None = None
+        self._due = 0.0
+
+    def __enter__(self) -> Self:
+        with writing(self.path):
+            self._made = [place for place in (self.path, *self.path.parents) if not place.exists()]
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise InvalidValueError(
+                    f"out: expected a folder that no other run writes to, got {self.path}; wait for that run to end, "
+                    "or choose another"
+                ) from None
+            complete(self.path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._save()
+        with suppress(OSError):
+            complete(self.path)
+        Path(self._lock.lock_file).unlink(missing_ok=True)  # it is still held, so nobody else's
+        self._lock.release()
+        with suppress(OSError):  # where something was written
+            for place in self._made:
+                place.rmdir()
+
+    def keep(self, record: Record) -> None:
+        """Save what has been measured so far: the first time at once, then every two seconds, and at the end."""
+        self._unsaved = record
+        if monotonic() >= self._due:
+            self._save()
+
+    def _save(self) -> None:
+        began = monotonic()
+        if self._unsaved is not None:
+            with suppress(OSError):  # `finish` will say what is wrong with the disk
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._unsaved.save(self.partial, partial=True)
+                self._unsaved = None
+        self._due = monotonic() + max(SAVE_EVERY, WORTH * (monotonic() - began))
+
+    def finish(self, record: Record, write: Callable[[Path], Iterable[Path]]) -> list[Path]:
+        """Put the record, and what `write` puts into a folder, in place of the last run, which goes to `previous/`."""
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            record.save(self.partial)  # whatever becomes of the plots
+            self._unsaved = None
+            staging = Path(tempfile.mkdtemp(dir=self.path, prefix=".", suffix=".unrolled"))
+            names = [path.name for path in write(staging)]
+            record.save(staging / f"{self.name}.json", files=names)
+            staging.rename(self.path / f".{self.name}.ready")
+            complete(self.path)
+            self.partial.unlink(missing_ok=True)
+        return [self.path / name for name in (*names, f"{self.name}.json")]
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the disk refuses becomes an `InvalidValueError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidValueError(
+            f"out: expected a folder that can be written, got {path} ({error.strerror}); choose another"
+        ) from error
+
+
+def complete(folder: Path) -> None:
+    """Go on where a run was killed while it put its files in place, and remove what others left unfinished.
+
+    Each step leaves a state from which the same steps lead to the end, as a record is moved after all its files.
+    """
+    for ready in folder.glob(".*.ready"):
+        record = f"{ready.name[1:-6]}.json"
+        if (ready / record).exists():
+            new = {path.name for path in ready.iterdir()}
+            for old in folder.glob("*.json"):
+                if old.name == record or new.intersection(_files_of(old)):
+                    _retire(old)
+            for name in sorted(new, key=record.__eq__):
+                (ready / name).replace(folder / name)
+        shutil.rmtree(ready)
+    for left in (*folder.glob(".*.unrolled"), *folder.glob(".unfinished-*")):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _retire(record: Path) -> None:
+    """Move a record and its files to `previous/`, in place of what is there of its name."""
+    previous = record.parent / "previous"
+    previous.mkdir(exist_ok=True)
+    for name in (*_files_of(previous / record.name), record.name):
+        (previous / name).unlink(missing_ok=True)
+    for name in (*_files_of(record), record.name):
+        with suppress(FileNotFoundError):
+            (record.parent / name).replace(previous / name)
+
+
+def _files_of(record: Path) -> list[str]:
+    """The names of the files that were written with a record."""
+    try:
+        content: Any = json.loads(record.read_bytes())
+        return [name for name in content["files"] if Path(name).name == name]
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return []  # none of ours, or none of today's
