@@ -13,7 +13,7 @@ from unrolled.forecast.record import Run, fingerprint
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.study import listener
 from unrolled.forecast.training import Training
-from unrolled.output.progress import ProgressLine
+from unrolled.progress import ProgressLine
 from unrolled.speed.pairs import PairedRounds
 from unrolled.speed.statistics import paired_ratio
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from unrolled.networks.workload import Workload
-from unrolled.output import text
+from unrolled.render import text
 from unrolled.speed.grid import PHASES
 from unrolled.speed.pairs import PairedRounds
 from unrolled.speed.statistics import paired_ratio

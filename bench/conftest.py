@@ -19,7 +19,7 @@ from rich.console import Console
 from unrolled.checks import check_size
 from unrolled.environment import VOLATILE, Environment
 from unrolled.errors import UnrolledError
-from unrolled.output.progress import ProgressLine
+from unrolled.progress import ProgressLine
 from unrolled.speed.grid import GRIDS
 from unrolled.speed.run import CSV_NAME, JSON_NAME
 from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, LIST_OPTIONS, Settings
@@ -206,9 +206,9 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
     session = config.stash.get(SESSION, None)
     if session is None or not session.results:
         return
-    from unrolled.output.speed_plots import draw_speed
-    from unrolled.output.speed_tables import speed_tables
-    from unrolled.speed.summary import summary
+    from unrolled.render.speed_plots import draw_speed
+    from unrolled.render.speed_summary import summary
+    from unrolled.render.speed_tables import speed_tables
 
     terminal = sys.stdout.isatty()
     console = Console(file=sys.stdout, width=None if terminal else 120, highlight=False)

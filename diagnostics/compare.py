@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def show(options: argparse.Namespace) -> int:
     """Print the largest changes and what they amount to; warn on standard error when the machines differ."""
     from unrolled.checks import check_size
-    from unrolled.output.comparison_table import comparison_table
+    from unrolled.render.comparison_table import comparison_table
     from unrolled.speed.compare import compare_runs
     from unrolled.speed.run import load_run
 

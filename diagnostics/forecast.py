@@ -110,7 +110,7 @@ def show(options: argparse.Namespace) -> int:
     from unrolled.forecast.checkpoint import Checkpoint
     from unrolled.forecast.study import measure
     from unrolled.output.files import check_folder
-    from unrolled.output.progress import ProgressLine
+    from unrolled.progress import ProgressLine
 
     check_size("--threads", options.threads)
     check_size("--seeds", options.seeds)
@@ -165,8 +165,8 @@ def _settings(options: argparse.Namespace) -> list[Setting]:
 def _print(study: Study, screen: Console, suggest: bool) -> None:
     from unrolled.forecast.outcome import DEFINITIONS
     from unrolled.forecast.suggestion import FIRST, suggestions
-    from unrolled.forecast.summary import summary
-    from unrolled.output.forecast_tables import (
+    from unrolled.render.forecast_summary import summary
+    from unrolled.render.forecast_tables import (
         LOOP_NOTE,
         SUGGESTION_NOTE,
         gradient_table,
@@ -207,7 +207,7 @@ def _write(study: Study, folder: Path, plots: bool) -> list[Path]:
         paths = [frame_to_csv(frame, beside / f"{name}.csv") for name, frame in frames.items() if len(frame)]
         paths.append(record)
         if plots:
-            from unrolled.output.forecast_plots import draw_forecast
+            from unrolled.render.forecast_plots import draw_forecast
 
             foot = f"{study.runs[0].setting.describe()}\n{study.environment.describe()}"
             paths += draw_forecast(frames["history"], frames["closed_loop"], frames["reach"], beside, foot)

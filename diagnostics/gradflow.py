@@ -62,7 +62,7 @@ def show(options: argparse.Namespace) -> int:
     from unrolled.checks import check_size
     from unrolled.gradients.study import measure
     from unrolled.output.files import check_folder
-    from unrolled.output.progress import ProgressLine
+    from unrolled.progress import ProgressLine
 
     check_size("--threads", options.threads)
     torch.set_num_threads(options.threads)
@@ -94,8 +94,8 @@ def show(options: argparse.Namespace) -> int:
 
 def report(study: Study, screen: Console) -> None:
     """Print both tables and what they amount to."""
-    from unrolled.gradients.summary import summary
-    from unrolled.output.gradflow_tables import LENGTH_NOTE, REACH_NOTE, length_table, reach_table
+    from unrolled.render.gradflow_summary import summary
+    from unrolled.render.gradflow_tables import LENGTH_NOTE, REACH_NOTE, length_table, reach_table
 
     reach, over_length = study.reach_frame(), study.lengths_frame()
     screen.print(reach_table(reach, screen.width, study.units))
@@ -150,7 +150,7 @@ def _write(study: Study, folder: Path, plots: bool) -> list[Path]:
             record,
         ]
         if plots:
-            from unrolled.output.gradflow_plots import draw_gradflow
+            from unrolled.render.gradflow_plots import draw_gradflow
 
             paths += draw_gradflow(flow, lengths, beside, study.describe())
         return paths

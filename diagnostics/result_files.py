@@ -55,10 +55,10 @@ def _reader(file: Path) -> Callable[[Path], Saved]:
 
 
 def _bench(file: Path, cells: Sequence[str] | None = None) -> Saved:
-    from unrolled.output.speed_plots import draw_speed
-    from unrolled.output.speed_tables import speed_tables
+    from unrolled.render.speed_plots import draw_speed
+    from unrolled.render.speed_summary import summary
+    from unrolled.render.speed_tables import speed_tables
     from unrolled.speed.run import load_run
-    from unrolled.speed.summary import summary
 
     loaded = load_run(file)
     frame = loaded.frame()
@@ -80,7 +80,7 @@ def _bench(file: Path, cells: Sequence[str] | None = None) -> Saved:
 def _gradflow(file: Path) -> Saved:
     from diagnostics.gradflow import report
     from unrolled.gradients.study import load_study
-    from unrolled.output.gradflow_plots import draw_gradflow
+    from unrolled.render.gradflow_plots import draw_gradflow
 
     study = load_study(file)
     return Saved(

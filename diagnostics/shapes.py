@@ -14,7 +14,7 @@ from unrolled.cells import CELLS
 from unrolled.networks.workload import DTYPES
 
 if TYPE_CHECKING:
-    from unrolled.output.progress import ProgressLine
+    from unrolled.progress import ProgressLine
     from unrolled.shapes.configuration import Configuration
     from unrolled.shapes.record import Shapes
 
@@ -70,7 +70,7 @@ def make_parser() -> Parser:
 def show(options: argparse.Namespace) -> int:
     """Describe, print, replace the files in `--out`; 1 where a module and its loop do not agree."""
     from unrolled.output.files import check_folder
-    from unrolled.output.progress import ProgressLine
+    from unrolled.progress import ProgressLine
     from unrolled.shapes.measure import measure
 
     configurations = _configurations(options)
@@ -149,7 +149,7 @@ def _hidden(text: str | None) -> int | tuple[int, ...]:
 
 def _print(found: Shapes) -> None:
     """The tables, and what they amount to."""
-    from unrolled.output.shapes_tables import parameter_table, shapes_table
+    from unrolled.render.shapes_tables import parameter_table, shapes_table
 
     screen = console()
     frame, parameters = found.frame(), found.parameter_frame()
@@ -171,7 +171,7 @@ def _pictures(configurations: Sequence[Configuration]) -> dict[str, str]:
 def _write(found: Shapes, folder: Path, pictures: dict[str, str], progress: ProgressLine) -> list[Path]:
     """`shapes.csv`, `parameters.csv`, `shapes.json` and the pictures: all of them, or nothing is replaced."""
     from unrolled.output.gradflow_files import frame_to_csv, replace_together
-    from unrolled.output.shapes_plots import draw_shapes
+    from unrolled.render.shapes_plots import draw_shapes
 
     frame, parameters = found.frame(), found.parameter_frame()
 

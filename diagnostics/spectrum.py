@@ -76,7 +76,7 @@ def show(options: argparse.Namespace) -> int:
 
     from unrolled.checks import check_size
     from unrolled.output.files import check_folder
-    from unrolled.output.progress import ProgressLine
+    from unrolled.progress import ProgressLine
     from unrolled.spectrum.study import measure_study
 
     check_size("--threads", options.threads)
@@ -109,7 +109,8 @@ def show(options: argparse.Namespace) -> int:
 
 def report(study: SpectrumStudy, screen: Console) -> None:
     """Print the tables and what they amount to."""
-    from unrolled.output.spectrum_tables import (
+    from unrolled.render.spectrum_summary import spectrum_summary
+    from unrolled.render.spectrum_tables import (
         CARRYING_NOTE,
         GAIN_NOTE,
         SPECTRUM_NOTE,
@@ -117,7 +118,6 @@ def report(study: SpectrumStudy, screen: Console) -> None:
         gain_table,
         spectrum_table,
     )
-    from unrolled.spectrum.summary import spectrum_summary
 
     table, carrying, gains = study.table_frame(), study.carrying_frame(), study.gain_mean_frame()
     screen.print(spectrum_table(table, screen.width, study.units))
@@ -136,7 +136,7 @@ def report(study: SpectrumStudy, screen: Console) -> None:
 
 def draw(study: SpectrumStudy, folder: Path) -> list[Path]:
     """All plots into a folder."""
-    from unrolled.output.spectrum_plots import draw_spectrum
+    from unrolled.render.spectrum_plots import draw_spectrum
 
     return draw_spectrum(
         study.mean_spectrum_frame(),

@@ -6,7 +6,8 @@ import os
 import platform
 import re
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,11 @@ class Environment:
             git_commit=_git_commit(),
         )
 
+    @classmethod
+    def without_load(cls) -> Environment:
+        """This machine, but for its load, which moves no number that is no time and would make each file another."""
+        return replace(cls.capture(), load_average=None)
+
     def differences(self, other: Environment) -> dict[str, tuple[Any, Any]]:
         """The fields that make timings of the two incomparable: name -> (here, there)."""
         here, there = asdict(self), asdict(other)
@@ -91,6 +97,7 @@ def stolen_seconds() -> float | None:
     return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else None
 
 
+@cache
 def _cpu_model() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -110,8 +117,12 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+@cache
 def _git_commit() -> str | None:
-    """The commit of the checkout that this file is in, with `-dirty` when it was changed since."""
+    """The commit of the checkout that this file is in, with `-dirty` when it was changed since.
+
+    Asked once per process: it takes longer than a small network's backward pass.
+    """
     folder = str(Path(__file__).parent)
     return _output_of("git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
 

@@ -120,7 +120,7 @@ def test_plots_and_data_are_replaced_and_nothing_else_is_touched(gf, tmp_path):
 
 
 def test_a_failure_while_drawing_leaves_what_was_there(gf, tmp_path, monkeypatch):
-    from unrolled.output import gradflow_plots
+    from unrolled.render import gradflow_plots
 
     out = tmp_path / "out"
     out.mkdir()

@@ -144,7 +144,7 @@ def test_files_are_written_whole_and_the_same_each_time_and_nothing_else_is_touc
 
 
 def test_the_walkthrough_has_a_picture_for_each_row(sh, tmp_path, monkeypatch):
-    from unrolled.output import shapes_plots
+    from unrolled.render import shapes_plots
 
     def save(figure, folder, name):
         (folder / f"{name}.svg").write_text("a picture")
@@ -164,7 +164,7 @@ def test_quiet_does_not_list_the_files(sh, tmp_path):
 
 
 def test_a_failure_while_drawing_leaves_what_was_there(sh, tmp_path, monkeypatch):
-    from unrolled.output import shapes_plots
+    from unrolled.render import shapes_plots
 
     (tmp_path / "shapes.csv").write_text("old")
 

@@ -146,7 +146,7 @@ def test_the_same_seed_gives_the_same_data_byte_for_byte(textbook, sp, tmp_path)
 
 
 def test_files_are_replaced_together_and_nothing_else_is_touched(sp, tmp_path, monkeypatch):
-    from unrolled.output import spectrum_plots
+    from unrolled.render import spectrum_plots
 
     out = tmp_path / "out"
     out.mkdir()

@@ -14,6 +14,7 @@ from unrolled.cells.initialisation import Init
 from unrolled.errors import InvalidValueError
 from unrolled.networks.model import UserModel
 from unrolled.networks.textbook import Network, orthogonal
+from unrolled.render.spectrum_summary import spectrum_summary
 from unrolled.spectrum.drive import driven, drives_for
 from unrolled.spectrum.gain_curve import (
     REALISATIONS,
@@ -26,7 +27,6 @@ from unrolled.spectrum.gain_curve import (
 from unrolled.spectrum.result import Settings, dynamics, measure_spectrum
 from unrolled.spectrum.singular_record import CARRIES
 from unrolled.spectrum.study import load_spectrum_study, measure_study
-from unrolled.spectrum.summary import spectrum_summary
 
 SMALL = Workload(cell="rnn_tanh", input_size=3, hidden_size=12, batch_size=2, seq_len=121, dtype="float64")
 QUICK = Settings(lags=(1, 5))

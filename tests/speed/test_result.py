@@ -8,10 +8,10 @@ import pytest
 
 from unrolled import Environment, Workload
 from unrolled.errors import ResultFileError
+from unrolled.render.speed_summary import summary
 from unrolled.speed.compare import compare_runs
 from unrolled.speed.result import Result, frame
 from unrolled.speed.run import Run, RunFiles, load_run
-from unrolled.speed.summary import summary
 
 MACHINE = Environment(
     cpu="a CPU",

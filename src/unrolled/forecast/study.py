@@ -17,7 +17,7 @@ from unrolled.forecast.outcome import OUTCOMES
 from unrolled.forecast.record import Run
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.training import Training
-from unrolled.output.progress import ProgressLine
+from unrolled.progress import ProgressLine
 
 FORMAT = "unrolled.forecast"
 VERSION = 1

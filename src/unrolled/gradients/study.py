@@ -17,7 +17,7 @@ from unrolled.gradients.lengths import LengthResult, measure_lengths
 from unrolled.gradients.reach import Reach, measure_reach
 from unrolled.networks.subject import Subject, sizes_of, units_of
 from unrolled.output.files import plain, read_json
-from unrolled.output.progress import ProgressLine
+from unrolled.progress import ProgressLine
 
 FORMAT = "unrolled.gradflow"
 VERSION = 1

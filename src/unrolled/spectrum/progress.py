@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 from unrolled.errors import InvalidTypeError
-from unrolled.output.progress import ProgressLine
+from unrolled.progress import ProgressLine
 
 Progress = bool | Callable[[int, int], None]
 

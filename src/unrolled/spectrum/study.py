@@ -15,8 +15,7 @@ from unrolled.errors import ResultFileError
 from unrolled.networks.subject import Subject, sizes_of, units_of
 from unrolled.networks.textbook import Network
 from unrolled.output.files import read_json
-from unrolled.output.progress import ProgressLine
-from unrolled.output.text import titled
+from unrolled.progress import ProgressLine
 from unrolled.spectrum.codec import Part
 from unrolled.spectrum.drive import drives_for
 from unrolled.spectrum.gain_curve import GainCurve, exponents_at, gain_curve
@@ -135,7 +134,8 @@ class SpectrumStudy:
 
     @property
     def _swept_name(self) -> str:
-        return titled(self._swept["name"], units_of(self._swept))
+        units = units_of(self._swept)
+        return f"{self._swept['name']}, {units}" if units else self._swept["name"]
 
     def describe(self) -> str:
         """Two lines for the foot of a plot: what was measured, and on what machine."""

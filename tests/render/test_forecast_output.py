@@ -13,9 +13,9 @@ from rich.console import Console
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.study import measure
 from unrolled.forecast.suggestion import FIRST, suggestions
-from unrolled.forecast.summary import _reach, _worth, summary
-from unrolled.output.forecast_plots import loss_figure, norm_figure, prediction_figure, reach_figure
-from unrolled.output.forecast_tables import gradient_table, small, suggestion_table, training_table
+from unrolled.render.forecast_plots import loss_figure, norm_figure, prediction_figure, reach_figure
+from unrolled.render.forecast_summary import _reach, _worth, summary
+from unrolled.render.forecast_tables import gradient_table, small, suggestion_table, training_table
 
 SMALL = Setting(iterations=110, length=14, warm_up=4)
 CLIPS = ("none", "norm:10", "norm:0.1", "value:0.01", "auto:20")

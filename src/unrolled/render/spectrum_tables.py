@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.output import text
-from unrolled.output.speed_tables import compact_table
-from unrolled.output.text import INITIALISATION, titled
+from unrolled.render import text
+from unrolled.render.speed_tables import compact_table
+from unrolled.render.text import INITIALISATION, titled
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from unrolled.output.text import percent, significant
+from unrolled.render.text import percent, significant
 
 WORDS = {
     "converged": "converged",

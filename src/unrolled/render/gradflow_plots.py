@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from unrolled.output.style import COLOURS, DASHES, MARKERS, house_style, save
+from unrolled.render.style import COLOURS, DASHES, MARKERS, house_style, save
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from unrolled.output import text
-from unrolled.output.speed_tables import ROW_AXES, compact_table, row_axes
+from unrolled.render import text
+from unrolled.render.speed_tables import ROW_AXES, compact_table, row_axes
 
 if TYPE_CHECKING:
     import pandas as pd

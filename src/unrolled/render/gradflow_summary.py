@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from unrolled.gradients.clipping import Clip
-from unrolled.output.text import significant
+from unrolled.render.text import significant
 
 # log10 below which a norm or a direction counts as unmoved: the 1e-6 in a clip's divisor moves nothing.
 MOVED = 1e-4

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from unrolled.output.shapes_layout import APART, BOX, DOTS, Point, Sheet
-from unrolled.output.style import COLOURS, house_style, save
+from unrolled.render.shapes_layout import APART, BOX, DOTS, Point, Sheet
+from unrolled.render.style import COLOURS, house_style, save
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from matplotlib.text import Annotation
 from rich.console import Console
 
 from tests.shapes.helpers import configuration
-from unrolled.output.shapes_plots import draw_shapes, unrolled_figure
-from unrolled.output.shapes_tables import parameter_table, shapes_table
+from unrolled.render.shapes_plots import draw_shapes, unrolled_figure
+from unrolled.render.shapes_tables import parameter_table, shapes_table
 from unrolled.shapes.configuration import both_forms, walkthrough
 from unrolled.shapes.measure import measure
 
@@ -194,7 +194,7 @@ def test_the_same_shapes_give_the_same_picture_byte_for_byte(tmp_path):
 
 
 def test_what_has_a_file_name_is_drawn_and_progress_is_told(tmp_path, monkeypatch):
-    from unrolled.output import shapes_plots
+    from unrolled.render import shapes_plots
 
     monkeypatch.setattr(shapes_plots, "save", lambda figure, folder, name: [folder / name])
     told = []

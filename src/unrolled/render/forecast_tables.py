@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.output import text
-from unrolled.output.speed_tables import compact_table
+from unrolled.render import text
+from unrolled.render.speed_tables import compact_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,11 +12,11 @@ from unrolled import Workload
 from unrolled.cells.initialisation import Init
 from unrolled.errors import InvalidValueError
 from unrolled.gradients.study import measure
-from unrolled.gradients.summary import summary
 from unrolled.networks.textbook import Network, length_networks, networks
 from unrolled.output.gradflow_files import replace_together
-from unrolled.output.gradflow_plots import layers_figure, lengths_figure, reach_figure
-from unrolled.output.gradflow_tables import decades, length_table, reach_table, sparkline
+from unrolled.render.gradflow_plots import layers_figure, lengths_figure, reach_figure
+from unrolled.render.gradflow_summary import summary
+from unrolled.render.gradflow_tables import decades, length_table, reach_table, sparkline
 
 WORKLOAD = Workload(cell="lstm", input_size=3, hidden_size=16, batch_size=2, seq_len=201)
 

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.output import text
+from unrolled.render import text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from unrolled.output.style import COLOURS, DASHES, MARKERS, house_style, save
+from unrolled.render.style import COLOURS, DASHES, MARKERS, house_style, save
 
 if TYPE_CHECKING:
     import pandas as pd

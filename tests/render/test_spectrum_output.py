@@ -10,8 +10,8 @@ from rich.console import Console
 from unrolled import Workload
 from unrolled.cells.initialisation import Init
 from unrolled.networks.textbook import Network, networks
-from unrolled.output.spectrum_plots import fan_figure, gain_figure, spectrum_figure
-from unrolled.output.spectrum_tables import carrying_table, gain_table, nats, spectrum_table
+from unrolled.render.spectrum_plots import fan_figure, gain_figure, spectrum_figure
+from unrolled.render.spectrum_tables import carrying_table, gain_table, nats, spectrum_table
 from unrolled.spectrum.gain_curve import gaussian
 from unrolled.spectrum.result import Settings
 from unrolled.spectrum.study import measure_study

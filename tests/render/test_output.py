@@ -11,10 +11,10 @@ from rich.console import Console
 from tests.speed.test_result import result
 from unrolled import Workload
 from unrolled.errors import InvalidValueError
-from unrolled.output import text
 from unrolled.output.files import check_folder, writable_folder, write_atomically
-from unrolled.output.speed_plots import draw_speed, ratio_figure, time_figure
-from unrolled.output.speed_tables import speed_tables
+from unrolled.render import text
+from unrolled.render.speed_plots import draw_speed, ratio_figure, time_figure
+from unrolled.render.speed_tables import speed_tables
 from unrolled.speed.result import Result, frame
 
 

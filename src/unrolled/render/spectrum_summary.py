@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from unrolled.output.spectrum_tables import nats
-from unrolled.output.text import significant
+from unrolled.render.spectrum_tables import nats
+from unrolled.render.text import significant
 
 MANY = 6  # more networks or systems than that are summed up, not named one by one
 AFTER = 100  # the lag at which surviving directions are counted, if it was measured

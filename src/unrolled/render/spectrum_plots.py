@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from unrolled.output.gradflow_plots import LINE_COLOURS, LINE_MARKERS
-from unrolled.output.spectrum_tables import row_label
-from unrolled.output.style import COLOURS, DASHES, MARKERS, house_style, save
+from unrolled.render.gradflow_plots import LINE_COLOURS, LINE_MARKERS
+from unrolled.render.spectrum_tables import row_label
+from unrolled.render.style import COLOURS, DASHES, MARKERS, house_style, save
 
 if TYPE_CHECKING:
     import pandas as pd

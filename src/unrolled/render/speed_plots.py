@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from unrolled.output.speed_tables import ROW_AXES, row_axes
-from unrolled.output.style import COLOURS, DASHES, MARKERS, house_style, save
+from unrolled.render.speed_tables import ROW_AXES, row_axes
+from unrolled.render.style import COLOURS, DASHES, MARKERS, house_style, save
 
 if TYPE_CHECKING:
     import pandas as pd
