@@ -21,11 +21,11 @@ from unrolled.environment import VOLATILE, Environment
 from unrolled.errors import UnrolledError
 from unrolled.progress import ProgressLine
 from unrolled.speed.grid import GRIDS
-from unrolled.speed.run import CSV_NAME, JSON_NAME
 from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, LIST_OPTIONS, Settings
 
 STARTED = perf_counter()
 SESSION = pytest.StashKey["Session"]()
+FOLDER = pytest.StashKey["ResultFolder"]()
 PROGRESS = pytest.StashKey[ProgressLine]()
 # Share of a virtual machine's CPU time, given to others by its host, above which timings suffer visibly.
 STOLEN_TOO_MUCH = 0.01
@@ -93,7 +93,7 @@ def start_session(config):
     before = perf_counter()
     import torch
 
-    from unrolled.output.files import writable_folder
+    from unrolled.results.folder import ResultFolder
     from unrolled.speed.session import Session
 
     imports_s = perf_counter() - before
@@ -105,10 +105,11 @@ def start_session(config):
         out=config.getoption("out"),
         devices=("cpu", "cuda") if torch.cuda.is_available() else ("cpu",),
     )
+    folder = ResultFolder(settings.out, "bench")
     if not config.option.collectonly:
-        writable_folder(settings.out)
+        config.stash[FOLDER] = folder.__enter__()
     config.stash[LINES] += settings.notes
-    return Session(settings, started=STARTED, imports_s=imports_s)
+    return Session(settings, folder.keep, started=STARTED, imports_s=imports_s)
 
 
 def set_threads(config):
@@ -212,19 +213,27 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
 
     terminal = sys.stdout.isatty()
     console = Console(file=sys.stdout, width=None if terminal else 120, highlight=False)
-    frame = session.files.run().frame()
+    finished = session.run()
+    frame = finished.frame()
     terminalreporter.ensure_newline()
     for table in speed_tables(frame, console.width):
         console.print(table)
         console.print()
     console.print(summary(frame))
     if exitstatus == pytest.ExitCode.INTERRUPTED:
-        console.print(f"interrupted; to draw what there is: python -m diagnostics.plots {session.settings.out}")
+        console.print(
+            f"interrupted; to draw what there is: python -m diagnostics.plots {config.stash[FOLDER].partial}"
+        )
         return
-    for path in draw_speed(frame, session.settings.out, session.environment.describe()):
+
+    def write(folder):
+        """`bench.csv` and the plots."""
+        table = finished.to_csv(folder / "bench.csv")
+        return [table, *draw_speed(frame, folder, session.environment.describe())]
+
+    for path in config.stash[FOLDER].finish(finished, write):
         console.print(f"  {path}", style="dim")
-    accounting = session.accounting()
-    session.files.note(accounting={name: round(value, 4) for name, value in accounting.items()})
+    accounting = finished.accounting
     spent = (
         "{total_s:.0f} s: {timed_s:.0f} s timed rounds, {warm_up_s:.0f} s warm-up, {imports_s:.0f} s imports"
     )
@@ -235,7 +244,12 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
             "intervals are wide, and another run may differ",
             style="yellow",
         )
-    console.print(f"every result: {session.settings.out / JSON_NAME} and {session.settings.out / CSV_NAME}")
+
+
+def pytest_unconfigure(config):
+    """Let go of the folder for results."""
+    if FOLDER in config.stash:
+        config.stash[FOLDER].__exit__()
 
 
 def pytest_benchmark_group_stats(config):

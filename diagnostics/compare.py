@@ -26,10 +26,12 @@ def show(options: argparse.Namespace) -> int:
     from unrolled.checks import check_size
     from unrolled.render.comparison_table import comparison_table
     from unrolled.speed.compare import compare_runs
-    from unrolled.speed.run import load_run
+    from unrolled.speed.run import Run
 
     check_size("--most", options.most)
-    comparison = compare_runs(load_run(options.before), load_run(options.after))
+    paths = (options.before, options.after)
+    before, after = (Run.load(path / "bench.json" if path.is_dir() else path) for path in paths)
+    comparison = compare_runs(before, after)
     for name, (before, after) in comparison.differences.items():
         sys.stderr.write(f"warning: {name} differs: {before} before, {after} after; times are not comparable\n")
     screen = console()

@@ -58,9 +58,9 @@ def _bench(file: Path, cells: Sequence[str] | None = None) -> Saved:
     from unrolled.render.speed_plots import draw_speed
     from unrolled.render.speed_summary import summary
     from unrolled.render.speed_tables import speed_tables
-    from unrolled.speed.run import load_run
+    from unrolled.speed.run import Run
 
-    loaded = load_run(file)
+    loaded = Run.load(file)
     frame = loaded.frame()
     if cells:
         frame = frame[frame["cell"].isin(cells)]

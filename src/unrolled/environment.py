@@ -68,6 +68,13 @@ class Environment:
         """This machine, but for its load, which moves no number that is no time and would make each file another."""
         return replace(cls.capture(), load_average=None)
 
+    def check(self) -> None:
+        """Raise `ValueError` for what no machine is, in a record that was read."""
+        if not (1 <= self.cores < 2**31 and 1 <= self.threads < 2**31):
+            raise ValueError(f"{self.cores} cores and {self.threads} threads")
+        if self.load_average is not None and not 0 <= self.load_average < 2**31:
+            raise ValueError(f"a load average of {self.load_average}")
+
     def differences(self, other: Environment) -> dict[str, tuple[Any, Any]]:
         """The fields that make timings of the two incomparable: name -> (here, there)."""
         here, there = asdict(self), asdict(other)

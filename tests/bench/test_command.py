@@ -220,12 +220,12 @@ def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path):
         preexec_fn=heard,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not (tmp_path / "bench.csv").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "bench.partial.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 2  # pytest's own status for an interruption
-    results = json.loads((tmp_path / "bench.json").read_text())["results"]
+    results = json.loads((tmp_path / "bench.partial.json").read_text())["results"]
     assert 1 <= len(results) < 18
     assert "gru · forward" in output
 

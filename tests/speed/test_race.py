@@ -14,9 +14,10 @@ from unrolled.cells import CELLS
 from unrolled.implementations import Implementation, load
 from unrolled.implementations.cells import Cells
 from unrolled.networks.workload import Workload
+from unrolled.results.folder import ResultFolder
 from unrolled.speed.grid import Case
 from unrolled.speed.race import MAX_ROUNDS, race
-from unrolled.speed.run import load_run
+from unrolled.speed.run import Run
 from unrolled.speed.session import Session
 from unrolled.speed.settings import Settings
 from unrolled.speed.statistics import MIN_ROUNDS, RESOLUTION
@@ -126,9 +127,9 @@ class Hungry(Cells):
         return torch.empty(2**58), None  # 2^60 bytes
 
 
-def session(tmp_path, **implementations):
+def session(tmp_path, keep=lambda run: None, **implementations):
     builds = {"fused": load("fused")} | {n: Implementation(n, b) for n, b in implementations.items()}
-    return Session(Settings((), builds, 0.01, tmp_path))
+    return Session(Settings((), builds, 0.01, tmp_path), keep)
 
 
 def every_field(result):
@@ -137,17 +138,27 @@ def every_field(result):
 
 
 def test_a_session_goes_on_after_a_failure_and_keeps_each_result_at_once(tmp_path):
-    running = session(tmp_path, broken=Broken, hungry=Hungry, wrong=Wrong, cells=Cells)
+    kept = []
+    running = session(tmp_path, kept.append, broken=Broken, hungry=Hungry, wrong=Wrong, cells=Cells)
     for k, name in enumerate(("fused", "broken", "hungry", "wrong", "cells"), start=1):
         running.race(Case(TINY, "forward", name))
-        assert len(load_run(tmp_path).results) == k
-    statuses = [result.status for result in load_run(tmp_path).results]
-    assert statuses == ["ok", "failed", "out of memory", "wrong", "ok"]
+        assert [len(run.results) for run in kept] == list(range(1, k + 1))
+    assert [result.status for result in running.results] == ["ok", "failed", "out of memory", "wrong", "ok"]
     assert running.results[1].reason == "RuntimeError: it broke"
-    loaded = load_run(tmp_path).results
-    assert [every_field(result) for result in loaded] == [every_field(result) for result in running.results]
-    assert math.isnan(loaded[1].noise_floor)
-    assert math.isnan(loaded[1].median_s)
+    assert math.isnan(running.results[1].noise_floor)
+    assert math.isnan(running.results[1].median_s)
+
+
+def test_what_a_session_has_so_far_is_on_disk_whole(tmp_path):
+    with ResultFolder(tmp_path, "bench") as folder:
+        running = session(tmp_path, folder.keep, broken=Broken, wrong=Wrong)
+        running.race(Case(TINY, "forward", "fused"))
+        assert len(Run.load(folder.partial).results) == 1
+        running.race(Case(TINY, "training", "broken"))
+        running.race(Case(TINY, "training", "wrong"))
+    loaded = Run.load(folder.partial)
+    assert [every_field(result) for result in loaded.results] == [every_field(r) for r in running.results]
+    assert set(loaded.accounting) == set(running.accounting())
 
 
 def test_the_noise_floor_of_a_session_is_the_one_that_fused_showed(tmp_path):

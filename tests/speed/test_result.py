@@ -1,17 +1,19 @@
 """A result keeps raw rounds, derives every figure, survives a trip to disk, and damaged files are refused."""
 
+import dataclasses
 import json
 import math
 import re
 
 import pytest
 
+from tests.processes import ROOT
 from unrolled import Environment, Workload
 from unrolled.errors import ResultFileError
 from unrolled.render.speed_summary import summary
 from unrolled.speed.compare import compare_runs
 from unrolled.speed.result import Result, frame
-from unrolled.speed.run import Run, RunFiles, load_run
+from unrolled.speed.run import SPENT, Run
 
 MACHINE = Environment(
     cpu="a CPU",
@@ -50,6 +52,10 @@ def result(ratio=2.0, name="cells", **fields):
     return Result(**{**values, **fields})
 
 
+def run(*results):
+    return Run(MACHINE, "2026-01-01T00:00:00+00:00", results, dict.fromkeys(SPENT, 0.5))
+
+
 def test_figures_follow_from_the_rounds():
     one = result(2.0)
     assert one.median_s == pytest.approx(0.021)
@@ -75,19 +81,36 @@ def test_compiling_pays_after_its_cost_over_its_gain():
     assert math.isnan(result(1.0).pays_after_calls)
 
 
-def test_results_survive_a_trip_to_disk_with_their_environment(tmp_path):
-    files = RunFiles(tmp_path, MACHINE, "2026-01-01T00:00:00+00:00")
-    kept = [result(2.0), result(1.0, name="fused"), result(compile_s=3.0, uncompiled_s=0.1)]
-    for one in kept:
-        files.add(one)
-    files.note(accounting={"total_s": 1.0})
-    loaded = load_run(tmp_path)
+def test_a_run_survives_a_trip_to_disk_with_its_environment(tmp_path):
+    kept = run(result(2.0), result(1.0, name="fused"), result(compile_s=3.0, uncompiled_s=0.1))
+    kept.save(tmp_path / "bench.json")
+    loaded = Run.load(tmp_path / "bench.json")
     # A float's decimals are read back as that float; as text, NaN is equal to NaN.
-    assert repr(loaded) == repr(Run(MACHINE, tuple(kept)))
-    assert loaded.frame().equals(frame(kept))
-    content = json.loads((tmp_path / "bench.json").read_text())
-    assert (content["format"], content["version"]) == ("unrolled.bench", 1)
-    assert content["accounting"] == {"total_s": 1.0}
+    assert repr(loaded) == repr(kept)
+    assert loaded.frame().equals(frame(kept.results))
+
+
+def test_a_file_of_version_1_is_read_with_every_figure_of_its_table(tmp_path):
+    import pandas as pd
+
+    folder = ROOT / "docs" / "results" / "cpu"
+    loaded = Run.load(folder / "bench.json")
+    table = pd.read_csv(loaded.to_csv(tmp_path / "bench.csv"))
+    before = pd.read_csv(folder / "bench.csv")
+    assert table[list(before)].equals(before)  # the same computation from the same decimals
+    assert set(loaded.accounting) == set(SPENT)
+
+
+def test_null_was_nan_in_version_1_and_an_interrupted_run_had_no_accounting(tmp_path):
+    run(result()).save(tmp_path / "bench.json")
+    content = json.loads((tmp_path / "bench.json").read_text()) | {"version": 1}
+    del content["accounting"]
+    content["results"][0] |= {"noise_floor": None, "equivalence_error": None}
+    (tmp_path / "bench.json").write_text(json.dumps(content))
+    loaded = Run.load(tmp_path / "bench.json")
+    assert math.isnan(loaded.results[0].noise_floor)
+    assert math.isnan(loaded.results[0].equivalence_error)
+    assert loaded.accounting == {}
 
 
 def test_without_a_time_every_figure_is_nan_and_none_is_0():
@@ -106,96 +129,92 @@ def test_without_a_time_every_figure_is_nan_and_none_is_0():
     assert math.isnan(result().event_median_s)  # on the CPU there are no events
 
 
-@pytest.mark.parametrize("field", ["noise_floor", "equivalence_error"])
-def test_nan_is_written_as_nothing_and_comes_back_as_nan(tmp_path, field):
-    import pandas as pd
-
-    RunFiles(tmp_path, MACHINE, "now").add(result(**{field: math.nan}))
-    (record,) = json.loads((tmp_path / "bench.json").read_text())["results"]
-    assert record[field] is None
-    (loaded,) = load_run(tmp_path).results
-    assert math.isnan(getattr(loaded, field))
-    assert pd.read_csv(tmp_path / "bench.csv", keep_default_na=False)[field].tolist() == [""]
-
-
 def test_the_csv_is_tidy_and_has_the_promised_columns(tmp_path):
     import pandas as pd
 
-    files = RunFiles(tmp_path, MACHINE, "now")
-    files.add(result())
-    files.add(Result(workload=Workload(), phase="forward", implementation="x", threads=1, status="failed"))
-    table = pd.read_csv(tmp_path / "bench.csv")
+    failed = Result(workload=Workload(), phase="forward", implementation="x", threads=1, status="failed")
+    path = run(result(), failed).to_csv(tmp_path / "bench.csv")
+    table = pd.read_csv(path)
     promised = (
         "cell num_layers hidden_size batch_size seq_len phase implementation device dtype threads median_s ratio "
         "ratio_low ratio_high verdict tokens_per_s gflops saved_bytes"
     )
     assert set(promised.split()) <= set(table.columns)
     assert list(table["verdict"]) == ["slower", "failed"]
-    assert math.isnan(table["median_s"][1])
-
-
-def test_an_earlier_run_is_kept_as_previous_and_an_unfinished_one_is_whole(tmp_path):
-    first = RunFiles(tmp_path, MACHINE, "first")
-    first.add(result(3.0))
-    second = RunFiles(tmp_path, MACHINE, "second")
-    assert load_run(tmp_path).results[0].interval.ratio == pytest.approx(
-        3.0
-    )  # untouched until there is a result
-    second.add(result(2.0))
-    second.add(result(2.5))
-    assert [r.interval.ratio for r in load_run(tmp_path).results] == pytest.approx([2.0, 2.5])
-    assert load_run(tmp_path / "bench.previous.json").results[0].interval.ratio == pytest.approx(3.0)
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-
-
-def damage(text, change):
-    content = json.loads(text)
-    change(content)
-    return json.dumps(content)
+    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert list(text["median_s"]) == ["0.021", ""]
+    assert list(text["saved_bytes"]) == ["1000", ""]  # whole beside one that is missing
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changes", "said"),
     [
-        (lambda text: text[: len(text) // 2], "expected JSON"),
-        (lambda text: "[]", "JSON object.*got list"),
-        (
-            lambda text: damage(text, lambda c: c.update(version=99)),
-            r"version .*unrolled\.bench.*got 99",
-        ),
-        (lambda text: damage(text, lambda c: c.pop("results")), "results: .*got NoneType"),
-        (lambda text: damage(text, lambda c: c.pop("environment")), "is damaged"),
-        (lambda text: damage(text, lambda c: c["results"][0].pop("seconds")), "is damaged"),
-        (lambda text: damage(text, lambda c: c["results"][0]["workload"].update(cell="x")), "is damaged"),
+        ({"status": "great"}, "great"),
+        ({"phase": "backward"}, "backward"),
+        ({"implementation": ""}, "''"),
+        ({"threads": 0}, "threads"),
+        ({"status": "failed", "reason": "no"}, "status failed with 11 rounds"),
+        ({"reason": "it was late"}, "it was late"),
+        ({"seconds": (0.01,) * 10}, "pairs"),
+        ({"seconds": (-0.01,) * 11}, "seconds"),
+        ({"reference_first": (True,) * 12}, "pairs"),
+        ({"event_seconds": (0.01,) * 11}, "events"),
+        ({"event_seconds": (0.01,) * 3, "reference_event_seconds": (0.01,) * 3}, "events"),
+        ({"noise_floor": 0.5}, "0.5"),
+        ({"noise_floor": math.inf}, "inf"),
+        ({"equivalence_error": -1e-9}, "-1e-09"),
+        ({"equivalence_error": math.inf}, "inf"),
+        ({"saved_bytes": -1}, "saved_bytes"),
+        ({"compile_s": 1.0}, "compiling"),
+        ({"spent_s": {"lunch": 1.0}}, "lunch"),
+        ({"spent_s": {"check": -1.0}}, "spent_s"),
     ],
 )
-def test_a_damaged_file_is_refused_with_its_name(tmp_path, change, message):
-    RunFiles(tmp_path, MACHINE, "now").add(result())
-    path = tmp_path / "bench.json"
-    path.write_text(change(path.read_text()))
-    with pytest.raises(ResultFileError, match=message) as raised:
-        load_run(tmp_path)
-    assert str(path) in str(raised.value)
+def test_a_result_that_no_race_gives_is_refused_when_it_is_read(tmp_path, changes, said):
+    run(result(), result(**changes)).save(tmp_path / "bench.json")
+    with pytest.raises(ResultFileError, match=re.escape(said)) as raised:
+        Run.load(tmp_path / "bench.json")
+    assert str(tmp_path) in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
-def test_a_folder_without_results_says_so(tmp_path):
-    with pytest.raises(ResultFileError, match=f"results: {re.escape(str(tmp_path))}"):
-        load_run(tmp_path)
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"started": "now"}, "now"),
+        ({"started": "2026-01-01T00:00:00"}, "zone"),
+        ({"accounting": {"total_s": 1.0}}, "total_s"),
+        ({"accounting": dict.fromkeys(SPENT, math.nan)}, "accounting"),
+        ({"accounting": dict.fromkeys(SPENT, -1.0)}, "accounting"),
+        ({"environment": dataclasses.replace(MACHINE, cores=0)}, "0 cores"),
+        ({"environment": dataclasses.replace(MACHINE, load_average=-1.0)}, "-1.0"),
+    ],
+)
+def test_a_run_that_never_was_is_refused_when_it_is_read(tmp_path, changes, said):
+    dataclasses.replace(run(result()), **changes).save(tmp_path / "bench.json")
+    with pytest.raises(ResultFileError, match=re.escape(said)):
+        Run.load(tmp_path / "bench.json")
+
+
+def test_events_and_the_cost_of_compiling_are_read_where_there_were_some(tmp_path):
+    events = {"event_seconds": (0.01,) * 11, "reference_event_seconds": (0.0,) * 11}
+    kept = run(result(**events, peak_bytes=5, compile_s=-0.1, uncompiled_s=0.2, equivalence_error=1e-16))
+    kept.save(tmp_path / "bench.json")
+    assert repr(Run.load(tmp_path / "bench.json")) == repr(kept)
 
 
 def test_comparing_runs_finds_what_moved_what_turned_and_what_machine():
-    import dataclasses
-
-    before = Run(MACHINE, (result(2.0), result(1.0, name="fused"), result(0.5, name="hoisted")))
+    before = run(result(2.0), result(1.0, name="fused"), result(0.5, name="hoisted"))
     other = dataclasses.replace(MACHINE, threads=1, load_average=9.0, git_commit="abc")
-    after = Run(other, (result(2.2), result(1.0, name="fused"), result(2.0, name="hoisted")))
+    after = run(result(2.2), result(1.0, name="fused"), result(2.0, name="hoisted"))
+    after = dataclasses.replace(after, environment=other)
     found = compare_runs(before, after)
     assert found.differences == {"threads": (2, 1)}
     assert sorted(found.frame["change"]) == pytest.approx([0.0, 0.1, 3.0])
     assert found.median_change == pytest.approx((0.1 + 3.0) / 2)  # fused against itself does not count
     assert list(found.turned["implementation"]) == ["hoisted"]
     with pytest.raises(ResultFileError, match="benchmarks in common"):
-        compare_runs(before, Run(MACHINE, (result(workload=Workload()),)))
+        compare_runs(before, run(result(workload=Workload())))
 
 
 def test_the_summary_counts_what_it_says():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,41 +58,6 @@ def _unwritable(path: Path, error: OSError) -> InvalidValueError:
     )
 
 
-class RecordFile:
-    """A versioned JSON file of records, complete on disk after each `add`.
-
-    What an earlier run left under the same name is kept as `NAME.previous.json` from the first `add` on.
-    """
-
-    def __init__(self, path: Path, format: str, version: int, header: dict[str, Any]) -> None:
-        self.path = path
-        self._head = {"format": format, "version": version, **header}
-        self._records: list[str] = []  # as JSON already, so that adding one does not encode all again
-
-    def add(self, record: dict[str, Any]) -> None:
-        """Append a record and write the file."""
-        if not self._records and self.path.exists():
-            self.path.replace(self.path.with_suffix(f".previous{self.path.suffix}"))
-        self._records.append(json.dumps(record, allow_nan=False))
-        self.write()
-
-    def write(self, **header: Any) -> None:
-        """Write the file; `header` adds to what stands before the records."""
-        self._head |= header
-        head = json.dumps(self._head, indent=1, allow_nan=False).removesuffix("\n}")
-        records = ",\n".join(self._records)
-        write_atomically(self.path, f'{head},\n "results": [\n{records}\n]}}\n')
-
-
-def read_records(path: Path, format: str, version: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The header and the records of a `RecordFile`. Raises `ResultFileError` for anything else."""
-    content = read_json(path, format, version)
-    records = content.pop("results", None)
-    if not isinstance(records, list):
-        raise ResultFileError(f"results: expected a list of results in {path}, got {type(records).__name__}")
-    return content, records
-
-
 def read_json(path: Path, format: str, version: int) -> dict[str, Any]:
     """A JSON object that says it is of this format and version. Raises `ResultFileError` for anything else."""
     content = read_object(path)
@@ -136,14 +98,3 @@ def plain(value: Any) -> Any:
 def number(value: Any) -> Any:
     """The inverse of `plain` for one value that is a number or None."""
     return float(value) if value in ("nan", "inf", "-inf") else value
-
-
-def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Rows with the same keys, as CSV; what is missing (None, NaN) is left empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for k, row in enumerate(rows):
-        if k == 0:
-            writer.writerow(row)
-        writer.writerow("" if value is None or value != value else value for value in row.values())
-    write_atomically(path, text.getvalue())

@@ -18,8 +18,10 @@ UNSAVED = {"saved": False}
 
 # Kinds of numbers that fields declare; a plain `float` may be NaN or infinite, these may not.
 LARGEST = float(np.finfo(float).max)
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Size = Annotated[int, msgspec.Meta(ge=1)]
+LARGEST_INTEGER = 2**63 - 1
+Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INTEGER)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_INTEGER)]
+Finite = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=LARGEST)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from unrolled.errors import ResultFileError
+import msgspec
+
 from unrolled.networks.workload import Workload
-from unrolled.speed.grid import shown_name
+from unrolled.results.codec import Count
+from unrolled.speed.grid import PHASES, shown_name
 from unrolled.speed.operations import flops
 from unrolled.speed.statistics import RESOLUTION, Interval, paired_ratio, verdict
 
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATUSES = ("ok", "wrong", "failed", "out of memory")
+# No clock shows less than a picosecond, nor has a race taken more than 30 years.
+Seconds = Annotated[float, msgspec.Meta(ge=1e-12, le=1e9)]
+Spent = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Difference = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+PARTS = ("check", "warm_up", "memory")  # of the time that a benchmark takes, besides its rounds
 _NOTHING = Interval(math.nan, math.nan, math.nan)
 
 
@@ -34,22 +42,44 @@ class Result:
     workload: Workload
     phase: str
     implementation: str
-    threads: int
+    threads: Threads
     status: str = "ok"
     reason: str = ""
-    seconds: tuple[float, ...] = ()
-    reference_seconds: tuple[float, ...] = ()
+    seconds: tuple[Seconds, ...] = ()
+    reference_seconds: tuple[Seconds, ...] = ()
     reference_first: tuple[bool, ...] = ()
-    event_seconds: tuple[float, ...] = ()
-    reference_event_seconds: tuple[float, ...] = ()
+    event_seconds: tuple[Spent, ...] = ()
+    reference_event_seconds: tuple[Spent, ...] = ()
     noise_floor: float = math.nan
     equivalence_error: float = math.nan
     equivalence_where: str = ""
-    saved_bytes: int | None = None
-    peak_bytes: int | None = None
-    compile_s: float | None = None
-    uncompiled_s: float | None = None
-    spent_s: dict[str, float] = field(default_factory=dict)
+    saved_bytes: Count | None = None
+    peak_bytes: Count | None = None
+    compile_s: Difference | None = None
+    uncompiled_s: Seconds | None = None
+    spent_s: dict[str, Spent] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise `ValueError` for what no race gives."""
+        rounds, events = len(self.seconds), len(self.event_seconds)
+        if self.status not in STATUSES or self.phase not in PHASES or not self.implementation:
+            raise ValueError(f"{self.implementation!r} that was {self.status!r} in phase {self.phase!r}")
+        if (self.status == "ok") == bool(self.reason) or (self.timed and self.status != "ok"):
+            raise ValueError(f"status {self.status} with {rounds} rounds and the reason {self.reason!r}")
+        if not rounds == len(self.reference_seconds) == len(self.reference_first):
+            raise ValueError("rounds that are no pairs")
+        if events not in (0, rounds) or events != len(self.reference_event_seconds):
+            raise ValueError("events of other rounds")
+        if not (math.isnan(self.noise_floor) or (self.timed and 1 <= self.noise_floor <= 1e9)):
+            raise ValueError(f"a noise floor of {self.noise_floor}")
+        if self.equivalence_error < 0 or (self.timed and self.equivalence_error > 1):
+            raise ValueError(f"an equivalence error of {self.equivalence_error}")
+        if not self.timed and (self.saved_bytes, self.peak_bytes, self.compile_s) != (None, None, None):
+            raise ValueError("bytes, or the cost of compiling, of what was not timed")
+        if (self.compile_s is None) != (self.uncompiled_s is None):
+            raise ValueError(f"compiling that took {self.compile_s} s, in place of {self.uncompiled_s} s")
+        if not set(self.spent_s) <= set(PARTS):
+            raise ValueError(f"time spent on {', '.join(self.spent_s)}")
 
     @property
     def timed(self) -> bool:
@@ -141,31 +171,6 @@ class Result:
             "pays_after_calls": self.pays_after_calls,
             "equivalence_error": self.equivalence_error,
         }
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON; NaN as None."""
-        values = asdict(self)
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Result:
-        """The inverse of `to_dict`. Raises `ResultFileError` when a field is missing, unknown or damaged."""
-        names = {f.name for f in fields(cls)}
-        if set(values) != names:
-            raise ResultFileError(f"result: expected the fields {sorted(names)}, got {sorted(values)}")
-        known = dict(values)
-        for name in ("noise_floor", "equivalence_error"):
-            known[name] = math.nan if known[name] is None else known[name]
-        lists = (
-            "seconds",
-            "reference_seconds",
-            "reference_first",
-            "event_seconds",
-            "reference_event_seconds",
-        )
-        for name in lists:
-            known[name] = tuple(known[name])
-        return cls(**{**known, "workload": Workload.from_dict(known["workload"])})
 
 
 def frame(results: Sequence[Result]) -> pd.DataFrame:

@@ -3,69 +3,62 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.environment import Environment
-from unrolled.errors import ResultFileError
-from unrolled.output.files import RecordFile, read_records, write_csv
+from unrolled.results.codec import Finite
+from unrolled.results.record import Record
 from unrolled.speed.result import Result, frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = "unrolled.bench"
-VERSION = 1
-JSON_NAME = "bench.json"
-CSV_NAME = "bench.csv"
+# Where the time of a run went: seconds, and shares of the whole.
+SPENT = ("total_s", "timed_s", "warm_up_s", "imports_s", "checks_s", "share_outside", "share_stolen")
+
+
+def _from_version_1(fields: dict[str, Any]) -> None:
+    """It had null for NaN, and no `accounting` where the run was interrupted."""
+    fields.setdefault("accounting", {})
+    for result in fields["results"]:
+        for name in ("noise_floor", "equivalence_error"):
+            if result[name] is None:
+                result[name] = "nan"
 
 
 @dataclass(frozen=True)
-class Run:
-    """What `bench.json` holds."""
+class Run(Record):
+    """What `bench.json` holds; `started` is a date and time with its zone. `accounting` has the names of `SPENT`."""
+
+    FORMAT = "unrolled.bench"
+    VERSION = 2  # 1: null for NaN
+    UPGRADES = {1: _from_version_1}  # noqa: RUF012
 
     environment: Environment
+    started: str
     results: tuple[Result, ...]
+    accounting: dict[str, Finite]
+
+    def check(self) -> None:
+        """Raise `ValueError` for what no run gives."""
+        if datetime.fromisoformat(self.started).tzinfo is None:
+            raise ValueError(f"a start without a time zone, {self.started}")
+        spent = self.accounting
+        if spent and set(spent) != set(SPENT):
+            raise ValueError(f"an accounting of {', '.join(spent)}")
+        # With several threads a clock of the processor counts more than the seconds that pass.
+        if any(value < 0 for name, value in spent.items() if name != "share_outside"):
+            raise ValueError("less than no time in the accounting")
 
     def frame(self) -> pd.DataFrame:
         """The results as a tidy pandas table, one row each."""
         return frame(self.results)
 
-
-class RunFiles:
-    """`bench.json` and `bench.csv` in a folder, up to date after every result."""
-
-    def __init__(self, folder: Path, environment: Environment, started: str) -> None:
-        self.folder = folder
-        self.environment = environment
-        self.results: list[Result] = []
-        header = {"started": started, "environment": environment.to_dict()}
-        self._json = RecordFile(folder / JSON_NAME, FORMAT, VERSION, header)
-
-    def add(self, result: Result) -> None:
-        """Keep a result, on disk too."""
-        self.results.append(result)
-        self._json.add(result.to_dict())
-        write_csv(self.folder / CSV_NAME, (each.row() for each in self.results))
-
-    def note(self, **header: Any) -> None:
-        """Add facts about the whole run to the head of `bench.json`."""
-        self._json.write(**header)
-
-    def run(self) -> Run:
-        """All results so far."""
-        return Run(self.environment, tuple(self.results))
-
-
-def load_run(path: Path) -> Run:
-    """Read a `bench.json`, or the one in a results folder.
-
-    Raises `ResultFileError` when there is none, or it is damaged or of another version.
-    """
-    file = path / JSON_NAME if path.is_dir() else path
-    header, records = read_records(file, FORMAT, VERSION)
-    try:
-        environment = Environment(**header["environment"])
-        return Run(environment, tuple(Result.from_dict(record) for record in records))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ResultFileError(f"results: {file} is damaged ({type(error).__name__}: {error})") from error
+    def to_csv(self, path: Path) -> Path:
+        """Write the table; what is missing (None, NaN) is left empty, and whole numbers stay whole beside it."""
+        self.frame().astype({"saved_bytes": "Int64", "peak_bytes": "Int64"}).to_csv(
+            path, index=False, lineterminator="\n"
+        )
+        return path

@@ -18,30 +18,33 @@ from unrolled.speed.memory import is_out_of_memory
 from unrolled.speed.pairs import time_pairs
 from unrolled.speed.race import RunPairs, race
 from unrolled.speed.result import Result
-from unrolled.speed.run import RunFiles
+from unrolled.speed.run import Run
 from unrolled.speed.settings import Settings
 
 
 @dataclass
 class Session:
-    """The state of a run; `started` and `imports_s` are seconds of `perf_counter` that the caller knows."""
+    """The state of a run; `started` and `imports_s` are seconds of `perf_counter` that the caller knows.
+
+    `keep` is handed the run as far as it has come, after each result.
+    """
 
     settings: Settings
+    keep: Callable[[Run], object]
     started: float = field(default_factory=perf_counter)
     imports_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.environment = Environment.capture()
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.files = RunFiles(self.settings.out, self.environment, now)
+        self.results: list[Result] = []
+        self._date = datetime.now(UTC).isoformat(timespec="seconds")
         self._stolen_before = stolen_seconds()
         gc.collect()
         gc.freeze()  # what is imported by now need not be looked through before every race
 
-    @property
-    def results(self) -> list[Result]:
-        """All results so far, in order."""
-        return self.files.results
+    def run(self) -> Run:
+        """All results so far, in order, and where the time went."""
+        return Run(self.environment, self._date, tuple(self.results), self.accounting())
 
     def race(
         self,
@@ -50,7 +53,7 @@ class Session:
         timer: Callable[[], float] = perf_counter,
         keep: bool = True,
     ) -> Result:
-        """Race a case and keep the result on disk. A contender that fails gives a result that says why.
+        """Race a case and keep the result. A contender that fails gives a result that says why.
 
         `keep=False` checks and runs the case without recording it.
         """
@@ -76,7 +79,8 @@ class Session:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()  # what a failed case had taken is there for the next one
         if keep:
-            self.files.add(result)
+            self.results.append(result)
+            self.keep(self.run())
         return result
 
     def _noise_floor(self, case: Case) -> float | None:
