@@ -143,7 +143,7 @@ def _write(study: Study, folder: Path, plots: bool) -> list[Path]:
 
     def write(beside: Path) -> list[Path]:
         record = beside / "gradflow.json"
-        record.write_text(study.to_json(), encoding="utf-8")
+        study.save(record)
         paths = [
             frame_to_csv(flow, beside / "flow.csv"),
             frame_to_csv(study.lengths_table(), beside / "lengths.csv"),

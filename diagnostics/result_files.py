@@ -79,10 +79,10 @@ def _bench(file: Path, cells: Sequence[str] | None = None) -> Saved:
 
 def _gradflow(file: Path) -> Saved:
     from diagnostics.gradflow import report
-    from unrolled.gradients.study import load_study
+    from unrolled.gradients.study import Study
     from unrolled.render.gradflow_plots import draw_gradflow
 
-    study = load_study(file)
+    study = Study.load(file)
     return Saved(
         study.environment.describe(),
         lambda screen: report(study, screen),
@@ -92,9 +92,9 @@ def _gradflow(file: Path) -> Saved:
 
 def _spectrum(file: Path) -> Saved:
     from diagnostics.spectrum import draw, report
-    from unrolled.spectrum.study import load_spectrum_study
+    from unrolled.spectrum.study import SpectrumStudy
 
-    study = load_spectrum_study(file)
+    study = SpectrumStudy.load(file)
     return Saved(
         study.environment.describe(),
         lambda screen: report(study, screen),

@@ -198,7 +198,7 @@ def _write(study: SpectrumStudy, folder: Path, plots: bool) -> list[Path]:
 
     def write(beside: Path) -> list[Path]:
         record = beside / "spectrum.json"
-        record.write_text(study.to_json(), encoding="utf-8")
+        study.save(record)
         paths = [frame_to_csv(frame, beside / name) for name, frame in frames.items() if len(frame)]
         return [*paths, record, *(draw(study, beside) if plots else [])]
 

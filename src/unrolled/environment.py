@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -39,41 +40,30 @@ class Environment:
     @classmethod
     def capture(cls) -> Environment:
         """Look at this machine, now."""
-        import torch
-
-        build = torch.__config__.show()
-        cuda = torch.cuda.is_available()
-        cudnn = torch.backends.cudnn.version() if cuda else None  # type: ignore[no-untyped-call]
-        return cls(
-            cpu=_cpu_model(),
-            cores=_usable_cores(),
-            threads=torch.get_num_threads(),
-            os=f"{platform.system()} {platform.release()}",
-            python=platform.python_version(),
-            torch=torch.__version__,
-            onednn=_first_match(r"MKL-DNN v(\S+)", build),
-            mkl=_first_match(r"Math Kernel Library Version (\S+)", build),
-            cuda=torch.version.cuda if cuda else None,
-            cudnn=str(cudnn) if cudnn else None,
-            gpu=torch.cuda.get_device_name() if cuda else None,
-            matmul_tf32=torch.backends.cuda.matmul.allow_tf32,
-            cudnn_tf32=torch.backends.cudnn.allow_tf32,
-            matmul_precision=torch.get_float32_matmul_precision(),
-            load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-            git_commit=_git_commit(),
-        )
+        load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+        return replace(cls.without_load(), load_average=load)
 
     @classmethod
     def without_load(cls) -> Environment:
         """This machine, but for its load, which moves no number that is no time and would make each file another."""
-        return replace(cls.capture(), load_average=None)
+        import torch
+
+        return cls(
+            **_machine(),
+            cores=_usable_cores(),
+            threads=torch.get_num_threads(),
+            matmul_tf32=torch.backends.cuda.matmul.allow_tf32,
+            cudnn_tf32=torch.backends.cudnn.allow_tf32,
+            matmul_precision=torch.get_float32_matmul_precision(),
+            load_average=None,
+        )
 
     def check(self) -> None:
-        """Raise `ValueError` for what no machine is, in a record that was read."""
-        if not (1 <= self.cores < 2**31 and 1 <= self.threads < 2**31):
-            raise ValueError(f"{self.cores} cores and {self.threads} threads")
-        if self.load_average is not None and not 0 <= self.load_average < 2**31:
-            raise ValueError(f"a load average of {self.load_average}")
+        """Raise `ValueError` for what no machine has."""
+        if min(self.cores, self.threads) < 1 or max(self.cores, self.threads) >= 2**31:
+            raise ValueError(f"expected at least one core and thread, got {self.cores} and {self.threads}")
+        if self.load_average is not None and not 0 <= self.load_average < math.inf:
+            raise ValueError(f"expected a load of at least 0, got {self.load_average}")
 
     def differences(self, other: Environment) -> dict[str, tuple[Any, Any]]:
         """The fields that make timings of the two incomparable: name -> (here, there)."""
@@ -95,6 +85,28 @@ class Environment:
         return asdict(self)
 
 
+@cache
+def _machine() -> dict[str, Any]:
+    """What stays as it is while a process runs. Looking it up takes a hundredth of a small network's gradient flow."""
+    import torch
+
+    build = torch.__config__.show()
+    cuda = torch.cuda.is_available()
+    cudnn = torch.backends.cudnn.version() if cuda else None  # type: ignore[no-untyped-call]
+    return {
+        "cpu": _cpu_model(),
+        "os": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "onednn": _first_match(r"MKL-DNN v(\S+)", build),
+        "mkl": _first_match(r"Math Kernel Library Version (\S+)", build),
+        "cuda": torch.version.cuda if cuda else None,
+        "cudnn": str(cudnn) if cudnn else None,
+        "gpu": torch.cuda.get_device_name() if cuda else None,
+        "git_commit": _git_commit(),
+    }
+
+
 def stolen_seconds() -> float | None:
     """CPU seconds that a hypervisor has given to others since boot; `None` where the system does not tell."""
     try:
@@ -104,7 +116,6 @@ def stolen_seconds() -> float | None:
     return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else None
 
 
-@cache
 def _cpu_model() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -124,12 +135,8 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-@cache
 def _git_commit() -> str | None:
-    """The commit of the checkout that this file is in, with `-dirty` when it was changed since.
-
-    Asked once per process: it takes longer than a small network's backward pass.
-    """
+    """The commit of the checkout that this file is in, with `-dirty` when it was changed since."""
     folder = str(Path(__file__).parent)
     return _output_of("git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells import cell_named
-from unrolled.errors import InvalidValueError
+from unrolled.cells import CELLS, cell_named
+from unrolled.errors import InvalidTypeError, InvalidValueError
 
 INITS = "default, orthogonal, identity, normal:STD or chrono:T"
 EXAMPLE = {"normal": "0.1", "chrono": "200"}
@@ -62,6 +62,36 @@ class Init:
             raise InvalidValueError(
                 f"init: expected a number after {kind}:, got {number!r}; expected is {INITS}"
             ) from None
+
+
+def check_start(cell: str, init: Init, gain: float, forget_bias: float | None) -> None:
+    """Raise `InvalidTypeError` or `InvalidValueError` for a start that the cell of this name does not have."""
+    for label, value in (("gain", gain), ("forget bias", forget_bias)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InvalidTypeError(f"{label}: expected a number, got {value!r}")
+    if not (math.isfinite(gain) and gain > 0):
+        raise InvalidValueError(f"gain: expected a number above 0, got {gain}; 1 changes nothing")
+    changed = str(init) if init != Init() else f"gain {gain:g}" if gain != 1 else None
+    changed = changed if forget_bias is None else f"forget bias {forget_bias:g}"
+    if cell not in CELLS:
+        if changed:
+            raise InvalidValueError(
+                f"cell {cell}: expected to start as it does itself, got {changed}; leave it out, and set the weights "
+                "where the cell is made"
+            )
+        return
+    if forget_bias is not None and not cell_named(cell).has_forget_gate:
+        raise InvalidValueError(
+            f"forget bias: expected cell lstm, got {cell}, which has no forget gate; use lstm"
+        )
+    if forget_bias is not None and not math.isfinite(forget_bias):
+        raise InvalidValueError(
+            f"forget bias: expected a finite number, got {forget_bias}; 3 keeps 95 % a step"
+        )
+    if init.kind == "chrono" and cell_named(cell).keeps is None:
+        raise InvalidValueError(
+            f"init: expected cell lstm or gru for {init}, got {cell}, which has no gates; use lstm"
+        )
 
 
 @torch.no_grad()

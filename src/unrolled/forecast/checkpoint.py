@@ -17,6 +17,7 @@ from unrolled.forecast.setting import Setting
 from unrolled.forecast.training import MARKS, Mark, Training
 from unrolled.gradients.flow import GradientFlow
 from unrolled.output.files import write_atomically
+from unrolled.results.codec import decode, encode
 
 FORMAT = "unrolled.forecast.checkpoint"
 VERSION = 1
@@ -144,10 +145,10 @@ class Checkpoint:
 
 
 def _saved_mark(mark: Mark) -> dict[str, Any]:
-    flow = None if mark.flow is None else json.dumps(mark.flow.to_dict())
+    flow = None if mark.flow is None else json.dumps(encode(mark.flow))
     return {"iteration": mark.iteration, "problem": mark.problem, "flow": flow}
 
 
 def _mark(saved: dict[str, Any]) -> Mark:
-    flow = None if saved["flow"] is None else GradientFlow.from_dict(json.loads(saved["flow"]))
+    flow = None if saved["flow"] is None else decode(GradientFlow, json.loads(saved["flow"]))
     return Mark(saved["iteration"], flow, saved["problem"])

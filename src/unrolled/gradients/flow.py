@@ -2,51 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from unrolled.environment import Environment
-from unrolled.errors import InvalidValueError, ResultFileError
+from unrolled.errors import InvalidValueError
 from unrolled.gradients.backward import backward
 from unrolled.gradients.cell_profiles import OutOfRangeError
 from unrolled.gradients.clipping import Clip, ClipReport, compare
+from unrolled.gradients.clipping.report import agree
 from unrolled.gradients.clipping.step import StepBound
 from unrolled.gradients.loss import Loss, scalar_loss
 from unrolled.gradients.profile import Profile
+from unrolled.results.codec import UNSAVED, require
+from unrolled.results.record import Record
 from unrolled.rollout.arguments import Arguments
 from unrolled.rollout.preserve import preserved
 from unrolled.rollout.record import Rollout
-from unrolled.rollout.scaled import LOG10_2, Scaled, log2_total
+from unrolled.rollout.scaled import LOG10_2, Scaled, check_logs, log2_total
 from unrolled.rollout.targets import Cells, Target, targets_of
 
-VERSION = 1  # of the JSON
 ROUNDINGS = 64  # in the last digit of a gradient, relative to its norm, that are no change of it
 
 
 @dataclass(frozen=True, eq=False)
-class GradientFlow:
+class GradientFlow(Record):
     """How the gradient flowed back through a model once.
 
     `profiles`: one per module, call, layer, direction and path. `parameters`: log10 norm of the gradient of
     each parameter (after clipping, where `clip` is given). `gradients` holds those gradients themselves, with
-    exponents, in the process that computed them; a loaded flow has none. `notes`: what else was seen, a sentence each.
+    exponents, in the process that computed them; a loaded flow has none. `environment` is None in a study, which has
+    one for all. `notes`: what else was seen, a sentence each.
     """
+
+    FORMAT = "unrolled.gradient_flow"
+    # 2: null is None and nothing else; a norm of 0 is "-inf". Format and version stand first, as in all results.
+    VERSION = 2
 
     profiles: tuple[Profile, ...]
     parameters: dict[str, float]
     clip: ClipReport | None = None
-    environment: dict[str, Any] = field(default_factory=dict, repr=False)
-    gradients: dict[str, Scaled] = field(default_factory=dict, repr=False)
+    environment: Environment | None = field(default=None, repr=False)
+    gradients: dict[str, Scaled] = field(default_factory=dict, repr=False, metadata=UNSAVED)
     notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Profile]:
@@ -99,7 +104,7 @@ class GradientFlow:
                 **{
                     name: getattr(p, name) for name in ("module", "call", "layer", "direction", "path", "steps")
                 },
-                **{name: value for name, value in p.verdict.to_dict().items() if name != "thirds"},
+                **{name: value for name, value in asdict(p.verdict).items() if name != "thirds"},
             }
             for p in self.joined()
         ]
@@ -127,62 +132,16 @@ class GradientFlow:
             )
         return self.gradients[parameter].value()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "version": VERSION,
-            "profiles": [profile.to_dict() for profile in self.profiles],
-            "parameters": {name: _plain(norm) for name, norm in self.parameters.items()},
-            "clip": None if self.clip is None else {k: _plain(v) for k, v in self.clip.to_dict().items()},
-            "environment": self.environment,
-            "notes": list(self.notes),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> GradientFlow:
-        """The inverse of `to_dict`, without samples and tensors. Raises `ResultFileError`."""
-        if fields.get("version") != VERSION:
-            raise ResultFileError(
-                f"gradient flow: expected version {VERSION}, got {fields.get('version')!r}; measure it again"
-            )
-        try:
-            clip = fields["clip"]
-            return cls(
-                tuple(Profile.from_dict(profile) for profile in fields["profiles"]),
-                {name: _norm(norm) for name, norm in fields["parameters"].items()},
-                None
-                if clip is None
-                else ClipReport(**{k: _norm(v) if k != "bound" else v for k, v in clip.items()}),
-                fields["environment"],
-                notes=tuple(fields.get("notes", ())),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ResultFileError(
-                f"gradient flow: expected what to_json wrote, got a damaged record ({error}); measure it again"
-            ) from error
-
-    def to_json(self, path: str | Path) -> None:
-        """Write everything but samples and tensors; the directory must exist."""
-        Path(path).write_text(json.dumps(self.to_dict(), allow_nan=False, indent=1) + "\n")
-
-    @classmethod
-    def from_json(cls, path: str | Path) -> GradientFlow:
-        """Read what `to_json` wrote. Raises `ResultFileError`."""
-        try:
-            fields = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
-            raise ResultFileError(
-                f"{path}: expected a gradient flow as JSON, got {error}; measure it again"
-            ) from error
-        if not isinstance(fields, dict):
-            raise ResultFileError(
-                f"{path}: expected a gradient flow, got {type(fields).__name__}; measure it again"
-            )
-        return cls.from_dict(fields)
-
-    def to_csv(self, path: str | Path) -> None:
-        """Write `frame()`."""
-        self.frame().to_csv(path, index=False)
+    def check(self) -> None:
+        """Raise `ValueError` for what is no flow through one model."""
+        require(len(self.profiles) > 0, "profiles")
+        labels = {(p.module, p.call, p.layer, p.direction, p.path) for p in self.profiles}
+        require(len(labels) == len(self.profiles), "each profile once")
+        norms = np.array(list(self.parameters.values()), dtype=float)
+        if (known := norms[~np.isnan(norms)]).size:  # NaN is what a watched training had
+            check_logs(known, 1, "norms of parameters")
+        if self.clip is not None:
+            require(agree(self.log10_norm, self.clip.log10_after), "parameters of the norm that clipping left")
 
 
 # The most steps of a cell that autograd goes back through at once; the next is tried where it leaves its range.
@@ -243,7 +202,9 @@ def flow_of(
         elif clip.works_on_gradients:
             gradients, report = clip.clip(gradients, named)
     norms = {name: LOG10_2 * float(gradient.log2_norm()) for name, gradient in gradients.items()}
-    return GradientFlow(tuple(profiles), norms, report, _environment(), gradients, tuple(rollout.notes))
+    return GradientFlow(
+        tuple(profiles), norms, report, Environment.without_load(), gradients, tuple(rollout.notes)
+    )
 
 
 def _check_length(rollout: Rollout) -> None:
@@ -251,18 +212,6 @@ def _check_length(rollout: Rollout) -> None:
         raise InvalidValueError(
             "inputs: expected at least 2 steps, got T = 1, which has nothing to flow back to; pass a longer sequence"
         )
-
-
-@cache
-def _machine() -> dict[str, Any]:
-    """Looked at once per process: asking git costs more than a small network's backward pass."""
-    return Environment.capture().to_dict()
-
-
-def _environment() -> dict[str, Any]:
-    """Without the load, which has no say in the numbers and would make every file a different one."""
-    kept = {name: value for name, value in _machine().items() if name != "load_average"}
-    return {**kept, "threads": torch.get_num_threads()}
 
 
 def _step_report(
@@ -283,13 +232,3 @@ def _differ(one: Scaled, other: Scaled) -> bool:
     """Whether by more than two passes that add up the same terms, each in an order of its own."""
     rounding = ROUNDINGS * torch.finfo(other.mantissa.dtype).eps
     return bool((one + other.scale(-1.0)).log2_norm() > one.log2_norm() + math.log2(rounding))
-
-
-def _plain(value: Any) -> Any:
-    """NaN and inf as text, which JSON has no numbers for."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _norm(value: Any) -> Any:
-    """The inverse of `_plain`."""
-    return float(value) if value in ("nan", "inf", "-inf") else value

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
+
 from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError, NonFiniteError
 from unrolled.gradients.clipping import Clip, ClipReport
+from unrolled.gradients.clipping.report import check_figures
 from unrolled.gradients.float32 import Float32Gradient, float32_gradient
 from unrolled.gradients.flow import GradientFlow
 from unrolled.gradients.reach import last_layer, loss_function, run_flow
 from unrolled.networks.model import UserModel
 from unrolled.networks.subject import Subject
-from unrolled.output.files import number
+from unrolled.results.codec import Size, require
+from unrolled.rollout.scaled import check_logs
 
 DEFAULT_LENGTHS = (10, 20, 50, 100, 200, 400)
 DEFAULT_CLIPS = ("none", "norm:1")
@@ -35,7 +39,7 @@ class LengthResult:
     """
 
     network: str
-    length: int
+    length: Size
     clip: str
     log10_parameters: float = math.nan
     log10_unclipped: float = math.nan
@@ -46,15 +50,22 @@ class LengthResult:
     touched: float = math.nan
     problem: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> LengthResult:
-        """The inverse of `to_dict`, also after a trip through JSON, where NaN and inf are text."""
-        words = ("network", "clip", "problem")
-        return cls(**{k: value if k in words else number(value) for k, value in fields.items()})
+    def check(self) -> None:
+        """Raise `ValueError` for what no network does."""
+        clip = Clip.parse(self.clip)
+        require(str(clip) == self.clip and self.length >= 2, "a clip, and at least 2 steps")
+        logs = (self.log10_parameters, self.log10_unclipped, self.log10_first)
+        reported = (self.float32_parameters, self.float32_first)
+        if self.problem is not None:
+            require(all(map(math.isnan, (*logs, self.cosine, self.touched))), "NaN where there is a problem")
+            require(reported == (None, None), "no norms where there is a problem")
+            return
+        bound = None if clip.mode == "auto" else clip.bound
+        after, before, first = logs
+        check_figures(clip.rule, bound, before, after, self.touched, self.cosine)
+        check_logs(np.array([first]), 1, "norms")
+        require(not any(norm is not None and norm < 0 for norm in reported), "norms of at least 0")
+        require(reported == (None, None) or not clip.works_on_states, "no such clipping by torch")
 
 
 def check_lengths(lengths: Sequence[int], longest: int | None = None) -> tuple[int, ...]:
@@ -133,7 +144,10 @@ class _Study:
         self, length: int, clip: Clip, inputs: Any, unclipped: GradientFlow, float32: Float32Gradient
     ) -> LengthResult:
         if clip.works_on_states:
-            flow = run_flow(self.network, self.module, inputs, self.loss, clip)
+            try:
+                flow = run_flow(self.network, self.module, inputs, self.loss, clip)
+            except NonFiniteError as error:
+                return LengthResult(self.network.name, length, str(clip), problem=str(error))
             report = cast(ClipReport, flow.clip)  # a flow that was clipped has one
         else:
             flow = unclipped

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from unrolled.gradients.verdict import Verdict, judge
+from unrolled.results.codec import UNSAVED, Count, require
 from unrolled.rollout.layout import reverse_time
-from unrolled.rollout.scaled import LOG10_2, log2_rms
+from unrolled.rollout.scaled import LOG10_2, check_logs, log2_rms
 
 STATISTICS = ("log2_norm", "log2_min", "log2_median", "log2_max")
+ROUNDING = 1e-12  # of a mean of squares in float64, in powers of two and relative to them
+MOST_SAMPLES = 2**62
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +34,15 @@ class Profile:
     """
 
     module: str
-    call: int
-    layer: int
-    direction: str
+    call: Count
+    layer: Count
+    direction: Literal["forward", "reverse"]
     path: str
     log2_norm: np.ndarray
     log2_min: np.ndarray
     log2_median: np.ndarray
     log2_max: np.ndarray
-    samples: np.ndarray | None = field(default=None, repr=False)
+    samples: np.ndarray | None = field(default=None, repr=False, metadata=UNSAVED)
 
     @classmethod
     def of(cls, labels: dict[str, Any], log2_norms: Tensor, lengths: Tensor | None = None) -> Profile:
@@ -114,19 +117,24 @@ class Profile:
         )
         return frame.sort_values("step", ignore_index=True)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `samples` stays behind, and `-inf` becomes None."""
-        labels = {name: getattr(self, name) for name in ("module", "call", "layer", "direction", "path")}
-        arrays = {
-            name: [v if np.isfinite(v) else None for v in getattr(self, name).tolist()] for name in STATISTICS
-        }
-        return {**labels, **arrays}
+    def check(self) -> None:
+        """Raise `ValueError` for what are no statistics of norms."""
+        require(self.path in ("h", "c") or self.path.isdecimal(), f"a part of the state, got {self.path!r}")
+        for name in STATISTICS:
+            check_logs(getattr(self, name), 1, name)
+            require(len(getattr(self, name)) == self.steps, f"{self.steps} steps, as many as in log2_norm")
+        rms, low, middle, high = (getattr(self, name) for name in STATISTICS)
+        slack = ROUNDING * (1 + np.abs(np.where(np.isfinite(high), high, 0)))
+        require(((low <= middle) & (middle <= high)).all(), "a median between the least and the largest norm")
+        require(
+            ((low <= rms + slack) & (rms <= high + slack)).all(), "a mean between the least and the largest"
+        )
+        require((middle <= rms + 0.5 + slack).all(), "half of the samples not to be above the mean of all")
+        self.check_batch(MOST_SAMPLES)
 
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Profile:
-        """The inverse of `to_dict`."""
-        arrays = {
-            name: np.array([-np.inf if v is None else v for v in fields[name]], dtype=float)
-            for name in STATISTICS
-        }
-        return cls(**{**fields, **arrays})
+    def check_batch(self, samples: int) -> None:
+        """Raise `ValueError` unless these can be the statistics of so many samples, or fewer."""
+        slack = ROUNDING * (1 + np.abs(np.where(np.isfinite(self.log2_max), self.log2_max, 0)))
+        most = self.log2_norm + 0.5 * np.log2(samples) + slack
+        require((self.log2_max <= most).all(), "a largest norm that the mean has room for")
+        require(samples > 1 or (self.log2_min >= self.log2_max - slack).all(), "one norm of one sample")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,21 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells import cell_of
 from unrolled.errors import InvalidTypeError, InvalidValueError, NonFiniteError
+from unrolled.gradients.clipping import Clip
+from unrolled.gradients.clipping.report import SLACK
 from unrolled.gradients.flow import GradientFlow, gradient_flow
 from unrolled.gradients.loss import Loss, last_step_loss
 from unrolled.gradients.profile import Profile
 from unrolled.networks.subject import Subject, their_errors
 from unrolled.networks.textbook import Network
-from unrolled.output.files import plain
+from unrolled.results.codec import require
 from unrolled.rollout.layout import Layout
 from unrolled.theory import GradientBound, gradient_bound
 
 LAGS = (1, 10, 50, 200)  # that a table shows, where the profile has them
 LOSSES = ("last", "mean")
 FIRST_PATHS = ("h", "0")  # of states of up to two parts, and of more
+SLACK_PER_STEP = 1e-5  # decades by which roundings in float32 may carry a norm above its bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,32 +65,22 @@ class Reach:
         bound: np.ndarray = profile.log10_norm[0] + self.bound.log10(lags)
         return bound
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; the environment is that of the study."""
-        flow, verdicts = None, []
-        if self.flow is not None:
-            flow = {name: value for name, value in self.flow.to_dict().items() if name != "environment"}
-            verdicts = [{"profile": p.label, **plain(p.verdict.to_dict())} for p in in_order(self.flow)]
-        return {
-            "network": self.network,
-            "clip": self.clip,
-            "problem": self.problem,
-            "verdicts": verdicts,
-            "bound": None if self.bound is None else asdict(self.bound),
-            "flow": flow,
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Reach:
-        """The inverse of `to_dict`; the verdicts follow from the flow."""
-        flow, bound = fields["flow"], fields["bound"]
-        return cls(
-            fields["network"],
-            fields["clip"],
-            None if flow is None else GradientFlow.from_dict({**flow, "environment": {}}),
-            None if bound is None else GradientBound(**bound),
-            fields["problem"],
-        )
+    def check(self) -> None:
+        """Raise `ValueError` for what no network does."""
+        clip = Clip.parse(self.clip)
+        require(clip.mode == "none" or clip.works_on_states, f"a clip that changes a profile, got {self.clip}")
+        require((self.flow is None) == (self.problem is not None), "a flow, or a problem")
+        if self.flow is None:
+            require(self.bound is None, "no bound where there is no flow")
+            return
+        did = self.flow.clip
+        expected = None if clip.mode == "none" else (clip.mode, clip.bound)
+        require(expected == (did and (did.mode, did.bound)), f"a flow clipped by {self.clip}")
+        require(any(_is_first(profile) for profile in self.flow), "a hidden state")
+        for profile in self.flow:
+            lags = np.arange(profile.steps)
+            bound = self._bound_of(profile, lags) + SLACK + SLACK_PER_STEP * lags
+            require((np.isnan(bound) | (profile.log10_norm <= bound)).all(), "norms below their bound")
 
     def rows(self, every_profile: bool) -> list[dict[str, Any]]:
         """One row for the last layer's `h`, or one for every profile."""
@@ -138,7 +131,11 @@ def last_layer(flow: GradientFlow) -> Profile:
 
     Of a state of three parts or more that is the first, as it is with two.
     """
-    return [p for p in in_order(flow) if p.path in FIRST_PATHS and p.direction == "forward"][-1]
+    return [profile for profile in in_order(flow) if _is_first(profile)][-1]
+
+
+def _is_first(profile: Profile) -> bool:
+    return profile.path in FIRST_PATHS and profile.direction == "forward"
 
 
 def measure_reach(network: Subject, loss: str = "last", clip: str = "none") -> Reach:
@@ -148,7 +145,7 @@ def measure_reach(network: Subject, loss: str = "last", clip: str = "none") -> R
         flow = run_flow(network, module, network.input(), loss, clip)
     except NonFiniteError as error:
         return Reach(network.name, clip, None, problem=str(error))
-    return Reach(network.name, clip, flow, _bound(module, loss))
+    return Reach(network.name, clip, replace(flow, environment=None), _bound(module, loss))
 
 
 def _bound(module: nn.Module, loss: str) -> GradientBound | None:

@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import groupby, pairwise
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
-from unrolled.environment import VOLATILE, Environment
-from unrolled.errors import ResultFileError
+from unrolled.cells import cell_named
+from unrolled.environment import Environment
+from unrolled.errors import InvalidValueError
 from unrolled.gradients.clipping import Clip
+from unrolled.gradients.clipping.report import agree
+from unrolled.gradients.flow import GradientFlow
 from unrolled.gradients.lengths import LengthResult, measure_lengths
-from unrolled.gradients.reach import Reach, measure_reach
-from unrolled.networks.subject import Subject, sizes_of, units_of
-from unrolled.output.files import plain, read_json
+from unrolled.gradients.profile import STATISTICS
+from unrolled.gradients.reach import LOSSES, Reach, measure_reach
+from unrolled.networks.record import NetworkRecord, upgrade_network
+from unrolled.networks.subject import Subject, records_of
+from unrolled.networks.workload import Workload
 from unrolled.progress import ProgressLine
+from unrolled.results.codec import require
+from unrolled.results.record import Record
 
-FORMAT = "unrolled.gradflow"
-VERSION = 1
 FLOAT32 = ("float32_parameters", "float32_first")
 
 
-@dataclass(frozen=True, eq=False)
-class Study:
-    """`reaches` and `lengths` of `networks`, with the loss, the seed and the machine."""
+def _upgrade(content: dict[str, Any]) -> None:
+    """From version 1, where null was a norm of 0, and verdicts stood beside the profiles."""
+    content["environment"]["load_average"] = None
+    content["networks"] = [upgrade_network(network) for network in content["networks"]]
+    content["reaches"] = content.pop("reach")
+    for reach in content["reaches"]:
+        del reach["verdicts"]
+        if (flow := reach["flow"]) is not None:
+            del flow["version"]
+            flow["environment"] = None
+            for profile in flow["profiles"]:
+                for name in STATISTICS:
+                    profile[name] = ["-inf" if norm is None else norm for norm in profile[name]]
 
-    networks: tuple[dict[str, Any], ...]
+
+@dataclass(frozen=True, eq=False)
+class Study(Record):
+    """`reaches` and `lengths` of `networks`, with the loss, the seed and the machine; or a part of them."""
+
+    FORMAT = "unrolled.gradflow"
+    # 2: fields as the classes have them, so `reaches` for `reach`, and no verdicts, which follow from the profiles;
+    # null is None and nothing else; each network has all fields of `NetworkRecord`.
+    VERSION = 2
+    UPGRADES = MappingProxyType({1: _upgrade})
+
+    networks: tuple[NetworkRecord, ...]
     reaches: tuple[Reach, ...]
     lengths: tuple[LengthResult, ...]
     loss: str
@@ -55,7 +81,7 @@ class Study:
     def lengths_frame(self) -> pd.DataFrame:
         """A row per network, length and way of clipping; `on_states` where that changes the profile itself."""
         frame = pd.DataFrame(
-            [result.to_dict() for result in self.lengths],
+            [asdict(result) for result in self.lengths],
             columns=[field.name for field in fields(LengthResult)],
         )
         frame["problem"] = [result.problem or "" for result in self.lengths]
@@ -75,53 +101,71 @@ class Study:
     @property
     def units(self) -> str:
         """The hidden units of its networks, for titles."""
-        return units_of(self.networks[0])
+        return self.networks[0].units
 
     def describe(self) -> str:
         """Two lines for the foot of a plot: what was measured, and on what machine."""
         first = self.networks[0]
-        name = f"{first['name']}, " if self.single else ""
+        name = f"{first.name}, " if self.single else ""
         loss = f"loss at {'the last step' if self.loss == 'last' else 'every step'}"
-        return f"{name}{sizes_of(first)}, {loss}, seed {self.seed}\n{self.environment.describe()}"
+        return f"{name}{first.sizes}, {loss}, seed {self.seed}\n{self.environment.describe()}"
 
-    def to_json(self) -> str:
-        """Everything but samples and tensors, without a date: the same study gives the same text."""
-        content = {
-            "format": FORMAT,
-            "version": VERSION,
-            "loss": self.loss,
-            "seed": self.seed,
-            "environment": {k: v for k, v in self.environment.to_dict().items() if k != VOLATILE[0]},
-            "networks": self.networks,
-            "reach": [reach.to_dict() for reach in self.reaches],
-            "lengths": [plain(result.to_dict()) for result in self.lengths],
-        }
-        return json.dumps(content, allow_nan=False, indent=1) + "\n"
+    def check(self) -> None:
+        """Raise `ValueError` for what is not of one measurement, or a part of one."""
+        networks = {network.name: network for network in self.networks}
+        require(len(networks) == len(self.networks), "a name for each network")
+        require(-(2**63) <= self.seed < 2**64, f"a seed of 64 bits, got {self.seed}")
+        require(self.loss in LOSSES and len(self.reaches) > 0, "a loss, and reaches")
+        reaches = [(reach.network, reach.clip) for reach in self.reaches]
+        require(len(set(reaches)) == len(reaches), "each reach once")
+        names = {name for name, _ in reaches} | {result.network for result in self.lengths}
+        require(names <= networks.keys(), "results of the networks")
+        for reach in self.reaches:
+            require(reach.bound is None or self.loss == "last", "no bound for a loss at every step")
+            workload = networks[reach.network].workload
+            if reach.flow is not None and workload is not None:
+                _check_sizes(reach.flow, workload)
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        groups = [list(group) for _, group in groupby(self.lengths, key=lambda r: (r.network, r.length))]
+        lengths: dict[str, list[int]] = {}
+        for results in groups:
+            lengths.setdefault(results[0].network, []).append(results[0].length)
+            require([r.clip for r in results] == [r.clip for r in groups[0]], "the same clips at every length")
+            _check_agreement(results)
+        order = [results[0].network for results in groups]
+        require(order == sorted(order, key=list(lengths).index), "one network after the other")
+        for each in lengths.values():
+            first, is_last = next(iter(lengths.values())), each is list(lengths.values())[-1]
+            require(each == sorted(set(each)), "lengths that increase")
+            require(
+                each == first or (is_last and each == first[: len(each)]), "the same lengths for all networks"
+            )
 
 
-def load_study(path: Path) -> Study:
-    """Read a `gradflow.json`: every number as it was measured, without samples and tensors.
-
-    Raises `ResultFileError` for a file that is missing, damaged or of another version.
-    """
-    content = read_json(path, FORMAT, VERSION)
-    try:
-        study = Study(
-            tuple(content["networks"]),
-            tuple(Reach.from_dict(reach) for reach in content["reach"]),
-            tuple(LengthResult.from_dict(result) for result in content["lengths"]),
-            content["loss"],
-            content["seed"],
-            Environment(**content["environment"], load_average=None),
+def _check_sizes(flow: GradientFlow, workload: Workload) -> None:
+    each = workload.layers * workload.directions
+    paths = 0 if workload.is_own else len(cell_named(workload.cell).paths)
+    count = len(flow.profiles)
+    require(count == each * paths if paths else count % each == 0, "profiles of all layers and directions")
+    for profile in flow:
+        require(
+            profile.steps == workload.seq_len and profile.call == 0, f"{workload.seq_len} steps in one call"
         )
-        for lay_out in (study.describe, study.reach_frame, study.flow_frame, study.lengths_frame):
-            lay_out()
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise ResultFileError(
-            f"results: expected what gradflow wrote in {path}, got damage ({type(error).__name__}: {error}); "
-            "run it again"
-        ) from error
-    return study
+        require(profile.layer < workload.layers, f"a layer below {workload.layers}")
+        require(workload.bidirectional or profile.direction == "forward", "one direction")
+        profile.check_batch(workload.batch_size)
+
+
+def _check_agreement(results: list[LengthResult]) -> None:
+    """Of one network at one length: there is one gradient to clip."""
+    for one, other in pairwise(result for result in results if result.problem is None):
+        require(agree(one.log10_unclipped, other.log10_unclipped), "one gradient for all clips")
+    finished = [result for result in results if not Clip.parse(result.clip).works_on_states]
+    ends = {(result.problem, str(result.log10_first), str(result.float32_first)) for result in finished}
+    require(len(ends) < 2, "one profile for all clips of finished gradients")
+    require(len({result.clip for result in results}) == len(results), "each clip once")
 
 
 def measure(
@@ -133,36 +177,37 @@ def measure(
     loss: str = "last",
     seed: int = 0,
     progress: ProgressLine | None = None,
+    keep: Callable[[Study], None] | None = None,
 ) -> Study:
     """Run every network at its own length, then those of `length_networks` at every one of `lengths`.
 
-    A clip that works on states changes the profile itself, so with it each network is run once more.
+    A clip that works on states changes the profile itself, so with it each network is run once more. `keep` is given
+    the study so far after each network, and after each length. Raises `InvalidValueError` where there is no network, or
+    two have one name.
     """
+    if not networks:
+        raise InvalidValueError("networks: expected at least one, got none; see unrolled.networks.textbook")
     reach_clips = ["none", *(clip for clip in clips if Clip.parse(clip).works_on_states)]
     if progress:
         progress.start(len(networks) * len(reach_clips) + len(length_networks) * len(lengths))
-    reaches = []
+    described = records_of((*networks, *length_networks))
+    study = Study(described, (), (), loss, seed, Environment.without_load())
     for network in networks:
         for clip in reach_clips:
             _say(progress, f"reach of {network.name}")
-            reaches.append(measure_reach(network, loss, clip))
+            study = replace(study, reaches=(*study.reaches, measure_reach(network, loss, clip)))
             _advance(progress)
-    found: list[LengthResult] = []
+        if keep:
+            keep(study)
     for network in length_networks:
         results = measure_lengths(network, lengths, clips, loss)
         for length in lengths:
             _say(progress, f"{network.name} at T = {length}")
-            found += next(results)
+            study = replace(study, lengths=(*study.lengths, *next(results)))
             _advance(progress)
-    described = {network.name: network.to_dict() for network in (*networks, *length_networks)}
-    return Study(
-        tuple(described.values()),
-        tuple(reaches),
-        tuple(found),
-        loss,
-        seed,
-        Environment.capture(),
-    )
+            if keep:
+                keep(study)
+    return study
 
 
 def _say(progress: ProgressLine | None, what: str) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unrolled.cells.build import Unrolled
 from unrolled.errors import ImplementationError, InvalidValueError
+from unrolled.networks.record import NetworkRecord
 from unrolled.plugins import first_line, resolve
 from unrolled.rollout.targets import Target, targets_of
 
@@ -80,11 +81,6 @@ class UserModel:
         values = values.to(next(first.parameters(), torch.empty(0)))
         return values.transpose(0, 1) if self.batch_first else values
 
-    @property
-    def sizes(self) -> str:
-        """For the foot of a plot."""
-        return model_sizes(self.to_dict())
-
     def to(self, device: str | None, dtype: str | None) -> UserModel:
         """The same on another device or in another dtype; token inputs keep theirs. None changes nothing."""
         wanted = None if dtype is None else getattr(torch, dtype)
@@ -93,21 +89,15 @@ class UserModel:
             inputs = inputs.to(device=device, dtype=wanted if inputs.is_floating_point() else None)
         return replace(self, model=self.model.to(device=device, dtype=wanted), inputs=inputs)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        sizes: dict[str, Any] = {"batch_size": self.batch_size, "seq_len": self.seq_len}
-        if self.inputs is not None:
-            is_tensor = isinstance(self.inputs, Tensor)
-            sizes = {"input": list(self.inputs.shape) if is_tensor else type(self.inputs).__name__}
-        return {"name": self.name, "model": type(self.model).__name__, **sizes, "seed": self.seed}
-
-
-def model_sizes(record: dict[str, Any]) -> str:
-    """`UserModel.sizes` from its `to_dict`, also after a trip through JSON."""
-    if "seq_len" in record:
-        return f"input made, T = {record['seq_len']}, batch {record['batch_size']}"
-    shape = record["input"]
-    return f"input given, {tuple(shape) if isinstance(shape, list) else shape}"
+    def record(self) -> NetworkRecord:
+        """What results say of it."""
+        known: dict[str, Any] = {"name": self.name, "seed": self.seed, "model": type(self.model).__name__}
+        if self.inputs is None:
+            return NetworkRecord(**known, batch_size=self.batch_size, seq_len=self.seq_len)
+        is_tensor = isinstance(self.inputs, Tensor)
+        return NetworkRecord(
+            **known, input=tuple(self.inputs.shape) if is_tensor else type(self.inputs).__name__
+        )
 
 
 def load_model(path: str, seed: int) -> tuple[nn.Module, Any]:

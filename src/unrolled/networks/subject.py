@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import Tensor
 
-from unrolled.errors import ImplementationError, UnrolledError
-from unrolled.networks.model import UserModel, model_sizes
+from unrolled.errors import ImplementationError, InvalidValueError, UnrolledError
+from unrolled.networks.model import UserModel
+from unrolled.networks.record import NetworkRecord
 from unrolled.networks.textbook import Network
-from unrolled.networks.workload import Workload
 from unrolled.plugins import first_line
 
 Subject = Network | UserModel
 
 
-def sizes_of(network: dict[str, Any]) -> str:
-    """The sizes of a network by its record, for the foot of a plot."""
-    return Network.from_dict(network).sizes if "workload" in network else model_sizes(network)
-
-
-def units_of(network: dict[str, Any]) -> str:
-    """`64 hidden units` by a network's record, for the title of a table; nothing where only the model knows."""
-    if "workload" not in network:
-        return ""
-    sizes = Workload.from_dict(network["workload"]).hidden_sizes
-    return f"{', '.join(map(str, dict.fromkeys(sizes)))} hidden units"
+def records_of(networks: Iterable[Subject]) -> tuple[NetworkRecord, ...]:
+    """What results say of them, each once. Raises `InvalidValueError` where two have one name."""
+    found: dict[str, NetworkRecord] = {}
+    for network in networks:
+        record = network.record()
+        if found.setdefault(network.name, record) != record:
+            raise InvalidValueError(
+                f"networks: expected a name for each, got two of the name {network.name!r}; rename one"
+            )
+    return tuple(found.values())
 
 
 @contextmanager
-def their_errors(network: Subject, inputs: Any) -> Iterator[None]:
+def their_errors(network: Subject, inputs: object) -> Iterator[None]:
     """Whatever somebody else's model or cell raises inside becomes an `ImplementationError` that names it."""
     try:
         yield

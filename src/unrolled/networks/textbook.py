@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells import cell_named, title_of
-from unrolled.cells.initialisation import Init, initialise
-from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.cells import title_of
+from unrolled.cells.initialisation import Init, check_start, initialise
+from unrolled.networks.record import NetworkRecord
 from unrolled.networks.workload import Workload
 
 TORCHS_OWN = Init()
@@ -34,33 +33,7 @@ class Network:
     cells: ClassVar[tuple[type[nn.Module], ...]] = ()  # besides those that are found without a name
 
     def __post_init__(self) -> None:
-        for label, value in (("gain", self.gain), ("forget bias", self.forget_bias)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise InvalidTypeError(f"{label}: expected a number, got {value!r}")
-        if not (math.isfinite(self.gain) and self.gain > 0):
-            raise InvalidValueError(f"gain: expected a number above 0, got {self.gain}; 1 changes nothing")
-        cell = self.workload.cell
-        changed = (
-            str(self.init) if self.init != TORCHS_OWN else f"gain {self.gain:g}" if self.gain != 1 else None
-        )
-        changed = changed if self.forget_bias is None else f"forget bias {self.forget_bias:g}"
-        if self.workload.is_own and changed:
-            raise InvalidValueError(
-                f"cell {cell}: expected to start as it does itself, got {changed}; leave it out, and set the weights "
-                "where the cell is made"
-            )
-        if self.forget_bias is not None and not cell_named(cell).has_forget_gate:
-            raise InvalidValueError(
-                f"forget bias: expected cell lstm, got {cell}, which has no forget gate; use lstm"
-            )
-        if self.forget_bias is not None and not math.isfinite(self.forget_bias):
-            raise InvalidValueError(
-                f"forget bias: expected a finite number, got {self.forget_bias}; 3 keeps 95 % a step"
-            )
-        if self.init.kind == "chrono" and cell_named(cell).keeps is None:
-            raise InvalidValueError(
-                f"init: expected cell lstm or gru for {self.init}, got {cell}, which has no gates; use lstm"
-            )
+        check_start(self.workload.cell, self.init, self.gain, self.forget_bias)
 
     def module(self) -> nn.Module:
         """The module, initialised; that of anybody's cell starts as it does itself."""
@@ -76,30 +49,16 @@ class Network:
         workload = self.workload if length is None else self.workload.replace(seq_len=length)
         return workload.input()
 
-    @property
-    def sizes(self) -> str:
-        """For the foot of a plot."""
-        w = self.workload
-        return (
-            f"{w.layers} layer{'s' * (w.layers > 1)}{', both ways' * w.bidirectional}, input {w.input_size}, "
-            f"hidden {w.hidden_size}, batch {w.batch_size}, {w.dtype}, {w.device}"
+    def record(self) -> NetworkRecord:
+        """What results say of it."""
+        return NetworkRecord(
+            name=self.name,
+            seed=self.workload.seed,
+            workload=self.workload,
+            init=str(self.init),
+            gain=self.gain,
+            forget_bias=self.forget_bias,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "name": self.name,
-            "workload": self.workload.to_dict(),
-            "init": str(self.init),
-            "gain": self.gain,
-            "forget_bias": self.forget_bias,
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Network:
-        """The inverse of `to_dict`, also after a trip through JSON."""
-        workload, init = Workload.from_dict(fields["workload"]), Init.parse(fields["init"])
-        return cls(**{**fields, "workload": workload, "init": init})
 
 
 def described(

@@ -18,15 +18,20 @@ UNSAVED = {"saved": False}
 
 # Kinds of numbers that fields declare; a plain `float` may be NaN or infinite, these may not.
 LARGEST = float(np.finfo(float).max)
-LARGEST_INTEGER = 2**63 - 1
-Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INTEGER)]
-Size = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_INTEGER)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Finite = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=LARGEST)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
 
 Kind = TypeVar("Kind")
+
+
+def require(fact: bool | np.bool_, what: str) -> None:
+    """For a record's `check`: raise `ValueError` where something that holds for every measurement does not."""
+    if not fact:
+        raise ValueError(f"expected {what}")
 
 
 def encode(value: Any) -> Any:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolled.results.codec import require
+
 LOG10_2 = math.log10(2)
 
 # The exponent of a zero. Far below any real one, and far enough from the ends of int64 to be added to.
@@ -49,6 +51,13 @@ def shift(tensor: Tensor, exponent: Tensor) -> Tensor:
         factor = power_of_two(part, tensor.dtype)
         tensor = tensor * factor.reshape(factor.shape + (1,) * (tensor.dim() - factor.dim()))
     return tensor
+
+
+def check_logs(logs: np.ndarray, dimensions: int, what: str) -> None:
+    """Raise `ValueError` unless these are logarithms of norms: finite, or -inf for exactly 0."""
+    require(logs.ndim == dimensions and logs.size > 0, f"{what} of {dimensions} dimensions, got {logs.shape}")
+    known = logs[~np.isneginf(logs)]
+    require((np.abs(known) < -ZERO_EXPONENT).all(), f"finite {what}, or -inf")
 
 
 @dataclass(frozen=True)

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import torch
+from msgspec import Meta
 from torch import nn
 
 from unrolled.cells.initialisation import Init
 from unrolled.errors import InvalidValueError, NonFiniteError
+from unrolled.networks.record import NetworkRecord
 from unrolled.networks.textbook import Network
 from unrolled.networks.workload import Workload
-from unrolled.output.files import number, plain
-from unrolled.spectrum.drive import driven
+from unrolled.results.codec import Positive, require
+from unrolled.rollout.scaled import check_logs
+from unrolled.spectrum.drive import DRIVES, driven
 from unrolled.spectrum.lyapunov import lyapunov_spectrum
 from unrolled.spectrum.result import RANDOM, Settings
 from unrolled.theory import DEFAULT_GAIN, mean_field, transition_gain
+from unrolled.theory.random_network import LARGEST
 
 DEFAULT_GAINS = (0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 2.5)
 REALISATIONS = 4  # networks per gain, from consecutive seeds, as networks of finite size differ
+BIASES = 2  # that torch's modules have for each unit
 LINE = 61  # points of the line of theory
 
 
@@ -61,9 +66,9 @@ class GainCurve:
 
     network: str
     drive: str
-    gains: tuple[float, ...]
+    gains: tuple[Positive, ...]
     exponents: tuple[tuple[float, ...], ...]
-    realisations: int
+    realisations: Annotated[int, Meta(ge=2)]
     unit_gain: float = math.nan
     input_variance: float = math.nan
 
@@ -151,17 +156,40 @@ class GainCurve:
             columns=["drive", "gain", "exponent"],
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        fields: dict[str, Any] = plain(asdict(self))
-        return fields
+    def check(self) -> None:
+        """Raise `ValueError` for what is no curve, or the beginning of one."""
+        require(self.drive in DRIVES, f"a drive, got {self.drive!r}")
+        require(len(self.gains) > 0 and list(self.gains) == sorted(set(self.gains)), "gains that increase")
+        require(len(self.exponents) == len(self.gains), "exponents at each gain")
+        require(len({len(values) for values in self.exponents}) == 1, "as many at each gain")
+        measured = np.array(self.exponents)
+        require(
+            measured.shape[1] > 0 and measured.shape[1] % self.realisations == 0, "as many of each realisation"
+        )
+        overflowed = np.isnan(measured).reshape(len(self.gains), self.realisations, -1)
+        require(
+            (overflowed.all(-1) == overflowed.any(-1)).all(), "all samples of a realisation that overflowed NaN"
+        )
+        check_logs(np.where(np.isnan(measured), 0, measured), 2, "exponents")
+        theory = (self.unit_gain, self.input_variance)
+        if self.has_theory or not all(map(math.isnan, theory)):
+            require(self.unit_gain > 0 and 0 <= self.input_variance < LARGEST, "what theory can be asked about")
+            require(self.gains[0] * self.unit_gain > 0, "gains that theory can be asked about")
+            require(self.gains[-1] * self.unit_gain < LARGEST, "gains that theory can be asked about")
 
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> GainCurve:
-        """The inverse of `to_dict`, also after a trip through JSON."""
-        values = {name: number(fields[name]) for name in ("unit_gain", "input_variance")}
-        exponents = tuple(tuple(map(number, row)) for row in fields["exponents"])
-        return cls(**{**fields, **values, "gains": tuple(fields["gains"]), "exponents": exponents})
+    def check_network(self, network: NetworkRecord) -> None:
+        """Raise `ValueError` unless this is a curve of that network."""
+        workload = network.workload
+        if workload is None:
+            raise ValueError(f"expected a network that was described, got {self.network}")
+        samples = self.realisations * workload.batch_size
+        require(all(len(values) == samples for values in self.exponents), f"{samples} exponents at each gain")
+        init, gain = Init.parse(network.init or ""), network.gain or 0.0
+        known = [_theory(workload, init, gain, self.drive, biases) for biases in (0, BIASES)]
+        fits = [
+            _agree(self.unit_gain, unit) and _agree(self.input_variance, variance) for unit, variance in known
+        ]
+        require(any(fits), f"{known[1]} at gain 1, got {self.unit_gain, self.input_variance}")
 
 
 def check_gains(gains: Sequence[float]) -> tuple[float, ...]:
@@ -201,16 +229,23 @@ def gain_curve(
     network: Network, drive: str, gains: tuple[float, ...], exponents: Sequence[tuple[float, ...]]
 ) -> GainCurve:
     """The record, with the figures that mean-field theory needs about the network at gain 1."""
-    workload = network.workload
-    curve = GainCurve(network.name, drive, gains, tuple(exponents), REALISATIONS)
+    biases = 0 if isinstance(network, Unbiased) else BIASES
+    theory = _theory(network.workload, network.init, network.gain, drive, biases)
+    return GainCurve(network.name, drive, gains, tuple(exponents), REALISATIONS, *theory)
+
+
+def _theory(workload: Workload, init: Init, gain: float, drive: str, biases: int) -> tuple[float, float]:
+    """`unit_gain` and `input_variance` of `GainCurve`."""
     tanh_layer = workload.cell == "rnn_tanh" and workload.layers == 1 and not workload.bidirectional
-    if not tanh_layer or network.init.kind not in RANDOM:
-        return curve
+    if not tanh_layer or init.kind not in RANDOM:
+        return math.nan, math.nan
     size = workload.hidden_sizes[0]
-    units = {"default": DEFAULT_GAIN, "orthogonal": 1.0, "normal": (network.init.number or 0) * math.sqrt(size)}
+    units = {"default": DEFAULT_GAIN, "orthogonal": 1.0, "normal": (init.number or 0) * math.sqrt(size)}
     variance = 1 / (3 * size)  # the variance of torch's own input weights and biases, U(-1/√H, 1/√H)
-    biases = 0 if isinstance(network, Unbiased) else 2
     features = workload.input_size if drive == "noise" else 0
-    return replace(
-        curve, unit_gain=units[network.init.kind] * network.gain, input_variance=(features + biases) * variance
-    )
+    return units[init.kind] * gain, (features + biases) * variance
+
+
+def _agree(one: float, other: float) -> bool:
+    """Whether these are one number but for the digits that the name of an initialisation leaves out."""
+    return (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=1e-5)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from unrolled.environment import Environment
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.rollout.preserve import preserving
 from unrolled.rollout.targets import Cells
-from unrolled.spectrum.codec import environment
 from unrolled.spectrum.lyapunov_record import Exponents, LyapunovSpectrum
 from unrolled.spectrum.observed import observe
 from unrolled.spectrum.progress import Progress, reporting
@@ -84,7 +84,7 @@ def lyapunov_spectrum(
         tuple(parts),
         {call.name: call.facts() for call in calls},
         tuple(note for call in calls for note in call.notes),
-        environment(),
+        Environment.without_load(),
     )
 
 

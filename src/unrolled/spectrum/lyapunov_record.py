@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from unrolled.spectrum.codec import Measurement, Record, from_lists, to_lists
+from unrolled.results.codec import Count, require
+from unrolled.rollout.scaled import check_logs
 from unrolled.spectrum.system import System
+from unrolled.spectrum.systems_record import SystemsRecord, check_increasing
 
 # Nats per step: above what QR in float64 makes of an exponent of exactly 0, below any exponent that means something.
 ROUNDING = 1e-12
@@ -30,7 +32,7 @@ class Exponents:
     values: np.ndarray
     times: np.ndarray
     running: np.ndarray = field(repr=False)
-    warm_up: int = 0
+    warm_up: Count = 0
     qr_every: int | str = "auto"
     every: float = 1.0
 
@@ -155,38 +157,44 @@ class Exponents:
             "half_life": math.log(2) / -largest if largest < -ROUNDING else math.inf,
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `-inf` becomes None."""
-        return {
-            "system": self.system.to_dict(),
-            "values": to_lists(self.values),
-            "times": self.times.tolist(),
-            "running": to_lists(self.running),
-            "warm_up": self.warm_up,
-            "qr_every": self.qr_every,
-            "every": self.every,
-        }
+    def check(self) -> None:
+        """Raise `ValueError` for what are no exponents."""
+        check_logs(self.values, 2, "exponents")
+        check_logs(self.running, 3, "running estimates")
+        check_increasing(self.times, "times")
+        shown = self.running.shape[2]
+        shape = (len(self.times), self.samples, shown)
+        require(
+            self.running.shape == shape and shown in (1, self.k), f"estimates {shape}, got {self.running.shape}"
+        )
+        require(
+            np.array_equal(self.running[-1], self.values[:, :shown]), "exponents as they were estimated last"
+        )
+        for values in (self.values, self.running):
+            require((values[..., 1:] <= values[..., :-1]).all(), "exponents from the largest down")
+        require(self.k <= self.system.size, f"at most {self.system.size} exponents, got {self.k}")
+        check_interval(self.qr_every)
+        require(1 <= self.every <= self.steps + self.warm_up, "at least a step between two factorisations")
 
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Exponents:
-        """The inverse of `to_dict`."""
-        times = np.array(fields["times"], dtype=np.int64)
-        samples = len(fields["values"])
-        arrays = {
-            "times": times,
-            "values": from_lists(fields["values"], (samples, -1)),
-            "running": from_lists(fields["running"], (len(times), samples, -1)),
-        }
-        return cls(**{**fields, "system": System(**fields["system"]), **arrays})
+    def check_steps(self, steps: int) -> None:
+        """Raise `ValueError` unless these can be from an input of so many steps."""
+        require(self.warm_up + self.steps == steps, f"{steps} steps, {self.warm_up} of them warm-up")
 
 
 @dataclass(frozen=True, eq=False)
-class LyapunovSpectrum(Record[Exponents]):
+class LyapunovSpectrum(SystemsRecord[Exponents]):
     """The Lyapunov exponents of every layer and direction of a model, and of each stack as one system."""
 
-    KIND: ClassVar[str] = "Lyapunov spectrum"
-    VERSION: ClassVar[int] = 1
-    PART: ClassVar[type[Measurement]] = Exponents
+    FORMAT = "unrolled.lyapunov_spectrum"
+    # 2: null is None and nothing else, an exponent of a lost direction "-inf"; `parts` for `systems`.
+    VERSION = 2
+
+    def check(self) -> None:
+        """Raise `ValueError` for what are no spectra of one model."""
+        super().check()
+        most = max(part.k for part in self.parts)
+        require(all(part.k == min(most, part.system.size) for part in self.parts), "as many exponents of all")
+        require(len({(part.warm_up, part.qr_every) for part in self.parts}) == 1, "one warm-up and interval")
 
     def running_frame(self) -> pd.DataFrame:
         """The same over time: one row per system, step, sample and exponent."""
@@ -205,3 +213,10 @@ def _kaplan_yorke(values: np.ndarray, complete: bool) -> float:
     if count == 0:
         return 0.0
     return count + float(sums[count - 1] / -values[count])
+
+
+def check_interval(qr_every: int | str) -> None:
+    """Raise `ValueError` unless this is "auto" or a number of steps."""
+    require(
+        qr_every == "auto" or (isinstance(qr_every, int) and qr_every >= 1), f"an interval, got {qr_every!r}"
+    )

@@ -20,6 +20,7 @@ from unrolled.rollout.capture import Capture
 from unrolled.rollout.runs import given_of, made
 from unrolled.rollout.targets import STEPPED, Cells, Target, check_called, targets_of
 from unrolled.spectrum.checks import check_weights
+from unrolled.spectrum.facts import Facts
 from unrolled.spectrum.observed_call import ObservedCall, call_of, detached
 from unrolled.spectrum.observed_run import ObservedRun, batched, check_run
 from unrolled.spectrum.trajectory import Trajectory
@@ -52,7 +53,7 @@ class Observed(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What has no spectrum, and why."""
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """Sizes, under `torch.nn`'s names."""
 
     def split(self, numbers: int, at_most: int) -> list[Any]:

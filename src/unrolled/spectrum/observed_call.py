@@ -26,6 +26,7 @@ from unrolled.rollout.fused import DIRECTIONS, arguments_of, draw_mask, drops, m
 from unrolled.rollout.nonfinite import check_states
 from unrolled.rollout.targets import Target
 from unrolled.spectrum.checks import check_weights
+from unrolled.spectrum.facts import Facts
 from unrolled.spectrum.system import System
 from unrolled.spectrum.trajectory import Block, Trajectory
 
@@ -85,18 +86,18 @@ class ObservedCall:
         """What has no spectrum, and why."""
         return (NO_STACK.format(name=self.name),) * self.module.bidirectional
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """Sizes, under `torch.nn`'s names."""
         module = self.module
         names = ("input_size", "hidden_size", "num_layers", "bidirectional", "proj_size")
-        return {
-            "cell": cell_of(module).name,
+        return Facts(
+            batch_size=self.batch,
+            seq_len=self.steps,
+            dtype=str(self.x.dtype).removeprefix("torch."),
+            device=str(self.x.device),
+            cell=cell_of(module).name,
             **{name: getattr(module, name) for name in names},
-            "batch_size": self.batch,
-            "seq_len": self.steps,
-            "dtype": str(self.x.dtype).removeprefix("torch."),
-            "device": str(self.x.device),
-        }
+        )
 
     def split(self, numbers: int, at_most: int) -> list[ObservedCall]:
         """The same by groups of samples, so that `numbers` per sample make `at_most` per group."""

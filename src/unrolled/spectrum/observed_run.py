@@ -14,6 +14,7 @@ from unrolled.errors import InvalidValueError
 from unrolled.rollout.nonfinite import check_states
 from unrolled.rollout.runs import Run, name_of_state
 from unrolled.rollout.scaled import working_dtype
+from unrolled.spectrum.facts import Facts
 from unrolled.spectrum.pushed_step import PushedStep
 from unrolled.spectrum.system import System
 from unrolled.spectrum.trajectory import Block, Trajectory
@@ -53,17 +54,17 @@ class ObservedRun(Run):
         """Nothing is left out."""
         return ()
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """Sizes."""
         state = self.states[0][0]
-        return {
-            "cell": type(self.target.module).__name__,
-            "state_size": self.widest,
-            "batch_size": self.batch,
-            "seq_len": self.steps,
-            "dtype": str(state.dtype).removeprefix("torch."),
-            "device": str(state.device),
-        }
+        return Facts(
+            batch_size=self.batch,
+            seq_len=self.steps,
+            dtype=str(state.dtype).removeprefix("torch."),
+            device=str(state.device),
+            cell=type(self.target.module).__name__,
+            state_size=self.widest,
+        )
 
     def split(self, numbers: int, at_most: int) -> list[ObservedRun]:
         """All samples together: only the cell knows whether they can be parted."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
 from unrolled.errors import NonFiniteError
 from unrolled.networks.subject import Subject, their_errors
 from unrolled.networks.textbook import Network
-from unrolled.output.files import number, plain
-from unrolled.spectrum.drive import driven, first_sample, steps_of
+from unrolled.results.codec import Count, Size, require
+from unrolled.rollout.scaled import check_logs
+from unrolled.spectrum.drive import DRIVES, GIVEN, driven, first_sample, steps_of
 from unrolled.spectrum.lyapunov import lyapunov_spectrum
-from unrolled.spectrum.lyapunov_record import Exponents, LyapunovSpectrum
+from unrolled.spectrum.lyapunov_record import Exponents, LyapunovSpectrum, check_interval
 from unrolled.spectrum.singular_record import JacobianSingularValues, SingularValues
 from unrolled.spectrum.singular_values import jacobian_singular_values
 from unrolled.theory import exponents_at_fixed_point, mean_field_of
@@ -35,10 +37,16 @@ class Settings:
     None stands for all exponents, a fifth of the steps as warm-up, and those default lags that fit into the steps.
     """
 
-    k: int | None = None
-    warm_up: int | None = None
+    k: Size | None = None
+    warm_up: Count | None = None
     qr_every: int | str = "auto"
-    lags: tuple[int, ...] | None = None
+    lags: tuple[Size, ...] | None = None
+
+    def check(self) -> None:
+        """Raise `ValueError` for what nothing can be measured with."""
+        check_interval(self.qr_every)
+        if self.lags is not None:
+            require(len(self.lags) > 0 and list(self.lags) == sorted(set(self.lags)), "lags that increase")
 
     def warm_up_for(self, steps: int) -> int:
         """The first steps of a trajectory, which do not count."""
@@ -57,7 +65,11 @@ class Prediction:
 
     system: str
     exponent: float
-    theory: str
+    theory: Literal["mean field", "fixed point"]
+
+    def check(self) -> None:
+        """Raise `ValueError` for what is no exponent."""
+        check_logs(np.array([self.exponent]), 1, "exponents")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,31 +129,17 @@ class SpectrumResult:
         frame.insert(1, "drive", self.drive)
         return frame
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; the environment is that of the study."""
-        return {
-            "network": self.network,
-            "drive": self.drive,
-            "problem": self.problem,
-            "predictions": [plain(asdict(prediction)) for prediction in self.predictions],
-            "spectrum": _without_environment(self.spectrum),
-            "singular_values": _without_environment(self.singular),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> SpectrumResult:
-        """The inverse of `to_dict`."""
-        spectrum, singular = fields["spectrum"], fields["singular_values"]
-        return cls(
-            fields["network"],
-            fields["drive"],
-            None if spectrum is None else LyapunovSpectrum.from_dict({**spectrum, "environment": {}}),
-            None if singular is None else JacobianSingularValues.from_dict({**singular, "environment": {}}),
-            tuple(
-                Prediction(**{**each, "exponent": number(each["exponent"])}) for each in fields["predictions"]
-            ),
-            fields["problem"],
-        )
+    def check(self) -> None:
+        """Raise `ValueError` for what no network does."""
+        require(self.drive in (*DRIVES, GIVEN), f"a drive, got {self.drive!r}")
+        require((self.spectrum is None) == (self.problem is not None), "a spectrum, or a problem")
+        if self.spectrum is None:
+            require(self.singular is None and not self.predictions, "nothing but a problem")
+            return
+        systems = [part.system.label for part in self.spectrum.parts]
+        predicted = [prediction.system for prediction in self.predictions]
+        require(set(predicted) <= set(systems), "predictions of systems that were measured")
+        require(len(set(predicted)) == len(predicted), "one prediction of a system")
 
 
 def dynamics(exponent: float, steps: int) -> str:
@@ -149,12 +147,6 @@ def dynamics(exponent: float, steps: int) -> str:
     if exponent * steps > NEUTRAL:
         return "chaotic"
     return "forgetting" if exponent * steps < -NEUTRAL else "neutral"
-
-
-def _without_environment(record: LyapunovSpectrum | JacobianSingularValues | None) -> dict[str, Any] | None:
-    if record is None:
-        return None
-    return {name: value for name, value in record.to_dict().items() if name != "environment"}
 
 
 def measure_spectrum(
@@ -177,14 +169,20 @@ def measure_spectrum(
             )
             singular = None
             if singular_values:
-                lags = settings.lags_for(min(facts["seq_len"] for facts in spectrum.facts.values()))
+                lags = settings.lags_for(min(facts.seq_len for facts in spectrum.facts.values()))
                 sample, start = first_sample(network, inputs, state)
                 singular = jacobian_singular_values(module, sample, lags, state=start, cells=network.cells)
     except NonFiniteError as error:
         return SpectrumResult(network.name, drive, problem=str(error))
     parts = tuple(replace(part, running=part.running[..., :1]) for part in spectrum.parts)
     predictions = tuple(_predictions(network, module, drive, spectrum))
-    return SpectrumResult(network.name, drive, replace(spectrum, parts=parts), singular, predictions)
+    return SpectrumResult(
+        network.name,
+        drive,
+        replace(spectrum, parts=parts, environment=None),
+        singular and replace(singular, environment=None),
+        predictions,
+    )
 
 
 def _predictions(

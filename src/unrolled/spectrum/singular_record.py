@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from unrolled.spectrum.codec import Measurement, Record, from_lists, to_lists
+from unrolled.results.codec import require
+from unrolled.rollout.scaled import check_logs
 from unrolled.spectrum.system import System
+from unrolled.spectrum.systems_record import SystemsRecord, check_increasing
 
 # log10 of the singular value from which a direction counts as carrying: a change comes out at 1/1000 of its size.
 CARRIES = math.log10(1 / 1000)
@@ -70,24 +71,32 @@ class SingularValues:
         }
         return self.system.table({"lag": self.lags, "sample": range(self.samples)}, columns)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `-inf` becomes None."""
-        return {"system": self.system.to_dict(), "lags": self.lags.tolist(), "log10": to_lists(self.log10)}
+    def check(self) -> None:
+        """Raise `ValueError` for what are no singular values."""
+        check_logs(self.log10, 3, "singular values")
+        check_increasing(self.lags, "lags")
+        lags, _, size = self.log10.shape
+        require(lags == len(self.lags) and size == self.system.size, "all singular values at each lag")
+        require((self.log10[..., 1:] <= self.log10[..., :-1]).all(), "singular values from the largest down")
 
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> SingularValues:
-        """The inverse of `to_dict`."""
-        system, lags = System(**fields["system"]), np.array(fields["lags"], dtype=np.int64)
-        return cls(system, lags, from_lists(fields["log10"], (len(lags), -1, system.size)))
+    def check_steps(self, steps: int) -> None:
+        """Raise `ValueError` unless these can be from an input of so many steps."""
+        require(self.lags[-1] <= steps, f"lags of at most {steps} steps")
 
 
 @dataclass(frozen=True, eq=False)
-class JacobianSingularValues(Record[SingularValues]):
+class JacobianSingularValues(SystemsRecord[SingularValues]):
     """The singular values of `∂s_T/∂s_{T-k}` of every layer and direction, and of each stack as one system."""
 
-    KIND: ClassVar[str] = "record of Jacobian singular values"
-    VERSION: ClassVar[int] = 1
-    PART: ClassVar[type[Measurement]] = SingularValues
+    FORMAT = "unrolled.jacobian_singular_values"
+    # 2: null is None and nothing else, the logarithm of 0 is "-inf"; `parts` for `systems`.
+    VERSION = 2
+
+    def check(self) -> None:
+        """Raise `ValueError` for what are no singular values of one model."""
+        super().check()
+        first = self.parts[0].lags
+        require(all(np.array_equal(part.lags, first) for part in self.parts), "the same lags of all")
 
     def summary(self) -> pd.DataFrame:
         """One row per system, lag and sample.

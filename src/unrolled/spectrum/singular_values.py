@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from unrolled.environment import Environment
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.rollout.preserve import preserving
 from unrolled.rollout.targets import Cells
-from unrolled.spectrum.codec import environment
 from unrolled.spectrum.graded import log_singular_values
 from unrolled.spectrum.lyapunov import TANGENT_NUMBERS
 from unrolled.spectrum.observed import observe
@@ -72,7 +72,7 @@ def jacobian_singular_values(
         tuple(parts),
         {call.name: call.facts() for call in calls},
         tuple(note for call in calls for note in call.notes),
-        environment(),
+        Environment.without_load(),
     )
 
 

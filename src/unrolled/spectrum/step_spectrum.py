@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from unrolled.cells.own import State
+from unrolled.environment import Environment
 from unrolled.rollout.scaled import working_dtype
 from unrolled.rollout.steps import Step, run_steps
-from unrolled.spectrum.codec import environment
+from unrolled.spectrum.facts import Facts
 from unrolled.spectrum.lyapunov import check_k, check_length, check_options, exponents_along
 from unrolled.spectrum.lyapunov_record import LyapunovSpectrum
 from unrolled.spectrum.pushed_step import PushedStep
@@ -49,7 +50,7 @@ def step_lyapunov_spectrum(
     check_length(trajectory.steps, warm_up)
     check_k(k, trajectory.systems[0].size)
     parts = exponents_along(trajectory, k, warm_up, qr_every, lambda steps: None)
-    return LyapunovSpectrum(tuple(parts), {name: _facts(trajectory)}, (), environment())
+    return LyapunovSpectrum(tuple(parts), {name: _facts(trajectory)}, (), Environment.without_load())
 
 
 @torch.no_grad()
@@ -64,7 +65,7 @@ def step_jacobian_singular_values(
     wanted = check_lags(lags, trajectory.steps)
     values = singular_values_along(trajectory, wanted, lambda steps: None)
     part = SingularValues(trajectory.systems[0], np.array(wanted, dtype=np.int64), values[0])
-    return JacobianSingularValues((part,), {name: _facts(trajectory)}, (), environment())
+    return JacobianSingularValues((part,), {name: _facts(trajectory)}, (), Environment.without_load())
 
 
 def _trajectory(step: Step, inputs: Tensor, state: State, name: str) -> Trajectory:
@@ -86,11 +87,11 @@ def _stepped(step: Step, x: Tensor, single: bool, *parts: Tensor) -> Any:
     return step(x, parts[0] if single else parts)
 
 
-def _facts(trajectory: Trajectory) -> dict[str, Any]:
-    return {
-        "state_size": trajectory.systems[0].size,
-        "batch_size": trajectory.batch,
-        "seq_len": trajectory.steps,
-        "dtype": str(trajectory.like.dtype).removeprefix("torch."),
-        "device": str(trajectory.like.device),
-    }
+def _facts(trajectory: Trajectory) -> Facts:
+    return Facts(
+        batch_size=trajectory.batch,
+        seq_len=trajectory.steps,
+        dtype=str(trajectory.like.dtype).removeprefix("torch."),
+        device=str(trajectory.like.device),
+        state_size=trajectory.systems[0].size,
+    )

@@ -2,34 +2,68 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
-from unrolled.environment import VOLATILE, Environment
-from unrolled.errors import ResultFileError
-from unrolled.networks.subject import Subject, sizes_of, units_of
+from unrolled.environment import Environment
+from unrolled.networks.record import NetworkRecord, upgrade_network
+from unrolled.networks.subject import Subject, records_of
 from unrolled.networks.textbook import Network
-from unrolled.output.files import read_json
+from unrolled.networks.workload import Workload
 from unrolled.progress import ProgressLine
-from unrolled.spectrum.codec import Part
+from unrolled.results.codec import require
+from unrolled.results.record import Record
 from unrolled.spectrum.drive import drives_for
+from unrolled.spectrum.facts import Facts
 from unrolled.spectrum.gain_curve import GainCurve, exponents_at, gain_curve
 from unrolled.spectrum.result import Settings, SpectrumResult, measure_spectrum
+from unrolled.spectrum.systems_record import Part
 
-FORMAT = "unrolled.spectrum"
-VERSION = 1
+NO_FACTS = dict.fromkeys(field.name for field in fields(Facts))  # version 1 left out what did not apply
+
+
+def _upgrade(content: dict[str, Any]) -> None:
+    """From version 1, where null in an array was -inf."""
+    content["environment"]["load_average"] = None
+    content["networks"] = [upgrade_network(network) for network in content["networks"]]
+    for result in content["results"]:
+        result["singular"] = result.pop("singular_values")
+        for record in (result["spectrum"], result["singular"]):
+            if record is not None:
+                del record["version"]
+                record["environment"] = None
+                record["facts"] = {name: NO_FACTS | facts for name, facts in record["facts"].items()}
+                record["parts"] = record.pop("systems")
+                for part in record["parts"]:
+                    for name in ("values", "running", "log10"):
+                        if name in part:
+                            part[name] = _without_null(part[name])
+
+
+def _without_null(array: Any) -> Any:
+    if isinstance(array, list):
+        return [_without_null(item) for item in array]
+    return "-inf" if array is None else array
 
 
 @dataclass(frozen=True, eq=False)
-class SpectrumStudy:
-    """`results` of `networks` under their drives, `curves` over gain, and the settings, seed and machine."""
+class SpectrumStudy(Record):
+    """`results` of `networks` under their drives, `curves` over gain, and the settings, seed and machine.
 
-    networks: tuple[dict[str, Any], ...]
+    Or a part of them: of the last curve, the gains so far.
+    """
+
+    FORMAT = "unrolled.spectrum"
+    # 2: fields as the classes have them, so `singular` for `singular_values`, and `parts` for `systems`; null is None
+    # and nothing else; each network has all fields of `NetworkRecord`, each module all of `Facts`.
+    VERSION = 2
+    UPGRADES = MappingProxyType({1: _upgrade})
+
+    networks: tuple[NetworkRecord, ...]
     results: tuple[SpectrumResult, ...]
     curves: tuple[GainCurve, ...]
     settings: Settings
@@ -126,82 +160,84 @@ class SpectrumStudy:
     @property
     def units(self) -> str:
         """The hidden units of its networks, for titles."""
-        return units_of(self.networks[0])
+        return self.networks[0].units
 
     @property
-    def _swept(self) -> dict[str, Any]:
-        return {each["name"]: each for each in self.networks}[self.curves[0].network]
+    def _swept(self) -> NetworkRecord:
+        return {each.name: each for each in self.networks}[self.curves[0].network]
 
     @property
     def _swept_name(self) -> str:
-        units = units_of(self._swept)
-        return f"{self._swept['name']}, {units}" if units else self._swept["name"]
+        swept = self._swept
+        return f"{swept.name}, {swept.units}" if swept.units else swept.name
 
     def describe(self) -> str:
         """Two lines for the foot of a plot: what was measured, and on what machine."""
         first = self.networks[0]
-        name = f"{first['name']}, " if self.single else ""
-        return self._foot(f"{name}{sizes_of(first)}")
+        name = f"{first.name}, " if self.single else ""
+        return self._foot(f"{name}{first.sizes}")
 
     def describe_gains(self) -> str:
         """The same about the network that was run over gains."""
         how = f"{self.curves[0].realisations} networks at each gain"
-        return self._foot(f"{sizes_of(self._swept)}, {how}")
+        return self._foot(f"{self._swept.sizes}, {how}")
 
     def _foot(self, what: str) -> str:
         measured = [part for result in self.results for part in result.systems(False)]
         steps = f", {measured[0].steps} steps after {measured[0].warm_up}" if measured else ""
         return f"{what}{steps}, seed {self.seed}\n{self.environment.describe()}"
 
-    def to_json(self) -> str:
-        """All of it, without a date, so that the same study gives the same text."""
-        content = {
-            "format": FORMAT,
-            "version": VERSION,
-            "seed": self.seed,
-            "settings": asdict(self.settings),
-            "environment": {k: v for k, v in self.environment.to_dict().items() if k != VOLATILE[0]},
-            "networks": self.networks,
-            "results": [result.to_dict() for result in self.results],
-            "curves": [curve.to_dict() for curve in self.curves],
-        }
-        return json.dumps(content, allow_nan=False) + "\n"
+    def check(self) -> None:
+        """Raise `ValueError` for what is not of one measurement, or a part of one."""
+        networks = {network.name: network for network in self.networks}
+        require(len(networks) == len(self.networks), "a name for each network")
+        require(-(2**63) <= self.seed < 2**64, f"a seed of 64 bits, got {self.seed}")
+        require(len(self.results) + len(self.curves) > 0, "results")
+        runs = [(result.network, result.drive) for result in self.results]
+        curves = [(curve.network, curve.drive) for curve in self.curves]
+        require(len(set(runs)) == len(runs) and len(set(curves)) == len(curves), "each result once")
+        require({name for name, _ in (*runs, *curves)} <= networks.keys(), "results of the networks")
+        for result in self.results:
+            self._check_result(result, networks[result.network].workload)
+        for curve in self.curves:
+            first = self.curves[0]
+            require(curve.network == first.network, "one network over gain")
+            is_last = curve is self.curves[-1]
+            gains = first.gains[: len(curve.gains)] if is_last else first.gains
+            require(curve.gains == gains, "the same gains under all drives")
+            curve.check_network(networks[curve.network])
+
+    def _check_result(self, result: SpectrumResult, workload: Workload | None) -> None:
+        settings = self.settings
+        if result.spectrum is not None:
+            first = result.spectrum.parts[0]
+            require(first.qr_every == settings.qr_every, f"a factorisation every {settings.qr_every} steps")
+            require(settings.warm_up in (None, first.warm_up), f"{settings.warm_up} steps of warm-up")
+            most = max(part.k for part in result.spectrum.parts)
+            widest = max(part.system.size for part in result.spectrum.parts)
+            require(most == min(settings.k or widest, widest), f"{settings.k or 'all'} exponents")
+        if result.singular is not None and settings.lags is not None:
+            lags = tuple(result.singular.parts[0].lags.tolist())
+            require(lags == settings.lags, f"lags {settings.lags}")
+        if workload is None:
+            return
+        for record in (result.spectrum, result.singular):
+            for facts in () if record is None else record.facts.values():
+                cell = facts.cell if facts.is_fused else workload.cell
+                require(
+                    facts.seq_len == workload.seq_len and cell == workload.cell, f"steps of {workload.label}"
+                )
+        if result.spectrum is not None:
+            batches = {facts.batch_size for facts in result.spectrum.facts.values()}
+            require(batches == {workload.batch_size}, f"{workload.batch_size} samples")
+            require(first.warm_up == settings.warm_up_for(workload.seq_len), "that warm-up")
+            systems = [part.system for part in result.spectrum.parts]
+            same = result.singular is None or [part.system for part in result.singular.parts] == systems
+            require(same, "the same systems in both records")
 
 
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def load_spectrum_study(path: Path) -> SpectrumStudy:
-    """Read a `spectrum.json`: every number as it was measured.
-
-    Raises `ResultFileError` when there is none, or it is damaged or of another version.
-    """
-    content = read_json(path, FORMAT, VERSION)
-    try:
-        settings = content["settings"]
-        lags = settings["lags"]
-        study = SpectrumStudy(
-            tuple(content["networks"]),
-            tuple(SpectrumResult.from_dict(result) for result in content["results"]),
-            tuple(GainCurve.from_dict(curve) for curve in content["curves"]),
-            Settings(**{**settings, "lags": None if lags is None else tuple(lags)}),
-            content["seed"],
-            Environment(**content["environment"], load_average=None),
-        )
-        if study.curves:
-            study.describe_gains()
-        for lay_out in (
-            study.describe, study.table_frame, study.carrying_frame, study.fan_frame, study.mean_spectrum_frame,
-            study.gain_frame, study.gain_mean_frame, study.line_frame, study.transition_frame,
-        ):  # fmt: skip
-            lay_out()
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise ResultFileError(
-            f"results: expected what spectrum wrote in {path}, got damage ({type(error).__name__}: {error}); "
-            "run it again"
-        ) from error
-    return study
 
 
 def measure_study(
@@ -213,11 +249,14 @@ def measure_study(
     gains: tuple[float, ...] = (),
     seed: int = 0,
     progress: ProgressLine | None = None,
+    keep: Callable[[SpectrumStudy], None] | None = None,
 ) -> SpectrumStudy:
     """Measure every network under every drive, then the largest exponent of `swept` at every one of `gains`.
 
     `drives` is None for all that a network has; singular values, which cost more, are measured under the first alone.
-    Raises what `lyapunov_spectrum` and `jacobian_singular_values` raise, but for NaN and inf, which are a result.
+    `keep` is given the study so far after each drive of a network, and after each gain. Raises what `lyapunov_spectrum`
+    and `jacobian_singular_values` raise, but for NaN and inf, which are a result, and `InvalidValueError` where two
+    networks have one name.
     """
     settings = settings or Settings()
     runs = [
@@ -228,24 +267,26 @@ def measure_study(
     sweeps = [(swept, drive) for drive in drives_for(swept, drives)] if swept else []
     if progress:
         progress.start(len(runs) + len(sweeps) * len(gains))
-    results = []
+    measured = [*networks, swept] if swept else [*networks]
+    study = SpectrumStudy(records_of(measured), (), (), settings, seed, Environment.without_load())
     for network, drive, is_first in runs:
         _show(progress, f"spectrum of {network.name}, {drive}")
-        results.append(measure_spectrum(network, drive, settings, singular_values=is_first))
+        result = measure_spectrum(network, drive, settings, singular_values=is_first)
+        study = replace(study, results=(*study.results, result))
         _advance(progress)
-    curves = []
+        if keep:
+            keep(study)
     for network, drive in sweeps:
-        exponents = []
+        before, exponents = study, []
         for gain in gains:
             _show(progress, f"gain {gain:g}, {drive}")
             exponents.append(exponents_at(network, drive, gain, settings))
+            curve = gain_curve(network, drive, gains[: len(exponents)], exponents)
+            study = replace(before, curves=(*before.curves, curve))
             _advance(progress)
-        curves.append(gain_curve(network, drive, gains, exponents))
-    measured = [*networks, swept] if swept else networks
-    by_name = {network.name: network.to_dict() for network in measured}
-    return SpectrumStudy(
-        tuple(by_name.values()), tuple(results), tuple(curves), settings, seed, Environment.capture()
-    )
+            if keep:
+                keep(study)
+    return study
 
 
 def _show(progress: ProgressLine | None, what: str) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from unrolled.results.codec import Count, Size, require
+from unrolled.rollout.fused import DIRECTIONS
+
 STACK = "stack"
 
 
@@ -19,10 +22,10 @@ class System:
     """
 
     module: str
-    call: int
-    layer: int | None
+    call: Count
+    layer: Count | None
     direction: str
-    size: int
+    size: Size
 
     @property
     def name(self) -> str:
@@ -48,6 +51,11 @@ class System:
         numbers = {name: array.ravel() for name, array in columns.items()}
         return pd.DataFrame({**self.columns(), **labels, **numbers})
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {name: getattr(self, name) for name in ("module", "call", "layer", "direction", "size")}
+    def check(self) -> None:
+        """Raise `ValueError` for an unknown direction."""
+        require(self.direction in DIRECTIONS, f"a direction, got {self.direction!r}")
+
+    def stacks(self, other: System) -> bool:
+        """Whether the other is one of the layers that this is a stack of."""
+        same_call = (other.module, other.call, other.direction) == (self.module, self.call, self.direction)
+        return self.layer is None and other.layer is not None and same_call

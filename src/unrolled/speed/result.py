@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from unrolled.networks.workload import Workload
-from unrolled.results.codec import Count
+from unrolled.results.codec import Count, require
 from unrolled.speed.grid import PHASES, shown_name
 from unrolled.speed.operations import flops
 from unrolled.speed.statistics import RESOLUTION, Interval, paired_ratio, verdict
@@ -62,24 +62,20 @@ class Result:
     def check(self) -> None:
         """Raise `ValueError` for what no race gives."""
         rounds, events = len(self.seconds), len(self.event_seconds)
-        if self.status not in STATUSES or self.phase not in PHASES or not self.implementation:
-            raise ValueError(f"{self.implementation!r} that was {self.status!r} in phase {self.phase!r}")
-        if (self.status == "ok") == bool(self.reason) or (self.timed and self.status != "ok"):
-            raise ValueError(f"status {self.status} with {rounds} rounds and the reason {self.reason!r}")
-        if not rounds == len(self.reference_seconds) == len(self.reference_first):
-            raise ValueError("rounds that are no pairs")
-        if events not in (0, rounds) or events != len(self.reference_event_seconds):
-            raise ValueError("events of other rounds")
-        if not (math.isnan(self.noise_floor) or (self.timed and 1 <= self.noise_floor <= 1e9)):
-            raise ValueError(f"a noise floor of {self.noise_floor}")
-        if self.equivalence_error < 0 or (self.timed and self.equivalence_error > 1):
-            raise ValueError(f"an equivalence error of {self.equivalence_error}")
-        if not self.timed and (self.saved_bytes, self.peak_bytes, self.compile_s) != (None, None, None):
-            raise ValueError("bytes, or the cost of compiling, of what was not timed")
-        if (self.compile_s is None) != (self.uncompiled_s is None):
-            raise ValueError(f"compiling that took {self.compile_s} s, in place of {self.uncompiled_s} s")
-        if not set(self.spent_s) <= set(PARTS):
-            raise ValueError(f"time spent on {', '.join(self.spent_s)}")
+        require(self.status in STATUSES, f"a status among {', '.join(STATUSES)}")
+        require(self.phase in PHASES, f"a phase among {', '.join(PHASES)}")
+        require(bool(self.implementation), "a name of the implementation")
+        require((self.status == "ok") != bool(self.reason), "a reason where it is not ok")
+        require(self.status == "ok" or not self.timed, "no time of what is not ok")
+        require(rounds == len(self.reference_seconds) == len(self.reference_first), "rounds in pairs")
+        require(events in (0, rounds) and events == len(self.reference_event_seconds), "events of every round")
+        floor, error = self.noise_floor, self.equivalence_error
+        require(math.isnan(floor) or (self.timed and 1 <= floor <= 1e9), "a noise floor of at least 1")
+        require(not error < 0 and not (self.timed and error > 1), "a small error of what was timed")
+        untimed = (self.saved_bytes, self.peak_bytes, self.compile_s) == (None, None, None)
+        require(self.timed or untimed, "no bytes, and no cost of compiling, of what was not timed")
+        require((self.compile_s is None) == (self.uncompiled_s is None), "both costs of compiling")
+        require(set(self.spent_s) <= set(PARTS), f"time spent on {', '.join(PARTS)}")
 
     @property
     def timed(self) -> bool:

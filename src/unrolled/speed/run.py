@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.environment import Environment
-from unrolled.results.codec import Finite
+from unrolled.results.codec import Finite, require
 from unrolled.results.record import Record
 from unrolled.speed.result import Result, frame
 
@@ -43,14 +43,12 @@ class Run(Record):
 
     def check(self) -> None:
         """Raise `ValueError` for what no run gives."""
-        if datetime.fromisoformat(self.started).tzinfo is None:
-            raise ValueError(f"a start without a time zone, {self.started}")
+        require(datetime.fromisoformat(self.started).tzinfo is not None, "a start with its time zone")
         spent = self.accounting
-        if spent and set(spent) != set(SPENT):
-            raise ValueError(f"an accounting of {', '.join(spent)}")
+        require(not spent or set(spent) == set(SPENT), f"an accounting of {', '.join(SPENT)}")
         # With several threads a clock of the processor counts more than the seconds that pass.
-        if any(value < 0 for name, value in spent.items() if name != "share_outside"):
-            raise ValueError("less than no time in the accounting")
+        counted = [value for name, value in spent.items() if name != "share_outside"]
+        require(min(counted, default=0) >= 0, "an accounting of at least no time")
 
     def frame(self) -> pd.DataFrame:
         """The results as a tidy pandas table, one row each."""

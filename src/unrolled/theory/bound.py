@@ -11,6 +11,7 @@ from torch import nn
 
 from unrolled.cells import cell_of
 from unrolled.errors import InvalidValueError
+from unrolled.results.codec import NonNegative, Positive, require
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,14 @@ class GradientBound:
     in its place and misjudges a non-normal matrix, which grows before it decays.
     """
 
-    slope: float
-    sigma_max: float
-    spectral_radius: float
+    slope: Positive
+    sigma_max: NonNegative
+    spectral_radius: NonNegative
+
+    def check(self) -> None:
+        """Raise `ValueError` for what no matrix has."""
+        require(self.spectral_radius <= self.sigma_max * (1 + 1e-9), "a spectral radius of at most sigma_max")
+        require(math.isfinite(self.rate), "a finite rate")
 
     @property
     def rate(self) -> float:

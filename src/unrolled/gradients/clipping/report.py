@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from unrolled.errors import NonFiniteError
-from unrolled.rollout.scaled import LOG10_2, Scaled, log2_total
+from unrolled.gradients.clipping.mode import Mode
+from unrolled.gradients.clipping.registry import make
+from unrolled.results.codec import NonNegative, Share, require
+from unrolled.rollout.scaled import LOG10_2, Scaled, check_logs, log2_total
+
+SLACK = 1e-3  # decades, and of a cosine, for the roundings of float32 and of bfloat16
 
 
 @dataclass(frozen=True)
@@ -23,16 +28,41 @@ class ClipReport:
     """
 
     mode: str
-    bound: float | None
+    bound: NonNegative | None
     log10_before: float
     log10_after: float
-    entries: float
-    tensors: float
+    entries: Share
+    tensors: Share
     cosine: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
+    def check(self) -> None:
+        """Raise `ValueError` for what no clipping does."""
+        rule = make(self.mode, 1.0 if self.mode == "auto" else self.bound)
+        check_figures(rule, self.bound, self.log10_before, self.log10_after, self.entries, self.cosine)
+        require(self.entries > 0 or self.tensors == 0, "no tensor that was changed without an entry")
+        require(rule.works_on_states or self.tensors > 0 or self.entries == 0, "a tensor that was changed")
+
+
+def check_figures(
+    rule: Mode, bound: float | None, before: float, after: float, entries: float, cosine: float
+) -> None:
+    """Raise `ValueError` unless clipping by `rule`, with `bound` in force where it is known, can do this."""
+    check_logs(np.array([before, after]), 1, "norms")
+    require(-1 <= cosine <= 1 and 0 <= entries <= 1, "a cosine, and a share")
+    if entries == 0:
+        require(agree(before, after) and cosine >= 1 - SLACK, "the same gradient, as nothing was changed")
+    if rule.works_on_states:
+        return
+    require(entries == 0 or rule.works_on_gradients, f"no change by {rule.name}")
+    require(after <= before + SLACK and cosine >= 0, "a gradient that was only made smaller")
+    if rule.bounds_norm:
+        require(cosine >= 1 - SLACK, "the same direction")
+        require(not bound or after <= math.log10(bound) + SLACK, f"a norm of at most {bound}")
+
+
+def agree(one: float, other: float) -> bool:
+    """Whether two norms, as log10, are the same but for roundings."""
+    return one == other or abs(one - other) <= SLACK
 
 
 def check_finite(gradients: Mapping[str, Scaled]) -> None:
