@@ -11,13 +11,11 @@ from rich.table import Table
 
 
 def commands() -> dict[str, str]:
-    """Name and first docstring line of every module here that has a `main`, read without importing it."""
-    found = {}
-    for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
-            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
-    return found
+    """Name and docstring of every module here, read without importing it."""
+    return {
+        path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        for path in sorted(Path(__file__).parent.glob("[a-z]*.py"))
+    }
 
 
 def list_commands() -> int:

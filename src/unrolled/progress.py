@@ -22,8 +22,9 @@ class ProgressLine:
     or a pipe nothing is drawn.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self.live = stream.isatty()
+    def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
+        self.live = stream.isatty() and not quiet
+        self.what = ""  # runs now
         self.showing = False
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -48,6 +49,7 @@ class ProgressLine:
 
     def show(self, what: str) -> None:
         """Say what runs now."""
+        self.what = what
         self._progress.update(self._task, description=what, refresh=True)
 
     def advance(self, count: int = 1) -> None:

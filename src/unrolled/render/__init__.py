@@ -1,1 +1,6 @@
-"""Records to files and back, frames to tables (rich) and plots (matplotlib). Nothing here measures anything."""
+"""Records to tables (rich), words, frames and plots (matplotlib). Nothing here measures anything.
+
+A file for each record that a command leaves, `bench`, `gradflow`, `spectrum`, `forecast` and `shapes`, with three
+functions: `show(record, screen)` prints it, `frames(record)` gives its tables for CSV files by their names, and
+`draw(record, folder)` draws its plots.
+"""

@@ -14,7 +14,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from unrolled.errors import InvalidValueError
-from unrolled.results.record import Record
+from unrolled.results.record import Record, read_object, write_atomically
 
 SAVE_EVERY = 2.0  # seconds that a killed run may lose
 WORTH = 20  # times as long as saving takes, at least, so that it costs at most 5 %
@@ -31,6 +31,8 @@ class ResultFolder:
         self.path, self.name = path, name
         self.partial = path / f"{name}.partial.json"
         self._lock = FileLock(path / ".lock", blocking=False)
+        self.kept = False  # whether something of this run is in `partial`
+        self._drawn = _files_of(self.partial)  # from the last part
         self._unsaved: Record | None = None
         self._due = 0.0
 
@@ -69,23 +71,42 @@ class ResultFolder:
         if self._unsaved is not None:
             with suppress(OSError):  # `finish` will say what is wrong with the disk
                 self.path.mkdir(parents=True, exist_ok=True)
-                self._unsaved.save(self.partial, partial=True)
-                self._unsaved = None
+                self._unsaved.save(self.partial, partial=True, files=self._drawn)
+                self.kept, self._unsaved = True, None
         self._due = monotonic() + max(SAVE_EVERY, WORTH * (monotonic() - began))
 
     def finish(self, record: Record, write: Callable[[Path], Iterable[Path]]) -> list[Path]:
         """Put the record, and what `write` puts into a folder, in place of the last run, which goes to `previous/`."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            record.save(self.partial)  # whatever becomes of the plots
-            self._unsaved = None
-            staging = Path(tempfile.mkdtemp(dir=self.path, prefix=".", suffix=".unrolled"))
+            record.save(self.partial, files=self._drawn)  # whatever becomes of the plots
+            self.kept, self._unsaved = True, None
+            staging = self._staging()
             names = [path.name for path in write(staging)]
             record.save(staging / f"{self.name}.json", files=names)
             staging.rename(self.path / f".{self.name}.ready")
             complete(self.path)
-            self.partial.unlink(missing_ok=True)
+            for name in (*set(self._drawn).difference(names), self.partial.name):
+                (self.path / name).unlink(missing_ok=True)
         return [self.path / name for name in (*names, f"{self.name}.json")]
+
+    def add(self, source: Path, write: Callable[[Path], Iterable[Path]]) -> list[Path]:
+        """Put what `write` puts into a folder beside the record at `source`, or where no other record of its kind is."""
+        whole = self.path / f"{self.name}.json"
+        if whole.exists() and not whole.samefile(source):
+            raise InvalidValueError(
+                f"out: expected a folder without another {whole.name}, got {self.path}; choose another"
+            )
+        with writing(self.path):
+            drawn = list(write(self._staging()))
+            if source.parent.samefile(self.path):
+                content = read_object(source)
+                content["files"] = sorted({*_files_of(source), *(path.name for path in drawn)})
+                write_atomically(source, json.dumps(content) + "\n")
+            return [path.replace(self.path / path.name) for path in drawn]
+
+    def _staging(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self.path, prefix=".", suffix=".unrolled"))
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.environment import Environment
+from unrolled.errors import InvalidValueError
 from unrolled.results.codec import Finite, require
 from unrolled.results.record import Record
 from unrolled.speed.result import Result, frame
@@ -54,9 +55,10 @@ class Run(Record):
         """The results as a tidy pandas table, one row each."""
         return frame(self.results)
 
-    def to_csv(self, path: Path) -> Path:
-        """Write the table; what is missing (None, NaN) is left empty, and whole numbers stay whole beside it."""
-        self.frame().astype({"saved_bytes": "Int64", "peak_bytes": "Int64"}).to_csv(
-            path, index=False, lineterminator="\n"
-        )
-        return path
+    def only(self, cells: Sequence[str]) -> Run:
+        """The results of some cells, by their names. Raises `InvalidValueError` where there are none."""
+        results = tuple(result for result in self.results if result.workload.cell_name in cells)
+        if not results:
+            raced = dict.fromkeys(result.workload.cell_name for result in self.results)
+            raise InvalidValueError(f"cell: expected one of {', '.join(raced)}, got {', '.join(cells)}; it was not raced")
+        return replace(self, results=results)

@@ -1,11 +1,13 @@
-"""From the options that the commands on networks share to the one network they describe, if they do."""
+"""From the options that describe networks to the networks, if they do."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diagnostics.options import Defaults
+from unrolled.cli.command import Parser
+from unrolled.cli.options import add
 
 if TYPE_CHECKING:
     from unrolled.networks.model import UserModel
@@ -13,55 +15,85 @@ if TYPE_CHECKING:
     from unrolled.networks.workload import Workload
 
 
-def chosen_workload(options: argparse.Namespace, defaults: Defaults, dtype: str = "float32") -> Workload:
-    """The sizes asked for, checked, for textbook networks or for one."""
-    from unrolled.errors import InvalidValueError
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """The sizes a command takes where none are given."""
+
+    input: int
+    hidden: int
+    batch: int
+    length: int
+
+
+def add_network(parser: Parser, defaults: Defaults, length: str) -> argparse._ArgumentGroup:
+    """What describes networks in place of the textbook's, and sizes; `length` says what its steps are of."""
+    add(
+        parser, "networks in place of the eight textbook ones (any of these options)",
+        "cell", "init", "gain", "forget-bias", "model", "checkpoint",
+        cell="lstm with --forget-bias or chrono, else rnn_tanh",
+    )  # fmt: skip
+    return add(
+        parser, "sizes", "hidden", "layers", "input", "bidirectional", "batch", "length", hidden=defaults.hidden,
+        layers=1, input=defaults.input, batch=defaults.batch, length={"help": f"{length}; default: {defaults.length}"},
+    )  # fmt: skip
+
+
+def chosen_workload(options: argparse.Namespace, defaults: Defaults) -> Workload:
+    """The sizes asked for, checked, for textbook networks or for others."""
     from unrolled.networks.workload import Workload
 
-    if not 0 <= options.seed < 2**31:
-        raise InvalidValueError(f"--seed: expected a number from 0 to 2147483647, got {options.seed}; try 0")
     workload = Workload(
-        cell=(None if options.model else options.cell) or "rnn_tanh",  # beside --model it says no size
-        input_size=defaults.input if options.input is None else options.input,
-        hidden_size=defaults.hidden if options.hidden is None else options.hidden,
-        num_layers=1 if options.layers is None else options.layers,
-        batch_size=defaults.batch if options.batch is None else options.batch,
-        seq_len=defaults.length if options.length is None else options.length,
+        input_size=options.input or defaults.input,
+        hidden_size=options.hidden or defaults.hidden,
+        num_layers=options.layers or 1,
+        batch_size=options.batch or defaults.batch,
+        seq_len=options.length or defaults.length,
         bidirectional=options.bidirectional,
-        dtype=options.dtype or dtype,
+        dtype=options.dtype or "float32",
         device=options.device or "cpu",
         seed=options.seed,
+        cell="rnn_tanh",
     )
     workload.check_device()
     return workload
 
 
-def chosen_network(options: argparse.Namespace, workload: Workload) -> Subject | None:
-    """The network that the options describe, with its checkpoint; None where the textbook is asked for."""
+def chosen_networks(options: argparse.Namespace, workload: Workload) -> list[Subject]:
+    """The networks that the options describe, with their checkpoint; none where the textbook is asked for."""
+    from unrolled.errors import InvalidValueError
     from unrolled.networks.checkpoint import load_checkpoint
     from unrolled.networks.model import UserModel
     from unrolled.networks.textbook import described
 
     if options.model is not None:
-        return _user_model(options, workload)
+        return [_user_model(options, workload)]
     if not any(_said(options).values()) and options.checkpoint is None:
-        return None
-    network = described(workload, options.cell, options.init, options.gain, options.forget_bias)
+        return []
+    networks = [
+        described(workload, cell, options.init, options.gain, options.forget_bias)
+        for cell in options.cell or (None,)
+    ]
     if options.checkpoint is None:
-        return network
-    module = network.module()
+        return list(networks)
+    if len(networks) > 1:
+        raise InvalidValueError(
+            f"--checkpoint: expected one cell that it is of, got {', '.join(options.cell)}; name one"
+        )
+    module = networks[0].module()
     load_checkpoint(module, options.checkpoint)
-    return UserModel(
-        name=f"{network.name}, {options.checkpoint.name}",
-        model=module,
-        batch_size=workload.batch_size,
-        seq_len=workload.seq_len,
-        seed=workload.seed,
-    )
+    return [
+        UserModel(
+            name=f"{networks[0].name}, {options.checkpoint.name}",
+            model=module,
+            batch_size=workload.batch_size,
+            seq_len=workload.seq_len,
+            seed=workload.seed,
+        )
+    ]
 
 
 def _said(options: argparse.Namespace) -> dict[str, bool]:
-    """The options that describe one network, and whether they were given."""
+    """The options that describe a network, and whether they were given."""
     return {
         "--cell": options.cell is not None,
         "--init": options.init is not None,
@@ -81,7 +113,7 @@ def _user_model(options: argparse.Namespace, workload: Workload) -> UserModel:
     from unrolled.plugins import resolve
 
     sizes = {"--hidden": options.hidden, "--layers": options.layers, "--input": options.input}
-    own_cells = [path for path in (options.cell or "").split(",") if ":" in path]
+    own_cells = [path for path in options.cell or () if ":" in path]
     refused = [name for name, given in _said(options).items() if given and not (name == "--cell" and own_cells)]
     refused += [name for name, value in sizes.items() if value is not None]
     refused += ["--bidirectional"] * options.bidirectional

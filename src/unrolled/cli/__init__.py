@@ -1,0 +1,1 @@
+"""The commands: what they are asked, and one way to measure, save and show."""

@@ -1,0 +1,247 @@
+"""One skeleton for all commands: measure, save, then show; one line for whatever goes wrong.
+
+A command is a module of this folder. Its docstring says in one line what it is for, `EXAMPLES` how it is called, and
+`add_options(parser)` what it takes. One that measures has `plan(options)`, which checks all that can be wrong and
+gives a function that measures, and `VIEW`, the module of `render` that shows its record; another has `run(command)`.
+
+The exit status is 0; 1 where something failed that was measured, drawn or shown; 2 for what cannot be run as it was
+asked; 124 where time was up; 128 and the number of the signal that ended it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from unrolled.cli.display import console, list_files, prepare, say, shown, unshown
+from unrolled.errors import UnrolledError
+
+if TYPE_CHECKING:
+    from unrolled.progress import ProgressLine
+    from unrolled.results.record import Record
+
+Measure = Callable[[Callable[[Any], None], "ProgressLine"], "Record"]
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and how to learn more; exit with status 2."""
+        say(f"{self.prog}: {message} (see --help)")
+        raise SystemExit(2)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that asks the command to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(number).name}")
+        self.status = 128 + number
+
+
+def make_parser(name: str) -> Parser:
+    """The parser of a command."""
+    module = import_module(f"unrolled.cli.{name}")
+    parser = Parser(
+        prog=f"python -m diagnostics.{name}",
+        description=module.__doc__,
+        epilog=module.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_options(parser)
+    return parser
+
+
+def main(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run a command; gives the exit status."""
+    prepare()
+    parser = make_parser(name)
+    options = parser.parse_args(argv)
+    module = import_module(f"unrolled.cli.{name}")
+    command = Command(parser.prog, name, module, options)
+    with interruptible():
+        try:
+            if hasattr(module, "run"):
+                module.run(command)
+            else:
+                command.measure_save_show()
+            return command.status
+        except BaseException as error:
+            return command.ended(error)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP raise `Interrupted`, but for those that are ignored, as under nohup."""
+
+    def interrupt(number: int, _: object) -> None:
+        raise Interrupted(number)
+
+    before = {}
+    for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Command:
+    """One call of a command."""
+
+    def __init__(self, prog: str, name: str, module: ModuleType, options: argparse.Namespace) -> None:
+        self.prog, self.name, self.module, self.options = prog, name, module, options
+        self.status = 0
+        self.folder: Any = None
+        self.progress: Any = None
+
+    def say(self, line: str) -> None:
+        """A line about this command on standard error."""
+        say(f"{self.prog}: {line}")
+
+    def fail(self, line: str) -> None:
+        """The same about something that failed."""
+        self.say(line)
+        self.status = 1
+
+    @property
+    def _kept(self) -> str:
+        """Where what was measured is, unless it is nowhere."""
+        return f"; what was measured is in {self.folder.partial}" if self.folder and self.folder.kept else ""
+
+    def ended(self, error: BaseException) -> int:
+        """One line, and the exit status, for what ended the command early."""
+        from unrolled.errors import TimeLimitError, is_out_of_memory
+
+        kept = self._kept
+        doing = f" during {self.progress.what}" if self.progress and self.progress.what else ""
+        if isinstance(error, Interrupted):
+            self.say(f"{error}{doing}{kept or '; nothing was measured yet'}")
+            return error.status
+        if isinstance(error, TimeLimitError):
+            self.say(f"{error}{doing}{kept}")
+            return 124
+        if isinstance(error, UnrolledError):
+            self.say(f"{error}{kept}")
+            return 2
+        if isinstance(error, SystemExit):
+            self.fail(f"expected a model that returns, got sys.exit({error.code!r}){doing}{kept}")
+            return self.status
+        if is_out_of_memory(error):
+            self.fail(f"expected sizes that fit into memory, got none left{doing}{kept}; choose smaller ones")
+            return self.status
+        raise error
+
+    def measure_save_show(self) -> None:
+        """Nothing is shown that is not on disk, and nothing that cannot be shown or drawn costs what was measured."""
+        import torch
+
+        from unrolled.progress import ProgressLine
+        from unrolled.results.folder import ResultFolder
+        from unrolled.time_limit import time_limit
+
+        options = self.options
+        torch.set_num_threads(options.threads)
+        with time_limit(options.timeout, "the measurement"):
+            with self._looking_on():
+                measure: Measure = self.module.plan(options)
+            self.progress = ProgressLine(sys.stderr, quiet=options.quiet)
+            if options.out:
+                self.folder = ResultFolder(options.out, self.name)
+            paths: list[Path] = []
+            with self.folder or nullcontext():
+                try:
+                    with self._looking_on():
+                        record = measure(self.folder.keep if self.folder else ignore, self.progress)
+                    self.progress.show("plots")
+                    if self.folder:
+                        paths = self._save(record)
+                finally:
+                    self.progress.stop()
+        self._show(record, paths)
+        if hasattr(self.module, "status"):
+            self.status = self.status or self.module.status(record)
+
+    @contextmanager
+    def _looking_on(self) -> Iterator[None]:
+        """While somebody else's code may run: what it prints and what it changes for everybody is said, no more."""
+        from unrolled.hearing import heard
+        from unrolled.torch_settings import settings_kept
+
+        with heard() as printed, settings_kept() as changed:
+            yield
+        if printed.lines:
+            self.say(f"the network {printed}")
+        if changed:
+            self.say(f"the network changed settings of torch, which are put back: {', '.join(changed)}")
+
+    def _save(self, record: Record) -> list[Path]:
+        view = import_module(self.module.VIEW)
+
+        def write(beside: Path) -> list[Path]:
+            paths = write_frames(view.frames(record), beside)
+            if not getattr(self.options, "no_plots", False):
+                paths += self._drawn(view, record, beside)
+            return paths
+
+        try:
+            return list(self.folder.finish(record, write))
+        except UnrolledError as error:
+            self.fail(f"{error}{self._kept}")
+            return []
+
+    def _drawn(self, view: ModuleType, record: Record, beside: Path) -> list[Path]:
+        try:
+            return list(view.draw(record, beside))
+        except OSError:
+            raise
+        except Exception as error:  # a picture is not worth a measurement
+            self.fail(f"the plots could not be drawn ({type(error).__name__}: {error}); the data are whole")
+            return []
+
+    def _show(self, record: Record, paths: list[Path]) -> None:
+        view = import_module(self.module.VIEW)
+
+        def work() -> None:
+            screen = console()
+            if hasattr(self.module, "show"):
+                self.module.show(record, screen, self.options)
+            else:
+                view.show(record, screen)
+            if paths and not self.options.quiet:
+                list_files(screen, paths)
+
+        self.shown(work, paths)
+
+    def shown(self, work: Callable[[], object], paths: Sequence[Path]) -> None:
+        """Print; what cannot be shown costs the display alone, and a line says so."""
+        where = f"; results are in {paths[0].parent}" if paths else ""
+        if problem := shown(work):
+            self.fail(f"{problem}, so the tables are not shown{where}")
+        elif lacking := unshown():
+            self.say(f"{sys.stdout.encoding} lacks {len(lacking)} of the characters: ? stands for them{where}")
+
+
+def ignore(record: Record) -> None:
+    """Where nothing is to be written, nothing is kept."""
+
+
+def write_frames(frames: dict[str, Any], folder: Path) -> list[Path]:
+    """A CSV file of each: every digit of every number; NaN and inf by name."""
+    paths = []
+    for name, frame in frames.items():
+        if len(frame):
+            paths.append(folder / f"{name}.csv")
+            frame.to_csv(paths[-1], index=False, na_rep="nan", lineterminator="\n")
+    return paths

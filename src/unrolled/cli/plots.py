@@ -1,0 +1,69 @@
+"""Draw the tables and plots of a benchmark or of a diagnostics command again, from its files alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from unrolled.cli.command import Command, Parser
+from unrolled.cli.display import console, list_files
+from unrolled.cli.options import checked, size
+
+NARROWEST = 60  # columns that a table fits into
+EXAMPLES = """examples:
+  python -m diagnostics.plots results/gradflow
+  python -m diagnostics.plots results/bench --cell lstm --no-plots --width 100 --svg lstm.svg
+  python -m diagnostics.plots results/spectrum/spectrum.partial.json
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """Which results, and how."""
+    parser.add_argument("results", type=Path, nargs="?", default=Path("results/bench"),
+                        help="a results folder, or a file in it such as gradflow.json")  # fmt: skip
+    parser.add_argument("--out", type=Path, help="folder for the plots (default: that of the results)")
+    parser.add_argument("--cell", action="append", metavar="CELL",
+                        help="of a benchmark, only this cell, by its name; repeatable")  # fmt: skip
+    parser.add_argument("--no-plots", action="store_true", help="print the tables and draw nothing")
+    parser.add_argument("--svg", type=Path, help="also save the tables, as they look in a terminal, as SVG")
+    parser.add_argument("--width", type=checked(size), help="columns of the tables (default: those of the terminal)")
+
+
+def run(command: Command) -> None:
+    """Draw the plots, then print the tables."""
+    from unrolled.cli.saved import files_in, load, name_of, view_of
+    from unrolled.errors import InvalidValueError
+    from unrolled.results.folder import ResultFolder, writing
+    from unrolled.results.record import write_atomically
+
+    options = command.options
+    if options.width is not None and options.width < NARROWEST:
+        raise InvalidValueError(f"--width: expected at least {NARROWEST} columns, got {options.width}")
+    files = files_in(options.results)
+    if options.cell:
+        files = [path for path in files if name_of(path) == "bench"] or files[:1]
+        records = [load(path, "unrolled.bench").only(options.cell) for path in files]
+    else:
+        records = [load(path) for path in files]
+    paths: list[Path] = []
+    for path, record in zip(files, records, strict=True) if not options.no_plots else ():
+        with ResultFolder(options.out or path.parent, name_of(path)) as folder:
+            paths += folder.add(path, partial(view_of(record).draw, record))
+    screens: list[Any] = []
+
+    def show() -> None:
+        screen = console(options.width, record=options.svg is not None)
+        screens.append(screen)
+        for number, record in enumerate(records):
+            if number:
+                screen.print()
+            view_of(record).show(record, screen)
+        if paths:
+            list_files(screen, paths)
+
+    command.shown(show, paths)
+    if options.svg:
+        with writing(options.svg.parent):
+            options.svg.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(options.svg, screens[0].export_svg(title=records[0].environment.describe()))

@@ -1,0 +1,74 @@
+"""Killed at any moment: what was there stays, what is new is whole, absent, or says that it is a part."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from unrolled.cli.saved import RECORDS, load
+
+KILLS = 50
+LONG = {
+    "gradflow": "--hidden 8 --input 3 --batch 2 --length 41 --lengths 5,40",
+    "spectrum": "--hidden 8 --input 3 --batch 2 --length 61 --gains 0.5,1,2 --lags 1,20",
+    "forecast": "--iterations 60 --length 12 --warm-up 3 --seeds 2",
+    "shapes": "",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGKILL"])
+@pytest.mark.parametrize("command", LONG)
+def test_killed_at_random_moments_nothing_is_lost_or_half_there(warm, place, command, name):
+    number, out = getattr(signal, name), place / "out"
+    arguments = [*LONG[command].split(), "--quiet", "--out", out]
+
+    def run(seed, delay=None):
+        pid, files = warm.start(command, *arguments, "--seed", seed, cwd=place)
+        if delay is not None:
+            time.sleep(delay)
+            os.kill(pid, number)
+        return warm.end(pid, files)
+
+    began = time.monotonic()
+    assert run(0).status == 0
+    takes = time.monotonic() - began
+    draw = random.Random(f"{command} {name}")
+    ends = set()
+    for seed in range(1, KILLS + 1):
+        done = run(seed, draw.uniform(0, 1.1 * takes))
+        ends.add(done.status)
+        expected = -number if name == "SIGKILL" else 128 + number
+        assert done.status in (0, expected), done
+        assert len(done.err.splitlines()) == (0 if done.status <= 0 else 1), done
+        if name != "SIGKILL":
+            assert_whole(command, out)
+            assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+    assert run(1000).status == 0
+    assert_whole(command, out)
+    assert {path.name for path in out.iterdir()} == {*files_of(command, out), f"{command}.json", "previous"}
+    assert len(ends) > 1 or name == "SIGKILL"
+
+
+def files_of(command, folder):
+    import json
+
+    return json.loads((folder / f"{command}.json").read_text())["files"]
+
+
+def assert_whole(command, folder):
+    """The record can be read, its files are there, and so are those of a part, and of the run before."""
+    assert load(folder, f"unrolled.{command}")
+    assert all((folder / name).exists() for name in files_of(command, folder))
+    part = folder / f"{command}.partial.json"
+    if part.exists():
+        assert load(part)
+    if (folder / "previous").exists():
+        assert load(folder / "previous", f"unrolled.{command}")
+        assert all((folder / "previous" / name).exists() for name in files_of(command, folder / "previous"))
+
+
+def test_the_long_commands_are_all_that_leave_a_record():
+    assert {*LONG, "bench"} == set(RECORDS)

@@ -1,0 +1,65 @@
+"""What cannot be shown costs the display only: the data are on disk, one line says where, the status says what failed."""
+
+import os
+
+import pytest
+
+from tests.cli.wrong_lines import SMALL
+
+COMMANDS = ("gradflow", "spectrum", "forecast", "shapes")
+
+
+def options(command, folder):
+    return [*SMALL[command].split(), "--out", folder / "out"]
+
+
+def is_whole(command, folder):
+    return (folder / "out" / f"{command}.json").exists() and not (folder / "out" / f"{command}.partial.json").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("out", ["broken", "closed", "/dev/full"])
+def test_results_outlive_a_standard_output_that_takes_nothing(warm, place, command, out):
+    if out == "/dev/full" and not os.path.exists(out):
+        pytest.skip("no /dev/full here")
+    done = warm.run(command, *options(command, place), cwd=place, out=out)
+    assert is_whole(command, place), done
+    assert done.status == 1
+    (line,) = done.err.splitlines()
+    assert "standard output" in line
+    assert str(place / "out") in line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_an_encoding_that_lacks_characters_shows_a_sign_in_their_place_and_says_so(warm, place, command, encoding):
+    done = warm.run(command, *options(command, place), cwd=place, encoding=encoding)
+    assert done.status == 0, done.err
+    assert is_whole(command, place)
+    assert len(done.out.splitlines()) > 5
+    assert all(encoding in line and str(place / "out") in line for line in done.err.splitlines())
+    assert len(done.err.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("err", ["broken", "closed", "/dev/full"])
+def test_a_standard_error_that_takes_nothing_changes_nothing(warm, place, command, err):
+    done = warm.run(command, *options(command, place), cwd=place, err=err)
+    assert done.status == 0
+    assert is_whole(command, place)
+    assert done.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_with_all_streams_closed_there_are_still_results(warm, place, command):
+    done = warm.run(command, *options(command, place), cwd=place, out="closed", err="closed")
+    assert done.status == 1
+    assert is_whole(command, place)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("columns", [80, 100, 160])
+def test_columns_are_heard_where_there_is_no_terminal(warm, place, command, columns):
+    done = warm.run(command, *options(command, place), "--quiet", cwd=place, env={"COLUMNS": str(columns)})
+    assert done.status == 0, done.err
+    assert max(map(len, done.out.splitlines())) <= columns
