@@ -16,11 +16,11 @@ import pytest
 from pytest_benchmark.utils import load_timer
 from rich.console import Console
 
-from unrolled.checks import check_size
+from unrolled.checks import check_threads
 from unrolled.environment import VOLATILE, Environment
 from unrolled.errors import UnrolledError
 from unrolled.progress import ProgressLine
-from unrolled.speed.grid import GRIDS
+from unrolled.speed.grid import GRIDS, shown_name
 from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, LIST_OPTIONS, Settings
 
 STARTED = perf_counter()
@@ -43,7 +43,7 @@ OWN_TABLE = {
 }
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser, pluginmanager):
     """The options of `LIST_OPTIONS`, and the plain ones."""
     group = parser.getgroup("unrolled", "unrolled: fused against unrolled recurrences")
     group.addoption("--grid", default="quick", metavar="GRID", help=f"{', '.join(GRIDS)}; default: quick")
@@ -63,6 +63,13 @@ def pytest_addoption(parser):
         metavar="SECONDS",
         help=f"timed rounds per benchmark; default: {DEFAULT_BUDGET}",
     )
+    if not pluginmanager.hasplugin("timeout"):  # pytest-timeout, which has the same option
+        group.addoption(
+            "--timeout",
+            type=float,
+            metavar="SECONDS",
+            help="after which a benchmark is marked, and the next one is run; default: none",
+        )
     group.addoption("--threads", type=int, metavar="N", help="torch threads on the CPU; default: torch's own")
     group.addoption(
         "--out",
@@ -104,6 +111,7 @@ def start_session(config):
         budget=config.getoption("budget"),
         out=config.getoption("out"),
         devices=("cpu", "cuda") if torch.cuda.is_available() else ("cpu",),
+        timeout=config.getoption("timeout"),
     )
     folder = ResultFolder(settings.out, "bench")
     if not config.option.collectonly:
@@ -118,7 +126,7 @@ def set_threads(config):
 
     threads = config.getoption("threads")
     if threads is not None:
-        check_size("--threads", threads)
+        check_threads("--threads", threads)
         torch.set_num_threads(threads)
 
 
@@ -142,7 +150,11 @@ def run_pairs(benchmark, request):
     """`run_pairs(pairs)`: the rounds, through pytest-benchmark; gives seconds, none where it is disabled."""
 
     def run(pairs):
-        benchmark.pedantic(pairs.contender, setup=pairs.setup, teardown=pairs.teardown, rounds=pairs.rounds)
+        try:
+            benchmark.pedantic(pairs.contender, setup=pairs.setup, teardown=pairs.teardown, rounds=pairs.rounds)
+        except BaseException:
+            benchmark.has_error = True  # which it notes of an Exception alone
+            raise
         return list(benchmark.stats.stats.data) if benchmark.enabled else []
 
     return run
@@ -166,6 +178,9 @@ def race(benchmark, run_pairs, request):
         benchmark.group = f"{case.workload.label} {case.phase}"
         result = session.race(case, run_pairs, timer, keep=benchmark.enabled)
         progress.advance()
+        lines = request.config.stash[LINES]
+        said = [f"{shown_name(case.workload, case.implementation)}: {note}" for note in result.notes]
+        lines += [line for line in said if line not in lines]
         row = result.row()
         benchmark.extra_info |= {key: row[key] for key in ("ratio", "ratio_low", "ratio_high", "verdict")}
         if result.status != "ok":

@@ -12,12 +12,16 @@ SOURCE = Path(unrolled.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 # What everybody may import; below it, what each room may import besides.
-GROUND = {"errors", "checks", "plugins", "environment", "results", "progress"}
+THEIRS = {"hearing", "time_limit", "torch_settings"}  # what somebody else's code may do to a process
+GROUND = {"errors", "checks", "plugins", "environment", "results", "progress"} | THEIRS
 MEASURING = {"speed", "gradients", "spectrum", "shapes", "forecast"}
 MAY_IMPORT = {
     "errors": set(),
     "checks": {"errors"},
-    "plugins": {"errors"},
+    "plugins": {"errors", "torch_settings"},
+    "torch_settings": set(),
+    "time_limit": {"errors"},
+    "hearing": set(),
     "environment": {"errors"},
     "progress": set(),
     "results": {"errors"},

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -114,6 +115,45 @@ def stolen_seconds() -> float | None:
     except OSError:  # not Linux
         return None
     return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else None
+
+
+@cache
+def memory_bytes() -> int | None:
+    """Bytes of memory that this process may have: the machine's, or fewer where its control group has a limit.
+
+    `None` where the system does not tell.
+    """
+    return min([*_physical_memory(), *_control_group_limits(Path("/"))], default=None)
+
+
+def _physical_memory() -> Iterator[int]:
+    try:
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return
+
+
+def _control_group_limits(root: Path) -> Iterator[int]:
+    """The memory limits of this process's control group and of those above it, of Linux's versions 1 and 2."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for _, controllers, path in (group.split(":", 2) for group in groups):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / ("memory" if controllers else "")
+        name = "memory.limit_in_bytes" if controllers else "memory.max"
+        folder = mount / path.lstrip("/")
+        for each in (folder, *folder.parents):
+            try:
+                limit = (each / name).read_text().strip()
+            except OSError:
+                limit = ""
+            if limit.isdigit():  # and not `max`
+                yield int(limit)
+            if each == mount:
+                break
 
 
 def _cpu_model() -> str:

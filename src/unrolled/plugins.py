@@ -9,11 +9,15 @@ from pathlib import Path
 
 from unrolled.errors import ImplementationError, InvalidValueError
 
+# What somebody else's code may end with, wherever it runs; Ctrl-C is the user's own, and a time limit ours.
+THEIRS = (Exception, SystemExit)
+
 
 def resolve(path: str, what: str, known: Iterable[str] = ()) -> object:
     """What `package.module:name` names; the current folder is searched too. `what` stands before the path.
 
-    `known` are words that could have stood in its place. Raises `InvalidValueError` for a path of another form,
+    `known` are words that could have stood in its place. Global settings of torch that the module changes are put
+    back. Raises `InvalidValueError` for a path of another form,
     `ImplementationError` where it leads nowhere.
     """
     module_name, colon, name = path.partition(":")
@@ -23,9 +27,12 @@ def resolve(path: str, what: str, known: Iterable[str] = ()) -> object:
     here = str(Path.cwd())
     if here not in sys.path:  # it usually lies where the command is typed
         sys.path.insert(0, here)
+    from unrolled.torch_settings import settings_kept  # with torch, for which mistakes of form do not wait
+
     try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # its own code may do anything while it is imported
+        with settings_kept():
+            module = importlib.import_module(module_name)
+    except THEIRS as error:
         raise ImplementationError(
             f"{what} {path}: {module_name} cannot be imported ({type(error).__name__}: {first_line(error)}); "
             "is it installed, or in the current folder?"

@@ -30,6 +30,7 @@ BENCH = [
 ]
 
 PLUGIN = """
+import sys, time, traceback
 import torch
 from unrolled.implementations.cells import Cells, build as good
 
@@ -47,6 +48,40 @@ class Broken(Cells):
 class OutputOnly(Cells):
     def forward(self, input, hx=None):
         return super().forward(input, hx)[0]
+
+class Tried(Cells):
+    # Does something of its own where the width of the input is that of the run, not that of the trial.
+    def forward(self, input, hx=None):
+        if input.shape[2] == 5:
+            self.act()
+        return super().forward(input, hx)
+
+class Leaves(Tried):
+    def act(self):
+        sys.exit(0)
+
+class LeavesAtOnce(Cells):
+    def forward(self, input, hx=None):
+        sys.exit(0)
+
+class Hangs(Tried):
+    def act(self):
+        time.sleep(60)
+
+class LeavesInARound(Tried):
+    def act(self):
+        if "_raw_pedantic" in {frame.name for frame in traceback.extract_stack()}:
+            sys.exit(0)
+
+class HangsInARound(Tried):
+    def act(self):
+        if "_raw_pedantic" in {frame.name for frame in traceback.extract_stack()}:
+            time.sleep(60)
+
+class Changes(Tried):
+    def act(self):
+        torch.set_num_threads(3)
+        print("one line\\nand another one")
 """
 
 
@@ -155,6 +190,49 @@ def test_a_plug_in_that_breaks_is_a_marked_cell_with_its_reason(plugged):
     assert (out / "ratio-cpu.svg").exists()
 
 
+@pytest.fixture(scope="module")
+def misbehaved(tmp_path_factory):
+    """One run, with standard output as it comes, of plug-ins that leave, hang, print and change torch's settings."""
+    folder = tmp_path_factory.mktemp("misbehaved")
+    (folder / "my_package.py").write_text(PLUGIN)
+    names = ("Leaves", "Hangs", "LeavesInARound", "HangsInARound", "Changes", "good")
+    plugins = [f"--implementation=my_package:{name}" for name in names]
+    done = bench(*TINY, *plugins, "--phase", "forward", "--out", "out", "--threads", "1", "--timeout", "3", "-s",
+                 cwd=folder)  # fmt: skip
+    return done, pd.read_csv(folder / "out" / "bench.csv").set_index("implementation")
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("my_package:Leaves", "failed"),
+        ("my_package:LeavesInARound", "failed"),
+        ("my_package:Hangs", "timed out"),
+        ("my_package:HangsInARound", "timed out"),
+        ("my_package:Changes", "ok"),
+        ("my_package:good", "ok"),
+        ("fused", "ok"),
+    ],
+)
+def test_a_plug_in_that_leaves_or_hangs_is_a_marked_cell(misbehaved, name, status):
+    done, table = misbehaved
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert table.loc[name, "status"] == status
+    assert pd.isna(table.loc[name, "median_s"]) == (status != "ok")
+    assert status == "ok" or f"{status.upper()}: {table.loc[name, 'reason']}" in done.stdout
+
+
+def test_what_a_plug_in_prints_and_changes_is_a_line_at_the_end_and_tears_no_table(misbehaved):
+    done, table = misbehaved
+    assert (table["threads"] == 1).all()
+    assert "and another one" not in done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.startswith("my_package:Changes: ")]
+    assert lines[0] == "my_package:Changes: changed threads 1 -> 3; put back"
+    assert lines[1].endswith(" lines: one line")
+    assert len(lines) == 2
+
+
 MISTAKES = [
     (["--cell", "ltsm"], "cell: .*got 'ltsm'"),
     (["--grid", "huge"], "grid: .*got 'huge'"),
@@ -167,6 +245,12 @@ MISTAKES = [
     (["--device", "cuda:9"], "device: .*cuda:9"),
     (["--out", "my_package.py/out"], "out: .*got my_package\\.py/out"),
     (["--budget", "-1"], "--budget: .*got -1\\.0"),
+    (["--timeout", "0"], "--timeout: .*got 0\\.0"),
+    (["--timeout", "inf"], "--timeout: .*got inf"),
+    (["--threads", "100000000000"], "--threads: .*got 100000000000"),
+    (["--layers", "1000000000"], "num_layers: .*got 1000000000"),
+    (["--batch", "1" + 30 * "0"], "batch_size: .*got 1000"),
+    (["--implementation", "my_package:LeavesAtOnce"], "my_package:LeavesAtOnce: .*SystemExit"),
 ]
 
 

@@ -23,7 +23,10 @@ def test_the_plots_of_another_run_go_with_its_data(warm, place):
     assert warm.run("gradflow", *SIZES.split(), "--cell", "gru", "--out", out, cwd=place).status == 0
     first = listing(out)
     assert "reach.svg" in first
-    assert warm.run("gradflow", *SIZES.split(), "--cell", "lstm", "--no-plots", "--out", out, cwd=place).status == 0
+    assert (
+        warm.run("gradflow", *SIZES.split(), "--cell", "lstm", "--no-plots", "--out", out, cwd=place).status
+        == 0
+    )
     assert listing(out) == {"gradflow.json", "flow.csv", "lengths.csv", "previous"}
     assert listing(out / "previous") == first
     assert load(out / "previous", "unrolled.gradflow").reaches[0].network == "GRU"
@@ -83,7 +86,9 @@ def test_a_second_run_with_one_folder_is_refused_and_the_first_goes_on(warm, pla
     assert "no other run" in done.err
     os.kill(pid, signal.SIGTERM)
     assert warm.end(pid, files).status == 143
-    assert warm.run("forecast", *SMALL["forecast"].split(), "--out", out, cwd=place).status == 0, "nobody holds it"
+    assert warm.run("forecast", *SMALL["forecast"].split(), "--out", out, cwd=place).status == 0, (
+        "nobody holds it"
+    )
 
 
 def test_a_lock_that_a_dead_process_left_holds_nobody(warm, place):
@@ -102,7 +107,20 @@ def test_a_lock_that_a_dead_process_left_holds_nobody(warm, place):
 
 def test_a_folder_removed_midway_loses_nothing(warm, place):
     out = place / "out"
-    arguments = "--cell gru --hidden 200 --batch 16 --length 801 --lengths 400,800 --quiet --no-plots".split()
+    arguments = [
+        "--cell",
+        "gru",
+        "--hidden",
+        "200",
+        "--batch",
+        "16",
+        "--length",
+        "801",
+        "--lengths",
+        "400,800",
+        "--quiet",
+        "--no-plots",
+    ]
     pid, files = warm.start("gradflow", *arguments, "--out", out, cwd=place)
     deadline = time.monotonic() + 30
     while not (out / ".lock").exists() and time.monotonic() < deadline:
@@ -116,7 +134,7 @@ def test_a_folder_removed_midway_loses_nothing(warm, place):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_an_interrupted_run_keeps_its_part_which_can_be_drawn(warm, place, name):
     out = place / "out"
-    arguments = "--hidden 300 --batch 16 --length 1201 --lengths 10,1200 --quiet".split()
+    arguments = ["--hidden", "300", "--batch", "16", "--length", "1201", "--lengths", "10,1200", "--quiet"]
     pid, files = warm.start("gradflow", *arguments, "--out", out, cwd=place)
     deadline = time.monotonic() + 40
     part = out / "gradflow.partial.json"
@@ -138,7 +156,7 @@ def test_an_interrupted_run_keeps_its_part_which_can_be_drawn(warm, place, name)
 
 
 def test_a_full_disk_costs_the_files_and_not_the_tables(warm, place):
-    arguments = "--hidden 4 --length 201 --lengths 3,5 --out".split()
+    arguments = ["--hidden", "4", "--length", "201", "--lengths", "3,5", "--out"]
     done = warm.run("gradflow", *arguments, place / "out", cwd=place, limit=30_000)
     assert done.status == 1
     (line,) = done.err.splitlines()

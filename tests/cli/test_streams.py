@@ -14,7 +14,9 @@ def options(command, folder):
 
 
 def is_whole(command, folder):
-    return (folder / "out" / f"{command}.json").exists() and not (folder / "out" / f"{command}.partial.json").exists()
+    return (folder / "out" / f"{command}.json").exists() and not (
+        folder / "out" / f"{command}.partial.json"
+    ).exists()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -32,7 +34,9 @@ def test_results_outlive_a_standard_output_that_takes_nothing(warm, place, comma
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
-def test_an_encoding_that_lacks_characters_shows_a_sign_in_their_place_and_says_so(warm, place, command, encoding):
+def test_an_encoding_that_lacks_characters_shows_a_sign_in_their_place_and_says_so(
+    warm, place, command, encoding
+):
     done = warm.run(command, *options(command, place), cwd=place, encoding=encoding)
     assert done.status == 0, done.err
     assert is_whole(command, place)

@@ -58,12 +58,21 @@ def furnished(place):
 
 def test_there_are_more_than_300_of_all_kinds():
     assert len(LINES) > 300
-    assert {command for command, _ in LINES} == {"gradflow", "spectrum", "forecast", "shapes", "plots", "compare"}
+    assert {command for command, _ in LINES} == {
+        "gradflow",
+        "spectrum",
+        "forecast",
+        "shapes",
+        "plots",
+        "compare",
+    }
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_a_wrong_line_is_one_line_with_its_status_and_nothing_is_made(warm, furnished, chunk):
-    before = sorted(path.relative_to(furnished) for path in furnished.rglob("*") if "__pycache__" not in path.parts)
+    before = sorted(
+        path.relative_to(furnished) for path in furnished.rglob("*") if "__pycache__" not in path.parts
+    )
     wrong = []
     for command, arguments in LINES[chunk::CHUNKS]:
         done = warm.run(command, *arguments, cwd=furnished)
@@ -74,7 +83,9 @@ def test_a_wrong_line_is_one_line_with_its_status_and_nothing_is_made(warm, furn
             problems.append(f"printed {done.out[:60]!r}")
         if len(done.err.splitlines()) != 1 or not re.match(rf"python -m diagnostics\.{command}: ", done.err):
             problems.append(f"said {done.err[-600:]!r}")
-        after = sorted(path.relative_to(furnished) for path in furnished.rglob("*") if "__pycache__" not in path.parts)
+        after = sorted(
+            path.relative_to(furnished) for path in furnished.rglob("*") if "__pycache__" not in path.parts
+        )
         if after != before:
             problems.append(f"made {set(after) - set(before)}, lost {set(before) - set(after)}")
         if problems:

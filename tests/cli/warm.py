@@ -67,7 +67,8 @@ class Warm:
         """Wait for it."""
         status = self._ask(wait=pid)
         out, err = (
-            Path(file).read_text(encoding="utf-8", errors="replace") if Path(file).is_file() else "" for file in files
+            Path(file).read_text(encoding="utf-8", errors="replace") if Path(file).is_file() else ""
+            for file in files
         )
         return Done(status, out, err)
 

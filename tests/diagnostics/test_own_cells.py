@@ -45,6 +45,8 @@ BAD = {
     "is not there": ("Good = nn.RNNCell", ("Bad", "Good")),
     "raises when imported": ("raise RuntimeError('not today')", ("not today",)),
     "exits when imported": ("import sys; sys.exit(0)", ("SystemExit",)),
+    "exits when made": ("def Bad(input_size, hidden_size): raise SystemExit(0)", ("Bad", "SystemExit")),
+    "exits when called": (source("raise SystemExit(0)"), ("Bad", "SystemExit")),
 }
 
 

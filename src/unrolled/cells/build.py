@@ -6,7 +6,7 @@ import copy
 import io
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,17 @@ from torch import Tensor, nn
 
 from unrolled.cells import cell_named, is_path
 from unrolled.cells.own import initial_state, output_and_state, parts_of
-from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError, UnrolledError
-from unrolled.plugins import first_line, resolve
+from unrolled.errors import (
+    ImplementationError,
+    InvalidTypeError,
+    InvalidValueError,
+    UnrolledError,
+    is_out_of_memory,
+    out_of_memory,
+)
+from unrolled.hearing import heard
+from unrolled.plugins import THEIRS, first_line, resolve
+from unrolled.torch_settings import settings_kept
 
 Make = Callable[[int, int], nn.Module]
 TRIED_BATCH = 2  # samples that a new cell is tried out on: more than one, and as few as can be
@@ -74,13 +83,12 @@ def load_cell(path: str) -> Make:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Somebody else's code may print, seed, and set torch's default dtype inside: nothing of it stays."""
-    dtype, python, numpy = torch.get_default_dtype(), random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+    """Somebody else's code may print, seed, and change torch's settings inside: nothing of it stays."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with settings_kept(), torch.random.fork_rng(devices=[]), heard(), redirect_stderr(io.StringIO()):
         try:
             yield
         finally:
-            torch.set_default_dtype(dtype)
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002
 
@@ -205,7 +213,9 @@ def tried(make: Make, input_size: int, hidden_size: int) -> nn.Module:
     name = _name_of(make)
     try:
         cell: object = make(input_size, hidden_size)
-    except Exception as error:  # somebody else's code may raise anything
+    except THEIRS as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(f"{name}({input_size}, {hidden_size})", error) from error
         raise ImplementationError(
             f"{name}: expected {name}({input_size}, {hidden_size}), input_size and hidden_size, to make a cell, got "
             f"{type(error).__name__}: {first_line(error)}; give other arguments a default"
@@ -217,7 +227,9 @@ def tried(make: Make, input_size: int, hidden_size: int) -> nn.Module:
             _try_out(copy.deepcopy(cell), input_size, hidden_size, name)
     except UnrolledError:
         raise
-    except Exception as error:
+    except THEIRS as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(f"{name}({input_size}, {hidden_size})", error) from error
         raise ImplementationError(
             f"{name}: expected a cell that is called as cell(x_t, state), got {type(error).__name__}: "
             f"{first_line(error)}; call it by itself to see where"

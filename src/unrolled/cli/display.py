@@ -23,7 +23,7 @@ def prepare() -> None:
         except OSError:  # closed: the next file that is opened would get its number, and all that is printed
             os.dup2(os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY), number)
         if getattr(sys, name) is None:
-            setattr(sys, name, Closed() if number else open(os.devnull))
+            setattr(sys, name, Closed() if number else os.fdopen(0))
     codecs.register_error("unrolled", _replace)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

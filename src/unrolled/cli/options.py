@@ -49,7 +49,9 @@ def _several(kind: Callable[[str], Any], text: str, example: str) -> tuple[Any, 
     try:
         return tuple(kind(word) for word in text.split(","))
     except ValueError:
-        raise InvalidValueError(f"expected numbers with commas in between, got {text!r}; try {example}") from None
+        raise InvalidValueError(
+            f"expected numbers with commas in between, got {text!r}; try {example}"
+        ) from None
 
 
 def cells(text: str) -> tuple[str, ...]:
@@ -101,7 +103,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dtype": {"choices": ("float64", "float32", "bfloat16"), "help": "default: float32"},
     "device": {"help": "cpu, cuda or cuda:N; default: cpu"},
     "seed": {"type": checked(seed), "default": 0, "help": "of weights and data; default: 0"},
-    "threads": {"type": checked(size), "default": THREADS, "metavar": "N", "help": f"of torch; default: {THREADS}"},
+    "threads": {
+        "type": checked(size),
+        "default": THREADS,
+        "metavar": "N",
+        "help": f"of torch; default: {THREADS}",
+    },
     "out": {"type": Path, "metavar": "FOLDER", "help": "for plots and data"},
     "no-plots": {"action": "store_true", "help": "tables and data only"},
     "timeout": {"type": checked(seconds), "metavar": "SECONDS", "help": "then end, and keep what was measured"},

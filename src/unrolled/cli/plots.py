@@ -27,7 +27,9 @@ def add_options(parser: Parser) -> None:
                         help="of a benchmark, only this cell, by its name; repeatable")  # fmt: skip
     parser.add_argument("--no-plots", action="store_true", help="print the tables and draw nothing")
     parser.add_argument("--svg", type=Path, help="also save the tables, as they look in a terminal, as SVG")
-    parser.add_argument("--width", type=checked(size), help="columns of the tables (default: those of the terminal)")
+    parser.add_argument(
+        "--width", type=checked(size), help="columns of the tables (default: those of the terminal)"
+    )
 
 
 def run(command: Command) -> None:

@@ -25,7 +25,9 @@ def files_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     found = [path / f"{name}.json" for name in RECORDS if (path / f"{name}.json").exists()]
-    found = found or [path / f"{name}.partial.json" for name in RECORDS if (path / f"{name}.partial.json").exists()]
+    found = found or [
+        path / f"{name}.partial.json" for name in RECORDS if (path / f"{name}.partial.json").exists()
+    ]
     if not found:
         names = [f"{name}.json" for name in RECORDS]
         raise ResultFileError(
@@ -36,7 +38,7 @@ def files_in(path: Path) -> list[Path]:
 
 
 def load(path: Path, format: str | None = None) -> Any:
-    """The record in a file, or the one in a folder that is of `format`. Raises `ResultFileError` where there is none."""
+    """The record in a file, or the one of `format` in a folder. Raises `ResultFileError` where there is none."""
     if format and path.is_dir():
         path = path / f"{format.removeprefix('unrolled.')}.json"
     module, name = RECORDS[name_of(path, format)]

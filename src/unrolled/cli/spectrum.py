@@ -36,7 +36,9 @@ def add_options(parser: Parser) -> None:
         f"{GAIN_HIDDEN} units beside the textbook, none beside other networks",
     )  # fmt: skip
     how = add(parser, "how to measure", *MACHINE)
-    how.add_argument("--drive", choices=("noise", "zero"), help="the input: normal noise or none; default: both")
+    how.add_argument(
+        "--drive", choices=("noise", "zero"), help="the input: normal noise or none; default: both"
+    )
     how.add_argument("--k", type=checked(size), help="how many exponents, from the largest down; default: all")
     how.add_argument("--lags", type=checked(integers), metavar="K,K,...",
                      help="of the singular values; default: 1,2,5,10,...,200")  # fmt: skip
@@ -84,7 +86,7 @@ def _subjects(options: argparse.Namespace) -> tuple[Sequence[Subject], Network |
     one = chosen[0] if len(chosen) == 1 else None
     if options.gains and not (isinstance(one, Network) and not one.workload.is_own):
         raise InvalidValueError(
-            f"--gains: expected one network that --cell and the like describe, got {', '.join(n.name for n in chosen)}; "
-            "leave it out"
+            f"--gains: expected one network that --cell and the like describe, got "
+            f"{', '.join(network.name for network in chosen)}, which starts as it does itself; leave it out"
         )
     return chosen, one if options.gains and isinstance(one, Network) else None, gains

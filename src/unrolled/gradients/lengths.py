@@ -17,7 +17,7 @@ from unrolled.gradients.float32 import Float32Gradient, float32_gradient
 from unrolled.gradients.flow import GradientFlow
 from unrolled.gradients.reach import last_layer, loss_function, run_flow
 from unrolled.networks.model import UserModel
-from unrolled.networks.subject import Subject
+from unrolled.networks.subject import Subject, their_errors
 from unrolled.results.codec import Size, require
 from unrolled.rollout.scaled import check_logs
 
@@ -136,7 +136,8 @@ class _Study:
             return [
                 LengthResult(self.network.name, length, str(clip), problem=str(error)) for clip in self.clips
             ]
-        float32 = float32_gradient(self.module, inputs, loss_function(self.loss, self.network))
+        with their_errors(self.network, inputs):
+            float32 = float32_gradient(self.module, inputs, loss_function(self.loss, self.network))
         self.float32_norms.append(float32.unclipped_norm())
         return [self._result(length, clip, inputs, unclipped, float32) for clip in self.clips]
 

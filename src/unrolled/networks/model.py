@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cells.build import Unrolled
-from unrolled.errors import ImplementationError, InvalidValueError
+from unrolled.errors import ImplementationError, InvalidValueError, is_out_of_memory, out_of_memory
+from unrolled.networks.memory import DRAWN, check_memory
 from unrolled.networks.record import NetworkRecord
-from unrolled.plugins import first_line, resolve
+from unrolled.plugins import THEIRS, first_line, resolve
 from unrolled.rollout.targets import Target, targets_of
+from unrolled.torch_settings import settings_kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +80,10 @@ class UserModel:
             )
         generator = torch.Generator().manual_seed(self.seed + 1_000_003)  # as a workload's input
         shape = (length or self.seq_len, self.batch_size, first.input_size)
-        values = torch.randn(shape, generator=generator, dtype=torch.float64)
-        values = values.to(next(first.parameters(), torch.empty(0)))
+        like = next(first.parameters(), torch.empty(0))
+        numbers = math.prod(shape)
+        check_memory(f"an input {shape}", DRAWN * numbers, str(like.device), like.element_size() * numbers)
+        values = torch.randn(shape, generator=generator, dtype=torch.float64).to(like)
         return values.transpose(0, 1) if self.batch_first else values
 
     def to(self, device: str | None, dtype: str | None) -> UserModel:
@@ -103,7 +108,8 @@ class UserModel:
 def load_model(path: str, seed: int) -> tuple[nn.Module, Any]:
     """The model, and the input or None, that the factory at `package.module:factory` returns.
 
-    Raises `ImplementationError` when it cannot be imported, raises, or returns something else.
+    Global settings of torch are afterwards as they were. Raises `ImplementationError` when it cannot be imported,
+    raises, ends the process, or returns something else.
     """
     factory = resolve(path, "model")
     if not callable(factory):
@@ -111,10 +117,12 @@ def load_model(path: str, seed: int) -> tuple[nn.Module, Any]:
             f"model {path}: expected a function that returns a model, got {type(factory).__name__}; name one"
         )
     try:
-        with torch.random.fork_rng(devices=[]):
+        with settings_kept(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             made = factory()
-    except (Exception, SystemExit) as error:  # somebody else's code may raise anything
+    except THEIRS as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(f"model {path}", error) from error
         raise ImplementationError(
             f"model {path}: expected {path.partition(':')[2]}() to return a model, got "
             f"{type(error).__name__}: {first_line(error)}; call it by itself to see where"

@@ -7,11 +7,17 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from unrolled.errors import ImplementationError, InvalidValueError, UnrolledError
+from unrolled.errors import (
+    ImplementationError,
+    InvalidValueError,
+    UnrolledError,
+    is_out_of_memory,
+    out_of_memory,
+)
 from unrolled.networks.model import UserModel
 from unrolled.networks.record import NetworkRecord
 from unrolled.networks.textbook import Network
-from unrolled.plugins import first_line
+from unrolled.plugins import THEIRS, first_line
 
 Subject = Network | UserModel
 
@@ -30,12 +36,17 @@ def records_of(networks: Iterable[Subject]) -> tuple[NetworkRecord, ...]:
 
 @contextmanager
 def their_errors(network: Subject, inputs: object) -> Iterator[None]:
-    """Whatever somebody else's model or cell raises inside becomes an `ImplementationError` that names it."""
+    """Whatever somebody else's model or cell raises inside becomes an `ImplementationError` that names it.
+
+    Memory that ran out, in whatever network, is an `OutOfMemoryError`.
+    """
     try:
         yield
     except UnrolledError:
         raise
-    except Exception as error:  # a given model may raise anything
+    except THEIRS as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(f"network {network.name}", error) from error
         shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         got = f"got {type(error).__name__}: {first_line(error)}"
         if not isinstance(network, Network):

@@ -6,20 +6,24 @@ and check workloads without waiting for torch.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from unrolled.cells import CELLS, check_cell, short_name
+from unrolled.cells import CELLS, GATES, check_cell, short_name
 from unrolled.checks import check_choice, check_size
 from unrolled.errors import DeviceUnavailableError, InvalidValueError
+from unrolled.networks.memory import DRAWN, check_memory
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+DTYPES = tuple(BYTES)
+MOST_LAYERS = 100_000  # each is built, looked at and named by itself
 STATE_STREAM = 10  # of the random numbers, and those after it; below are input, target and weights
 
 
@@ -63,6 +67,10 @@ class Workload:
             )
         for name in ("num_layers", "input_size", "batch_size", "seq_len"):
             check_size(name, getattr(self, name))
+        if self.layers > MOST_LAYERS:
+            raise InvalidValueError(
+                f"num_layers: expected at most {MOST_LAYERS:,}, got {self.layers}; choose fewer"
+            )
         if len(set(sizes)) == 1:
             object.__setattr__(self, "hidden_size", sizes[0])
 
@@ -137,14 +145,15 @@ class Workload:
         """The module: `nn.RNN`, `nn.GRU`, `nn.LSTM`, `Unrolled` for anybody's cell, or a `Stack` of one-layer ones.
 
         The weights are drawn in float64 on the CPU from `seed`, then rounded and moved, so that every
-        dtype and device gets the same ones. The global random state is left as it was.
+        dtype and device gets the same ones. The global random state is left as it was. Raises `OutOfMemoryError` where
+        they cannot fit.
         """
         import torch
 
         from unrolled.cells.build import build, undisturbed
         from unrolled.networks.stack import Stack
 
-        self.check_device()
+        self.check_memory(bias=bias, proj_size=proj_size)
         options: dict[str, Any] = {
             "bidirectional": self.bidirectional,
             "bias": bias,
@@ -164,11 +173,36 @@ class Workload:
         """The width of what each layer reads: the input, then the layer below in all its directions."""
         return (self.input_size, *(self.directions * (proj_size or size) for size in self.hidden_sizes[:-1]))
 
+    def parameter_count(self, *, bias: bool = True, proj_size: int = 0) -> int:
+        """`G H (I + P + 2) + P H` a layer and direction; unprojected P is H, and the last term absent.
+
+        Of a cell that somebody else wrote, what one gate would have.
+        """
+        gates, biases = GATES.get(self.cell, 1), 2 * bias
+        sizes = zip(self.layer_input_sizes(proj_size), self.hidden_sizes, strict=True)
+        one_way = sum(gates * h * (i + (proj_size or h) + biases) + proj_size * h for i, h in sizes)
+        return self.directions * one_way
+
+    def check_memory(self, *, bias: bool = True, proj_size: int = 0) -> None:
+        """Raise `OutOfMemoryError` for a network that cannot be drawn, or be run, in the memory there is.
+
+        Counted is what a call cannot do without: weights, as far as they are known, input and output.
+        """
+        self.check_device()
+        size, tokens = BYTES[self.dtype], self.tokens
+        weights = 0 if self.is_own else self.parameter_count(bias=bias, proj_size=proj_size)
+        width = self.directions * (proj_size or self.hidden_sizes[-1])
+        drawn = DRAWN * max(weights, tokens * self.input_size)
+        called = size * (weights + tokens * (self.input_size + width))
+        check_memory(self.label, drawn, self.device, called)
+
     def random_state(self, module: nn.Module, first: torch.Tensor) -> Any:
         """A standard normal state for `module`, of the structure and shapes that it gives after the input `first`."""
         import torch
 
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        from unrolled.torch_settings import settings_kept
+
+        with settings_kept(), torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a call that counts will say the same
             state = module(first)[1]
         streams = count(STATE_STREAM)
@@ -190,10 +224,15 @@ class Workload:
         return self.random((self.seq_len, self.batch_size, width), stream=2)
 
     def random(self, shape: tuple[int, ...], stream: int) -> torch.Tensor:
-        """Standard normal values of this workload's dtype, on its device; one stream for each purpose."""
+        """Standard normal values of this workload's dtype, on its device; one stream for each purpose.
+
+        Raises `OutOfMemoryError` where they cannot fit.
+        """
         import torch
 
         self.check_device()
+        numbers = math.prod(shape)
+        check_memory(f"a tensor {shape}", DRAWN * numbers, self.device, BYTES[self.dtype] * numbers)
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * stream)
         values = torch.randn(shape, generator=generator, dtype=torch.float64)
         return values.to(device=self.device, dtype=getattr(torch, self.dtype))

@@ -91,7 +91,7 @@ class ResultFolder:
         return [self.path / name for name in (*names, f"{self.name}.json")]
 
     def add(self, source: Path, write: Callable[[Path], Iterable[Path]]) -> list[Path]:
-        """Put what `write` puts into a folder beside the record at `source`, or where no other record of its kind is."""
+        """Put what `write` puts into a folder beside the record at `source`, or where there is no other of its kind."""
         whole = self.path / f"{self.name}.json"
         if whole.exists() and not whole.samefile(source):
             raise InvalidValueError(

@@ -80,15 +80,8 @@ class Configuration:
 
     @property
     def parameter_count(self) -> int:
-        """`G H (I + P + 2) + P H` a layer and direction; unprojected P is H, and the last term absent.
-
-        Of a cell that somebody else wrote, what one gate would have.
-        """
-        gates, biases = GATES.get(self.workload.cell, 1), 2 * self.bias
-        sizes = zip(self.layer_input_sizes, self.workload.hidden_sizes, self.state_sizes, strict=True)
-        return self.workload.directions * sum(
-            gates * h * (i + p + biases) + self.proj_size * h for i, h, p in sizes
-        )
+        """Numbers in all weights and biases; of a cell that somebody else wrote, what one gate would have."""
+        return self.workload.parameter_count(bias=self.bias, proj_size=self.proj_size)
 
     @property
     def numbers(self) -> int:

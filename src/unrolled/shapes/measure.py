@@ -16,6 +16,8 @@ from unrolled.environment import Environment
 from unrolled.implementations import implement, load
 from unrolled.implementations.cells import Cells
 from unrolled.networks.stack import Stack
+from unrolled.networks.subject import their_errors
+from unrolled.networks.textbook import Network
 from unrolled.shapes.configuration import Configuration
 from unrolled.shapes.gates import rows_of
 from unrolled.shapes.own_loop import OwnLoop
@@ -60,8 +62,10 @@ def describe(configuration: Configuration, loop: Callable[[nn.Module], nn.Module
     """
     reference = configuration.reference()
     stepped = loop(reference)
-    x, state = configuration.input(), configuration.state(reference)
-    with torch.inference_mode(), warnings.catch_warnings():
+    x, network = configuration.input(), Network(name=configuration.name, workload=configuration.workload)
+    with their_errors(network, x):
+        state = configuration.state(reference)
+    with their_errors(network, x), torch.inference_mode(), warnings.catch_warnings():
         # A note on speed only: oneDNN leaves projections to torch.
         warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
         fused, cells = (

@@ -14,6 +14,7 @@ from unrolled.implementations import Implementation, implement
 from unrolled.networks.workload import Workload
 from unrolled.speed.explicit import explicit
 from unrolled.speed.step import same_draws
+from unrolled.torch_settings import settings_kept
 
 Call = Callable[..., tuple[Tensor, Any]]
 # Everything a call computes, by name: "output", "final state 0", "gradient of weight_hh_l0", ...
@@ -65,7 +66,8 @@ def check_equivalence(workload: Workload, implementation: Implementation) -> Equ
 @lru_cache(maxsize=64)  # all phases of a workload ask the same, and all large batches
 def _check(workload: Workload, implementation: Implementation) -> Equivalence:
     reference = workload.reference()
-    module = implement(implementation, reference)
+    with settings_kept():
+        module = implement(implementation, reference)
     return compare(_oracle(workload), _quantities(module, reference, workload), FLOAT64_TOLERANCE)
 
 
@@ -102,7 +104,7 @@ def _quantities(call: Call, reference: nn.Module, workload: Workload) -> Quantit
     for part in leaves(state):
         part.requires_grad_(part.is_floating_point())
     reference.zero_grad(set_to_none=True)
-    with same_draws(workload.seed):
+    with settings_kept(), same_draws(workload.seed):
         output, final = call(input, state)
     torch.autograd.backward(*_cotangents(output, final))
     finals = {f"final state {k}": part.detach() for k, part in enumerate(leaves(final))}

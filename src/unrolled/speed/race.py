@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unrolled.hearing import heard, notes
 from unrolled.implementations import Implementation, implement, load
 from unrolled.networks.workload import Workload
 from unrolled.speed.equivalence import Equivalence, check_equivalence, compare
@@ -22,6 +24,7 @@ from unrolled.speed.pairs import PairedRounds, time_pairs
 from unrolled.speed.result import Result
 from unrolled.speed.statistics import MIN_ROUNDS, paired_ratio
 from unrolled.speed.step import Step
+from unrolled.torch_settings import settings_kept
 
 # Beyond this many rounds an interval hardly narrows, while the files grow.
 MAX_ROUNDS = 501
@@ -50,8 +53,24 @@ def race(
     `budget` is in seconds, for the timed rounds of both sides; at least `MIN_ROUNDS` pairs are run.
     `noise_floor` is that of the fused module raced against itself on the same workload and phase;
     without it, that race is run first. `run_pairs` runs the rounds (pytest-benchmark, say).
-    An implementation that differs from the oracle gets status `wrong` and no time.
+    An implementation that differs from the oracle gets status `wrong` and no time. What it prints is not shown, and
+    what it changes of torch's settings is put back between all calls; `notes` of the result say both.
     """
+    with settings_kept() as changed, heard() as printed:
+        result = _race(workload, phase, implementation, budget, noise_floor, run_pairs, timer, changed.put_back)
+    return replace(result, notes=notes(changed, printed))
+
+
+def _race(
+    workload: Workload,
+    phase: str,
+    implementation: Implementation,
+    budget: float,
+    noise_floor: float | None,
+    run_pairs: RunPairs,
+    timer: Callable[[], float],
+    put_back: Callable[[], None],
+) -> Result:
     if noise_floor is None and implementation.name != "fused":
         noise_floor = race(workload, phase, _FUSED, budget=budget, timer=timer).noise_floor
     spent: dict[str, float] = {}
@@ -69,7 +88,7 @@ def race(
         return Result(**facts, status="wrong", reason=f"in float64: {found}")
 
     reference = workload.reference()
-    fused = Step(reference, workload.input(), workload.target(), phase)
+    fused = Step(reference, workload.input(), workload.target(), phase, put_back)
     with _spending(spent, "warm_up"):
         contender, found, fused_s, contender_s = _first_calls(fused, reference, implementation)
         if not found.equal:
@@ -89,7 +108,7 @@ def race(
     if implementation.uncompiled is not None:
         facts["compile_s"] = contender_s - median(seconds)
         loop = implement(Implementation("uncompiled", implementation.uncompiled), reference)
-        facts["uncompiled_s"] = _median_seconds(Step(loop, fused.input, fused.target, phase))
+        facts["uncompiled_s"] = _median_seconds(Step(loop, fused.input, fused.target, phase, put_back))
     with _spending(spent, "memory"):
         facts |= _memory(contender, reference)
     return Result(
@@ -114,12 +133,15 @@ def _first_calls(
     expected = fused.quantities(reference)
     fused_s = perf_counter() - start
     if implementation.name == "fused":  # the same module: it need not be compared with itself
-        return Step(reference, fused.input, fused.target, fused.phase), Equivalence.exact(), fused_s, fused_s
+        contender = Step(reference, fused.input, fused.target, fused.phase, fused.put_back)
+        return contender, Equivalence.exact(), fused_s, fused_s
     with _compiler_starting_cold(implementation):
-        contender = Step(implement(implementation, reference), fused.input, fused.target, fused.phase)
+        module = implement(implementation, reference)
+        contender = Step(module, fused.input, fused.target, fused.phase, fused.put_back)
         start = perf_counter()
         got = contender.quantities(reference)
         contender_s = perf_counter() - start
+    contender.put_back()
     # Half the digits: a wrong gate is off by far more, rounding over many steps by less.
     tolerance = 4 * _epsilon(fused.input) ** 0.5
     return contender, compare(expected, got, tolerance), fused_s, contender_s

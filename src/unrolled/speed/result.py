@@ -20,7 +20,7 @@ from unrolled.speed.statistics import RESOLUTION, Interval, paired_ratio, verdic
 if TYPE_CHECKING:
     import pandas as pd
 
-STATUSES = ("ok", "wrong", "failed", "out of memory")
+STATUSES = ("ok", "wrong", "failed", "out of memory", "timed out")
 # No clock shows less than a picosecond, nor has a race taken more than 30 years.
 Seconds = Annotated[float, msgspec.Meta(ge=1e-12, le=1e9)]
 Spent = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
@@ -36,7 +36,8 @@ class Result:
 
     `seconds[k]` and `reference_seconds[k]` belong to one pair; `reference_first[k]` tells their order.
     The times between CUDA events are kept beside them. `noise_floor` is the largest ratio that fused
-    against itself showed on this workload and phase. `spent_s` says where the time of the benchmark went.
+    against itself showed on this workload and phase. `spent_s` says where the time of the benchmark went, and `notes`
+    what else the implementation did.
     """
 
     workload: Workload
@@ -58,6 +59,7 @@ class Result:
     compile_s: Difference | None = None
     uncompiled_s: Seconds | None = None
     spent_s: dict[str, Spent] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise `ValueError` for what no race gives."""
@@ -104,7 +106,7 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """`faster`, `slower`, `same` or `unclear`; without a time, `wrong`, `failed` or `out of memory`.
+        """`faster`, `slower`, `same` or `unclear`; without a time, the status.
 
         The fused module against itself is held to 1 and the resolution alone: against its own noise floor
         it could never lose.

@@ -24,6 +24,7 @@ def _from_version_1(fields: dict[str, Any]) -> None:
     """It had null for NaN, and no `accounting` where the run was interrupted."""
     fields.setdefault("accounting", {})
     for result in fields["results"]:
+        result["notes"] = []
         for name in ("noise_floor", "equivalence_error"):
             if result[name] is None:
                 result[name] = "nan"
@@ -34,7 +35,7 @@ class Run(Record):
     """What `bench.json` holds; `started` is a date and time with its zone. `accounting` has the names of `SPENT`."""
 
     FORMAT = "unrolled.bench"
-    VERSION = 2  # 1: null for NaN
+    VERSION = 2  # 1: null for NaN, no notes
     UPGRADES = {1: _from_version_1}  # noqa: RUF012
 
     environment: Environment
@@ -60,5 +61,7 @@ class Run(Record):
         results = tuple(result for result in self.results if result.workload.cell_name in cells)
         if not results:
             raced = dict.fromkeys(result.workload.cell_name for result in self.results)
-            raise InvalidValueError(f"cell: expected one of {', '.join(raced)}, got {', '.join(cells)}; it was not raced")
+            raise InvalidValueError(
+                f"--cell: expected one of {', '.join(raced)}, got {', '.join(cells)}; name one"
+            )
         return replace(self, results=results)

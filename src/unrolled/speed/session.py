@@ -5,21 +5,24 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import perf_counter
 
 import torch
 
 from unrolled.environment import Environment, stolen_seconds
-from unrolled.plugins import first_line
+from unrolled.errors import TimeLimitError, is_out_of_memory
+from unrolled.hearing import heard, notes
+from unrolled.plugins import THEIRS, first_line
 from unrolled.speed.grid import Case
-from unrolled.speed.memory import is_out_of_memory
 from unrolled.speed.pairs import time_pairs
 from unrolled.speed.race import RunPairs, race
 from unrolled.speed.result import Result
 from unrolled.speed.run import Run
 from unrolled.speed.settings import Settings
+from unrolled.time_limit import time_limit
+from unrolled.torch_settings import settings_kept
 
 
 @dataclass
@@ -53,31 +56,25 @@ class Session:
         timer: Callable[[], float] = perf_counter,
         keep: bool = True,
     ) -> Result:
-        """Race a case and keep the result. A contender that fails gives a result that says why.
+        """Race a case and keep the result. A contender that fails, or hangs, gives a result that says why.
 
         `keep=False` checks and runs the case without recording it.
         """
-        try:
-            result = race(
-                case.workload,
-                case.phase,
-                self.settings.implementations[case.implementation],
-                budget=self.settings.budget,
-                noise_floor=self._noise_floor(case) if keep else 1.0,
-                run_pairs=run_pairs,
-                timer=timer,
-            )
-        except Exception as error:  # a contender is anybody's code; the other cases go on
-            result = Result(
-                workload=case.workload,
-                phase=case.phase,
-                implementation=case.implementation,
-                threads=torch.get_num_threads(),
-                status="out of memory" if is_out_of_memory(error) else "failed",
-                reason=f"{type(error).__name__}: {first_line(error)}",
-            )
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()  # what a failed case had taken is there for the next one
+        with settings_kept() as changed, heard() as printed:
+            try:
+                with time_limit(self.settings.timeout, "--timeout"):
+                    result = race(
+                        case.workload,
+                        case.phase,
+                        self.settings.implementations[case.implementation],
+                        budget=self.settings.budget,
+                        noise_floor=self._noise_floor(case) if keep else 1.0,
+                        run_pairs=run_pairs,
+                        timer=timer,
+                    )
+            except THEIRS as error:  # a contender is anybody's code; the other cases go on
+                result = _failed(case, error)
+        result = replace(result, notes=notes(changed, printed))
         if keep:
             self.results.append(result)
             self.keep(self.run())
@@ -108,3 +105,21 @@ class Session:
             "share_outside": outside / total,
             "share_stolen": stolen / (total * self.environment.cores),
         }
+
+
+def _failed(case: Case, error: BaseException) -> Result:
+    """The result of a contender that raised, and the memory that it had taken for the next one."""
+    reason = f"{type(error).__name__}: {first_line(error)}"
+    status = "out of memory" if is_out_of_memory(error) else "failed"
+    if isinstance(error, TimeLimitError):
+        status, reason = "timed out", str(error)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return Result(
+        workload=case.workload,
+        phase=case.phase,
+        implementation=case.implementation,
+        threads=torch.get_num_threads(),
+        status=status,
+        reason=reason,
+    )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unrolled.cells import CELLS
 from unrolled.errors import ImplementationError, InvalidValueError
+from unrolled.hearing import heard, notes
 from unrolled.implementations import (
     DEFAULT_IMPLEMENTATIONS,
     IMPLEMENTATIONS,
@@ -18,7 +20,9 @@ from unrolled.implementations import (
     load,
 )
 from unrolled.networks.workload import DTYPES, Workload
+from unrolled.plugins import THEIRS
 from unrolled.speed.grid import FOR_TORCHS_CELLS, PHASES, Case, cases, workloads
+from unrolled.time_limit import time_limit
 
 # Seconds of timed rounds per benchmark, unless asked: the default grid then takes about two minutes.
 DEFAULT_BUDGET = 0.15
@@ -111,17 +115,26 @@ class Settings:
     budget: float
     out: Path
     notes: tuple[str, ...] = ()
+    timeout: float | None = None
 
     @classmethod
     def read(
-        cls, lists: Mapping[str, Sequence[str]], grid: str, budget: float, out: Path, devices: Sequence[str]
+        cls,
+        lists: Mapping[str, Sequence[str]],
+        grid: str,
+        budget: float,
+        out: Path,
+        devices: Sequence[str],
+        timeout: float | None = None,
     ) -> Settings:
         """From the texts of `LIST_OPTIONS` by flag, and the plain options.
 
-        `devices` are those raced when none is asked for. Raises an `UnrolledError` for whatever cannot be run.
+        `devices` are those raced when none is asked for. `timeout` is in seconds, for a case and for trying out a cell
+        or plug-in. Raises an `UnrolledError` for whatever cannot be run.
         """
-        if not (math.isfinite(budget) and budget > 0):
-            raise InvalidValueError(f"--budget: expected seconds above 0, got {budget}")
+        for flag, seconds in (("--budget", budget), ("--timeout", timeout)):
+            if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+                raise InvalidValueError(f"{flag}: expected seconds above 0, got {seconds}")
         given = {
             option.flag: option.values(lists[option.flag]) for option in LIST_OPTIONS if lists.get(option.flag)
         }
@@ -130,18 +143,31 @@ class Settings:
         of = workloads(grid, changes)
         for device in dict.fromkeys(workload.device for workload in of):
             Workload(device=device).check_device()
-        own = check_own_cells(of)
+        said: list[str] = []
+        with _tried("cell", timeout, said):
+            own = check_own_cells(of)
         names = dict.fromkeys(("fused", *given.get("--implementation", DEFAULT_IMPLEMENTATIONS)))
-        implementations = {name: load(name) for name in names}
-        for name, implementation in implementations.items():
-            if name not in IMPLEMENTATIONS:
-                check_plugin(implementation, tuple(dict.fromkeys(workload.cell for workload in of)))
+        implementations = {}
+        for name in names:
+            with _tried(f"implementation {name}", timeout, said):
+                implementations[name] = load(name)
+                if name not in IMPLEMENTATIONS:
+                    check_plugin(implementations[name], tuple(dict.fromkeys(workload.cell for workload in of)))
         chosen = cases(of, given.get("--phase", PHASES), tuple(implementations))
         left_out = [name for name in implementations if name in FOR_TORCHS_CELLS]
-        notes = (
-            [LEFT_OUT.format(cells=", ".join(own), names=" and ".join(left_out))] if own and left_out else []
-        )
-        return cls(tuple(chosen), implementations, budget, out, tuple(notes))
+        if own and left_out:
+            said.append(LEFT_OUT.format(cells=", ".join(own), names=" and ".join(left_out)))
+        return cls(tuple(chosen), implementations, budget, out, tuple(said), timeout)
+
+
+@contextmanager
+def _tried(what: str, timeout: float | None, said: list[str]) -> Iterator[None]:
+    """Somebody else's code is tried out inside; what it did beside that goes into `said`."""
+    from unrolled.torch_settings import settings_kept
+
+    with settings_kept() as changed, heard() as printed, time_limit(timeout, what):
+        yield
+    said += [f"{what}: {note}" for note in notes(changed, printed)]
 
 
 def check_own_cells(of: Sequence[Workload]) -> list[str]:
@@ -168,15 +194,18 @@ def check_plugin(implementation: Implementation, cells: Sequence[str]) -> None:
     A plug-in may serve some cells only: where `build` refuses others, their benchmarks will say so.
     Raises `ImplementationError` when it serves none, or what it builds cannot stand in for the reference.
     """
+    from unrolled.torch_settings import settings_kept
+
     refusals = []
     for cell in cells:
         workload = Workload(cell=cell, **TINY)
         try:
-            module = implement(implementation, workload.reference())
-            result: object = module(workload.input())
+            with settings_kept():
+                module = implement(implementation, workload.reference())
+                result: object = module(workload.input())
         except ImplementationError:
             raise
-        except Exception as error:  # the plug-in's own code may raise anything
+        except THEIRS as error:
             refusals.append(f"{cell}: {type(error).__name__}: {error}".splitlines()[0])
             continue
         if not (isinstance(result, tuple) and len(result) == 2):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,11 +28,20 @@ class Step:
     `forward`: inference, under `torch.inference_mode`. `training`: forward, mean squared error against a
     fixed random target, backward to all parameters and to the input, as in the middle of a network.
     Two steps may share `input` `(T, B, I)` and `target` `(T, B, D * H)`.
-    `reset()` belongs between two calls and outside the clock: it sets all gradients to None.
+    `reset()` belongs between two calls and outside the clock: it sets all gradients to None, and `put_back`s what the
+    last call, of whichever module, changed of torch's settings.
     """
 
-    def __init__(self, module: nn.Module, input: Tensor, target: Tensor, phase: str) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        input: Tensor,
+        target: Tensor,
+        phase: str,
+        put_back: Callable[[], object] = lambda: None,
+    ) -> None:
         check_choice("phase", phase, PHASES)
+        self.put_back = put_back
         self.module = module.train(phase == "training")
         self.phase = phase
         self.input = input.requires_grad_(phase == "training")
@@ -65,7 +74,8 @@ class Step:
         return F.mse_loss(self.module(self.input)[0], self.target)
 
     def reset(self) -> None:
-        """Forget the last call: gradients back to None."""
+        """Forget the last call: gradients back to None, and settings as they were."""
+        self.put_back()
         self.input.grad = None
         for parameter in self.module.parameters():
             parameter.grad = None
