@@ -142,13 +142,14 @@ def test_a_failure_while_drawing_leaves_what_was_there(gf, tmp_path, monkeypatch
 def test_json_is_versioned_with_the_environment_and_without_the_time(gf):
     _, _, _, out = gf("--cell", "lstm", "--forget-bias", "2", "--clip", "norm:1")
     content = json.loads((out / "gradflow.json").read_text())
-    assert (content["format"], content["version"]) == ("unrolled.gradflow", 1)
+    assert (content["format"], content["version"]) == ("unrolled.gradflow", 2)
     assert content["environment"]["torch"] == torch.__version__
-    assert "load_average" not in content["environment"]
+    assert content["environment"]["load_average"] is None
     (network,) = content["networks"]
     assert network["forget_bias"] == 2
     assert network["workload"]["hidden_size"] == 16
-    assert {verdict["profile"] for verdict in content["reach"][0]["verdicts"]} == {"LSTM.l0", "LSTM.l0.c"}
+    (reach,) = content["reaches"]
+    assert {profile["path"] for profile in reach["flow"]["profiles"]} == {"h", "c"}
     assert len(content["lengths"]) == 2
     assert content["lengths"][0]["clip"] == "norm:1"
 

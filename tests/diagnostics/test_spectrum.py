@@ -108,7 +108,7 @@ def test_theory_without_input_is_the_fixed_point_and_is_met(textbook):
     for each in content["results"]:
         if each["drive"] == "zero" and each["predictions"]:
             (theory,) = each["predictions"]
-            largest = np.mean([sample[0] for sample in each["spectrum"]["systems"][0]["values"]])
+            largest = np.mean([sample[0] for sample in each["spectrum"]["parts"][0]["values"]])
             if theory["theory"] == "fixed point":
                 assert largest == pytest.approx(theory["exponent"], abs=0.03)  # after 80 steps
                 met += 1
@@ -171,9 +171,9 @@ def test_files_are_replaced_together_and_nothing_else_is_touched(sp, tmp_path, m
 def test_json_is_versioned_with_the_environment_and_without_the_time(sp):
     _, printed, errors, out = sp("--cell", "lstm", "--forget-bias", "2", "--k", "5", "--quiet")
     content = json.loads((out / "spectrum.json").read_text())
-    assert (content["format"], content["version"]) == ("unrolled.spectrum", 1)
+    assert (content["format"], content["version"]) == ("unrolled.spectrum", 2)
     assert content["environment"]["torch"] == torch.__version__
-    assert "load_average" not in content["environment"]
+    assert content["environment"]["load_average"] is None
     assert content["networks"][0]["forget_bias"] == 2
     assert content["settings"]["k"] == 5
     assert "spectrum.csv" not in printed
@@ -194,16 +194,16 @@ def test_k_lags_and_warm_up_are_the_librarys(sp):
         sp, "--cell", "gru", "--k", "3", "--lags", "2,7", "--warm-up", "41", "--drive", "noise"
     )
     (result,) = content["results"]
-    (system,) = result["spectrum"]["systems"]
+    (system,) = result["spectrum"]["parts"]
     assert np.shape(system["values"]) == (2, 3)
     assert (system["warm_up"], system["times"][-1]) == (41, 60)
-    assert result["singular_values"]["systems"][0]["lags"] == [2, 7]
+    assert result["singular"]["parts"][0]["lags"] == [2, 7]
 
 
 def test_qr_at_every_step_gives_what_auto_gives(sp):
     auto, _ = content_of(sp, "--cell", "gru", "--drive", "noise")
     each, _ = content_of(sp, "--cell", "gru", "--drive", "noise", "--qr-every", "1")
-    one, other = (each["results"][0]["spectrum"]["systems"][0]["values"] for each in (auto, each))
+    one, other = (each["results"][0]["spectrum"]["parts"][0]["values"] for each in (auto, each))
     assert np.array(one) == pytest.approx(np.array(other), abs=1e-6)
 
 
@@ -223,7 +223,7 @@ def test_bidirectional_networks_have_a_row_for_each_direction_and_no_stack_above
         sp, "--cell", "rnn_tanh", "--bidirectional", "--layers", "2", "--drive", "noise"
     )
     assert "RNN.l1.reverse" in printed
-    assert [each["system"]["layer"] for each in content["results"][0]["spectrum"]["systems"]] == [0, 0, 1, 1]
+    assert [each["system"]["layer"] for each in content["results"][0]["spectrum"]["parts"]] == [0, 0, 1, 1]
     assert content["results"][0]["spectrum"]["notes"]
     assert content["results"][0]["spectrum"]["notes"][0].rstrip(".") in " ".join(printed.split())
 
@@ -232,7 +232,7 @@ def test_zero_input_of_a_scaled_orthogonal_network_has_all_exponents_at_ln_g(sp)
     content, printed = content_of(
         sp, "--cell", "rnn_relu", "--init", "identity", "--gain", "0.5", "--drive", "zero", "--dtype", "float64"
     )
-    values = np.array(content["results"][0]["spectrum"]["systems"][0]["values"])
+    values = np.array(content["results"][0]["spectrum"]["parts"][0]["values"])
     # A mean of 80 logarithms of 0.5, in float64.
     assert values == pytest.approx(np.full(values.shape, math.log(0.5)), abs=1e-12)
     assert "fixed point" in printed
@@ -344,8 +344,8 @@ def test_cells_of_ones_own_in_a_model_are_named_by_cell(sp, plugin):
     assert (status, errors) == (0, "")
     (result,) = json.loads((out / "spectrum.json").read_text())["results"]
     assert result["problem"] is None
-    assert np.array(result["spectrum"]["systems"][0]["values"]).shape == (4, 6)  # samples, units
-    assert [len(part["lags"]) for part in result["singular_values"]["systems"]] == [2]
+    assert np.array(result["spectrum"]["parts"][0]["values"]).shape == (4, 6)  # samples, units
+    assert [len(part["lags"]) for part in result["singular"]["parts"]] == [2]
 
 
 def test_a_checkpoint_fills_the_network_that_is_described(sp, tmp_path):
@@ -355,7 +355,7 @@ def test_a_checkpoint_fills_the_network_that_is_described(sp, tmp_path):
     content, _ = content_of(sp, "--cell", "gru", "--checkpoint", str(tmp_path / "gru.pt"))
     workload = Workload(cell="gru", input_size=3, hidden_size=8, batch_size=2, seq_len=101)
     expected = lyapunov_spectrum(module, workload.input(), warm_up=20).part().values
-    assert np.array(content["results"][0]["spectrum"]["systems"][0]["values"]) == pytest.approx(
+    assert np.array(content["results"][0]["spectrum"]["parts"][0]["values"]) == pytest.approx(
         expected, abs=1e-12
     )
     assert content["results"][1]["predictions"][0]["theory"] == "fixed point"
@@ -443,10 +443,8 @@ DAMAGE = {
     "no networks": lambda content: content.pop("networks"),
     "an unknown setting": lambda content: content["settings"].update(often=1),
     "a drive": lambda content: content["results"][0].pop("drive"),
-    "values cut short": lambda content: content["results"][0]["spectrum"]["systems"][0]["values"][0].pop(),
-    "a word": lambda content: content["results"][0]["singular_values"]["systems"][0]["log10"][0][0].insert(
-        0, "x"
-    ),
+    "values cut short": lambda content: content["results"][0]["spectrum"]["parts"][0]["values"][0].pop(),
+    "a word": lambda content: content["results"][0]["singular"]["parts"][0]["log10"][0][0].insert(0, "x"),
     "a curve cut short": lambda content: content["curves"][0]["exponents"].pop(),
     "another swept network": lambda content: content["curves"][0].update(network="else"),
 }

@@ -181,9 +181,9 @@ def test_gradflow_of_it(cell, tmp_path, capsys):
     assert gradflow.main([*options, *clips, "--out", str(tmp_path)]) == 0
     assert cell.__name__ in capsys.readouterr().out
     saved = json.loads((tmp_path / "gradflow.json").read_text())
-    labels = {(p["layer"], p["direction"]) for p in saved["reach"][0]["flow"]["profiles"]}
+    labels = {(p["layer"], p["direction"]) for p in saved["reaches"][0]["flow"]["profiles"]}
     assert labels == {(layer, way) for layer in (0, 1) for way in ("forward", "reverse")}
-    assert all(reach["bound"] is None for reach in saved["reach"])
+    assert all(reach["bound"] is None for reach in saved["reaches"])
     assert (tmp_path / "reach.svg").exists()
 
 

@@ -219,7 +219,7 @@ def test_a_step_in_float32_has_a_spectrum_in_float32():
     expected = step_lyapunov_spectrum(step, x, first, warm_up=4).part()
     step, _ = as_step(module.float(), start)
     found = step_lyapunov_spectrum(step, x.float(), first.float(), warm_up=4)
-    assert found.facts["step"]["dtype"] == "float32"
+    assert found.facts["step"].dtype == "float32"
     np.testing.assert_allclose(found.part().values, expected.values, atol=2e-3)
 
 
@@ -236,7 +236,7 @@ def test_cuda_agrees_with_the_cpu(kind, name):
     values = jacobian_singular_values(module, x, [1, 3], state=start)
     module.cuda()
     found = lyapunov_spectrum(module, x.cuda(), state=there, qr_every=1)
-    assert next(iter(found.facts.values()))["device"].startswith("cuda")
+    assert next(iter(found.facts.values())).device.startswith("cuda")
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one.values, other.values, atol=1e-8)
     for one, other in zip(jacobian_singular_values(module, x.cuda(), [1, 3], state=there), values, strict=True):

@@ -5,6 +5,7 @@ import math
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ from unrolled.implementations.cells import Cells
 from unrolled.networks.workload import Workload
 from unrolled.speed.grid import Case
 from unrolled.speed.pairs import time_pairs
-from unrolled.speed.race import race
 from unrolled.speed.result import STATUSES
 from unrolled.speed.run import Run
 from unrolled.speed.session import Session
@@ -69,7 +69,8 @@ def when_built(act):
 
 def session(tmp_path, timeout=None, **builds):
     implementations = {"fused": load("fused")} | {n: Implementation(n, b) for n, b in builds.items()}
-    return Session(Settings((), implementations, 0.01, tmp_path, timeout=timeout))
+    keep = partial(Run.save, path=tmp_path / "bench.json")
+    return Session(Settings((), implementations, 0.01, tmp_path, timeout=timeout), keep)
 
 
 def watched(seen):
@@ -119,13 +120,6 @@ def test_a_changed_setting_is_said_in_the_result_also_from_disk(tmp_path):
     assert result.notes == (f"changed threads {threads} -> 7; put back",)
     assert result.threads == threads
     assert Run.load(tmp_path / "bench.json").results[0].notes == result.notes
-
-
-def test_results_from_before_there_were_notes_are_read(tmp_path):
-    result = race(TINY, "forward", load("fused"), budget=0.01)
-    fields = result.to_dict()
-    del fields["notes"]
-    assert type(result).from_dict(fields).notes == ()
 
 
 LEAVES = {
