@@ -8,13 +8,13 @@ torch is imported when a run starts and not before: `--help` and mistyped option
 from __future__ import annotations
 
 import os
-import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import pytest
 from pytest_benchmark.utils import load_timer
-from rich.console import Console
 
 from unrolled.checks import check_threads
 from unrolled.environment import VOLATILE, Environment
@@ -26,6 +26,9 @@ from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, LIST_OPTIONS, S
 STARTED = perf_counter()
 SESSION = pytest.StashKey["Session"]()
 FOLDER = pytest.StashKey["ResultFolder"]()
+FILES = pytest.StashKey[list[Path]]()
+OPEN = pytest.StashKey[ExitStack]()  # to be closed at the end: the folder, the handlers of signals
+STATUS = pytest.StashKey[int]()  # of the signal that ended the run
 PROGRESS = pytest.StashKey[ProgressLine]()
 # Share of a virtual machine's CPU time, given to others by its host, above which timings suffer visibly.
 STOLEN_TOO_MUCH = 0.01
@@ -84,7 +87,20 @@ def pytest_configure(config):
     """A benchmark that was refused used no fixture, which is no news; progress goes past pytest's capture."""
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
     config.stash[LINES] = []
+    config.stash[OPEN] = ExitStack()
+    config.pluginmanager.register(Interruption(config))
     config.stash[PROGRESS] = ProgressLine(os.fdopen(os.dup(2), "w"))
+
+
+class Interruption:
+    """Hears which signal ended the run; its status becomes that of pytest."""
+
+    def __init__(self, config):
+        self.config = config
+
+    def pytest_keyboard_interrupt(self, excinfo):
+        """Ctrl-C, where nobody says another."""
+        self.config.stash[STATUS] = getattr(excinfo.value, "status", 130)
 
 
 def pytest_sessionstart(session):
@@ -100,6 +116,7 @@ def start_session(config):
     before = perf_counter()
     import torch
 
+    from unrolled.cli.command import interruptible
     from unrolled.results.folder import ResultFolder
     from unrolled.speed.session import Session
 
@@ -113,9 +130,10 @@ def start_session(config):
         devices=("cpu", "cuda") if torch.cuda.is_available() else ("cpu",),
         timeout=config.getoption("timeout"),
     )
-    folder = ResultFolder(settings.out, "bench")
+    folder = config.stash[FOLDER] = ResultFolder(settings.out, "bench")
+    config.stash[OPEN].enter_context(interruptible())
     if not config.option.collectonly:
-        config.stash[FOLDER] = folder.__enter__()
+        config.stash[OPEN].enter_context(folder)
     config.stash[LINES] += settings.notes
     return Session(settings, folder.keep, started=STARTED, imports_s=imports_s)
 
@@ -210,51 +228,54 @@ def pytest_report_teststatus(report, config):
     return None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session):
-    """The last result is on disk; take the line away before pytest reports."""
-    session.config.stash[PROGRESS].stop()
+    """The results go to disk before anything is shown; an interrupted run leaves a part, and the signal's status."""
+    config = session.config
+    config.stash[PROGRESS].stop()
+    running = config.stash.get(SESSION, None)
+    if STATUS in config.stash:
+        session.exitstatus = config.stash[STATUS]
+    elif running is not None and running.results:
+        try:
+            config.stash[FILES] = config.stash[FOLDER].finish(running.run(), partial(write, running.run()))
+        except UnrolledError as error:
+            config.stash[LINES].append(str(error))
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter, exitstatus, config):
+def write(run, folder):
+    """`bench.csv` and the plots."""
+    from unrolled.render import bench
+    from unrolled.render.files import write_frames
+
+    return [*write_frames(bench.frames(run), folder), *bench.draw(run, folder)]
+
+
+def pytest_terminal_summary(terminalreporter, config):
     """The tables, two sentences, and where the files are."""
     for line in config.stash[LINES]:
         terminalreporter.write_line(line)
     session = config.stash.get(SESSION, None)
     if session is None or not session.results:
         return
-    from unrolled.render.speed_plots import draw_speed
-    from unrolled.render.speed_summary import summary
-    from unrolled.render.speed_tables import speed_tables
+    from unrolled.cli.display import console
+    from unrolled.render import bench
 
-    terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if terminal else 120, highlight=False)
-    finished = session.run()
-    frame = finished.frame()
+    screen = console()
     terminalreporter.ensure_newline()
-    for table in speed_tables(frame, console.width):
-        console.print(table)
-        console.print()
-    console.print(summary(frame))
-    if exitstatus == pytest.ExitCode.INTERRUPTED:
-        console.print(
-            f"interrupted; to draw what there is: python -m diagnostics.plots {config.stash[FOLDER].partial}"
-        )
-        return
-
-    def write(folder):
-        """`bench.csv` and the plots."""
-        table = finished.to_csv(folder / "bench.csv")
-        return [table, *draw_speed(frame, folder, session.environment.describe())]
-
-    for path in config.stash[FOLDER].finish(finished, write):
-        console.print(f"  {path}", style="dim")
-    accounting = finished.accounting
+    bench.show(session.run(), screen)
+    for path in config.stash.get(FILES, ()):
+        screen.print(f"  {path}", style="dim", soft_wrap=True)
+    if FILES not in config.stash:
+        screen.print(f"what was measured: python -m diagnostics.plots {config.stash[FOLDER].partial}")
+    accounting = session.accounting()
     spent = (
         "{total_s:.0f} s: {timed_s:.0f} s timed rounds, {warm_up_s:.0f} s warm-up, {imports_s:.0f} s imports"
     )
-    console.print(spent.format(**accounting) + f", {accounting['share_outside']:.0%} outside of these")
+    screen.print(spent.format(**accounting) + f", {accounting['share_outside']:.0%} outside of these")
     if accounting["share_stolen"] > STOLEN_TOO_MUCH:
-        console.print(
+        screen.print(
             f"the hypervisor gave {accounting['share_stolen']:.0%} of this machine's time to others: "
             "intervals are wide, and another run may differ",
             style="yellow",
@@ -263,8 +284,7 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
 
 def pytest_unconfigure(config):
     """Let go of the folder for results."""
-    if FOLDER in config.stash:
-        config.stash[FOLDER].__exit__()
+    config.stash[OPEN].close()
 
 
 def pytest_benchmark_group_stats(config):

@@ -295,10 +295,13 @@ def test_help_lists_the_options_without_importing_torch():
     assert "package.module:build" in " ".join(done.stdout.split())
 
 
-def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path, name):
     command = [sys.executable, "-m", "pytest", *BENCH, "--benchmark-only", "--cell", "gru", "--layers", "1"]
     command += ["--budget", "0.3", "--out", str(tmp_path)]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in a background job it would be ignored
+    heard = partial(
+        signal.signal, getattr(signal, name), signal.SIG_DFL
+    )  # in a background job it would be ignored
     running = subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
         preexec_fn=heard,
@@ -306,12 +309,13 @@ def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path):
     deadline = time.monotonic() + 60
     while not (tmp_path / "bench.partial.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(getattr(signal, name))
     output, _ = running.communicate(timeout=60)
-    assert running.returncode == 2  # pytest's own status for an interruption
+    assert running.returncode == 128 + getattr(signal, name)
     results = json.loads((tmp_path / "bench.partial.json").read_text())["results"]
     assert 1 <= len(results) < 18
     assert "gru · forward" in output
+    assert {path.name for path in tmp_path.iterdir()} == {"bench.partial.json"}
 
 
 def test_a_cell_of_ones_own_is_raced_against_its_own_loop(tmp_path):

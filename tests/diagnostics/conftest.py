@@ -39,6 +39,14 @@ def _one_thread(_one_thread_for_the_module):
     torch.set_num_threads(1)
 
 
+def status_of(command, arguments):
+    """The exit status of a line that argparse, or the command, refuses."""
+    try:
+        return command.main(arguments)
+    except SystemExit as error:
+        return error.code
+
+
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
     """`plugin(source)`: a module in the current folder; gives its name."""

@@ -16,12 +16,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from unrolled.cli.display import console, list_files, prepare, say, shown, unshown
-from unrolled.errors import UnrolledError
+from unrolled.errors import InvalidValueError, UnrolledError
 
 if TYPE_CHECKING:
     from unrolled.progress import ProgressLine
@@ -33,6 +34,13 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are one line."""
+
+    def _get_value(self, action: argparse.Action, text: str) -> Any:
+        """What one of our own functions refuses is told as everywhere: with the name first."""
+        try:
+            return action.type(text) if isfunction(action.type) else super()._get_value(action, text)
+        except UnrolledError as error:
+            raise InvalidValueError(f"{'/'.join(action.option_strings) or action.dest}: {error}") from None
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and how to learn more; exit with status 2."""
@@ -48,30 +56,18 @@ class Interrupted(KeyboardInterrupt):
         self.status = 128 + number
 
 
-def make_parser(name: str) -> Parser:
-    """The parser of a command."""
-    module = import_module(f"unrolled.cli.{name}")
-    parser = Parser(
-        prog=f"python -m diagnostics.{name}",
-        description=module.__doc__,
-        epilog=module.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_options(parser)
-    return parser
-
-
 def main(name: str, argv: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit status."""
     prepare()
-    parser = make_parser(name)
-    options = parser.parse_args(argv)
-    module = import_module(f"unrolled.cli.{name}")
-    command = Command(parser.prog, name, module, options)
+    command = Command(name)
     with interruptible():
         try:
-            if hasattr(module, "run"):
-                module.run(command)
+            command.options = command.parser.parse_args(argv)
+        except UnrolledError as error:
+            return command.ended(error)
+        try:
+            if hasattr(command.module, "run"):
+                command.module.run(command)
             else:
                 command.measure_save_show()
             return command.status
@@ -100,8 +96,17 @@ def interruptible() -> Iterator[None]:
 class Command:
     """One call of a command."""
 
-    def __init__(self, prog: str, name: str, module: ModuleType, options: argparse.Namespace) -> None:
-        self.prog, self.name, self.module, self.options = prog, name, module, options
+    def __init__(self, name: str) -> None:
+        self.name, self.prog = name, f"python -m diagnostics.{name}"
+        self.module: Any = import_module(f"unrolled.cli.{name}")
+        self.parser = Parser(
+            prog=self.prog,
+            description=self.module.__doc__,
+            epilog=self.module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.module.add_options(self.parser)
+        self.options = argparse.Namespace()
         self.status = 0
         self.folder: Any = None
         self.progress: Any = None
@@ -187,6 +192,8 @@ class Command:
             self.say(f"the network changed settings of torch, which are put back: {', '.join(changed)}")
 
     def _save(self, record: Record) -> list[Path]:
+        from unrolled.render.files import write_frames
+
         view = import_module(self.module.VIEW)
 
         def write(beside: Path) -> list[Path]:
@@ -235,13 +242,3 @@ class Command:
 
 def ignore(record: Record) -> None:
     """Where nothing is to be written, nothing is kept."""
-
-
-def write_frames(frames: dict[str, Any], folder: Path) -> list[Path]:
-    """A CSV file of each: every digit of every number; NaN and inf by name."""
-    paths = []
-    for name, frame in frames.items():
-        if len(frame):
-            paths.append(folder / f"{name}.csv")
-            frame.to_csv(paths[-1], index=False, na_rep="nan", lineterminator="\n")
-    return paths

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unrolled.cli.command import Command, Parser
 from unrolled.cli.display import console
-from unrolled.cli.options import checked, size
+from unrolled.cli.options import size
 
 EXAMPLES = """examples:
   python -m diagnostics.compare results/bench/previous results/bench
@@ -18,7 +18,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("before", type=Path, help="a results folder, or a bench.json")
     parser.add_argument("after", type=Path, help="another")
     parser.add_argument(
-        "--most", type=checked(size), default=10, help="how many of the largest changes to list (default: 10)"
+        "--most", type=size, default=10, help="how many of the largest changes to list (default: 10)"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.cli.command import Measure, Parser
-from unrolled.cli.options import OUTPUT, add, checked, size
+from unrolled.cli.options import OUTPUT, add, size
 from unrolled.forecast.presets import PRESETS, variants
 from unrolled.forecast.setting import OPTIMIZERS, Setting
 
@@ -37,9 +37,7 @@ def add_options(parser: Parser) -> None:
     what = add(parser, "what to learn", "length", length={"help": "points of a window, steps of a recall"})
     what.add_argument("--signal", metavar="SIGNAL",
                       help="sine, sum, chirp, csv:FILE:COLUMN, or recall:S for one of S symbols")  # fmt: skip
-    what.add_argument(
-        "--warm-up", type=checked(size), metavar="N", help="true points fed before the loop closes"
-    )
+    what.add_argument("--warm-up", type=size, metavar="N", help="true points fed before the loop closes")
     network = add(parser, "the network", "cell", "hidden", "layers", "init", "gain", "forget-bias")
     network.add_argument("--init-std", type=float, metavar="STD",
                          help="in place of --init: every recurrent weight and bias from N(0, STD²)")  # fmt: skip
@@ -48,10 +46,8 @@ def add_options(parser: Parser) -> None:
               checkpoint={"help": "save training there every two seconds, and go on from what it holds"})  # fmt: skip
     how.add_argument("--optimizer", choices=OPTIMIZERS)
     how.add_argument("--lr", type=float, help="learning rate")
-    how.add_argument("--iterations", type=checked(size), metavar="N", help="steps of the optimizer")
-    how.add_argument(
-        "--seeds", type=checked(size), default=1, metavar="N", help="so many, from --seed on; default: 1"
-    )
+    how.add_argument("--iterations", type=size, metavar="N", help="steps of the optimizer")
+    how.add_argument("--seeds", type=size, default=1, metavar="N", help="so many, from --seed on; default: 1")
     how.add_argument(
         "--suggest", action="store_true", help="also say where one could clip, and what that would do"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unrolled.cli.command import Measure, Parser
 from unrolled.cli.networks import Defaults, add_network, chosen_networks, chosen_workload
-from unrolled.cli.options import MACHINE, OUTPUT, add, checked, integers
+from unrolled.cli.options import MACHINE, OUTPUT, add, integers
 
 VIEW = "unrolled.render.gradflow"
 # Large enough to show what theory says about large networks, small enough for a few seconds.
@@ -23,7 +23,7 @@ EXAMPLES = """examples:
 def add_options(parser: Parser) -> None:
     """What is None was not given."""
     sizes = add_network(parser, DEFAULTS, "steps of the reach table")
-    sizes.add_argument("--lengths", type=checked(integers), metavar="T,T,...",
+    sizes.add_argument("--lengths", type=integers, metavar="T,T,...",
                        help="of the length table; default: 10,20,50,100,200,400")  # fmt: skip
     how = add(parser, "how to measure", "clip", *MACHINE, clip="none and norm:1")
     how.add_argument("--loss", choices=("last", "mean"), default="last", help="at the last step, or at all")

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from unrolled.cells import CELLS, check_cell
-from unrolled.errors import InvalidValueError, UnrolledError
+from unrolled.errors import InvalidValueError
 
 SEEDS = 2**31
-LONGEST = 18  # digits of a number that anything can be the size of
 # At these sizes a second thread gains nothing, and on a busy machine costs five times the time.
 THREADS = 1
 
 
-def checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """As argparse takes it: what `parse` refuses is told with the name of the option."""
-
-    def convert(text: str) -> Any:
-        try:
-            return parse(text)
-        except UnrolledError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return convert
-
-
 def size(text: str) -> int:
     """`16`."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST and int(text)):
-        raise InvalidValueError(f"expected an integer of at least 1, got {text!r}")
-    return int(text)
+    number = _whole(text)
+    if not (isinstance(number, int) and number >= 1):
+        raise InvalidValueError(f"expected an integer of at least 1, got {number!r}")
+    return number
+
+
+def _whole(text: str) -> int | str:
+    """The number, or the text where it is none, or one that nothing can be the size of."""
+    return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else text
 
 
 def integers(text: str) -> tuple[int, ...]:
@@ -64,9 +58,10 @@ def cells(text: str) -> tuple[str, ...]:
 
 def seed(text: str) -> int:
     """`0` to 2147483647."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST and int(text) < SEEDS):
-        raise InvalidValueError(f"expected a number from 0 to {SEEDS - 1}, got {text!r}; try 0")
-    return int(text)
+    number = _whole(text)
+    if not (isinstance(number, int) and 0 <= number < SEEDS):
+        raise InvalidValueError(f"expected a number from 0 to {SEEDS - 1}, got {number!r}; try 0")
+    return number
 
 
 def seconds(text: str) -> float:
@@ -80,12 +75,12 @@ def seconds(text: str) -> float:
 CELL_HELP = f"{', '.join(CELLS)}, or your own package.module:Name; several with commas"
 # Names and what argparse takes for them. A default of None is one that the command itself decides about.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "cell": {"type": checked(cells), "metavar": "CELL,...", "help": CELL_HELP},
-    "hidden": {"type": checked(size), "metavar": "H", "help": "hidden units"},
-    "layers": {"type": checked(size), "metavar": "L", "help": "recurrent layers"},
-    "input": {"type": checked(size), "metavar": "I", "help": "input features"},
-    "batch": {"type": checked(size), "metavar": "B", "help": "sequences at a time"},
-    "length": {"type": checked(size), "metavar": "T", "help": "steps"},
+    "cell": {"type": cells, "metavar": "CELL,...", "help": CELL_HELP},
+    "hidden": {"type": size, "metavar": "H", "help": "hidden units"},
+    "layers": {"type": size, "metavar": "L", "help": "recurrent layers"},
+    "input": {"type": size, "metavar": "I", "help": "input features"},
+    "batch": {"type": size, "metavar": "B", "help": "sequences at a time"},
+    "length": {"type": size, "metavar": "T", "help": "steps"},
     "bidirectional": {"action": "store_true", "help": "run every layer both ways"},
     "init": {"help": "default, orthogonal, identity, normal:STD or chrono:T"},
     "gain": {"type": float, "help": "factor on all recurrent weights, after --init"},
@@ -102,16 +97,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "dtype": {"choices": ("float64", "float32", "bfloat16"), "help": "default: float32"},
     "device": {"help": "cpu, cuda or cuda:N; default: cpu"},
-    "seed": {"type": checked(seed), "default": 0, "help": "of weights and data; default: 0"},
+    "seed": {"type": seed, "default": 0, "help": "of weights and data; default: 0"},
     "threads": {
-        "type": checked(size),
+        "type": size,
         "default": THREADS,
         "metavar": "N",
         "help": f"of torch; default: {THREADS}",
     },
     "out": {"type": Path, "metavar": "FOLDER", "help": "for plots and data"},
     "no-plots": {"action": "store_true", "help": "tables and data only"},
-    "timeout": {"type": checked(seconds), "metavar": "SECONDS", "help": "then end, and keep what was measured"},
+    "timeout": {"type": seconds, "metavar": "SECONDS", "help": "then end, and keep what was measured"},
     "quiet": {"action": "store_true", "help": "no progress, and no list of the files written"},
 }
 MACHINE = ("dtype", "device", "seed", "threads")

@@ -8,7 +8,7 @@ from typing import Any
 
 from unrolled.cli.command import Command, Parser
 from unrolled.cli.display import console, list_files
-from unrolled.cli.options import checked, size
+from unrolled.cli.options import size
 
 NARROWEST = 60  # columns that a table fits into
 EXAMPLES = """examples:
@@ -27,9 +27,7 @@ def add_options(parser: Parser) -> None:
                         help="of a benchmark, only this cell, by its name; repeatable")  # fmt: skip
     parser.add_argument("--no-plots", action="store_true", help="print the tables and draw nothing")
     parser.add_argument("--svg", type=Path, help="also save the tables, as they look in a terminal, as SVG")
-    parser.add_argument(
-        "--width", type=checked(size), help="columns of the tables (default: those of the terminal)"
-    )
+    parser.add_argument("--width", type=size, help="columns of the tables (default: those of the terminal)")
 
 
 def run(command: Command) -> None:

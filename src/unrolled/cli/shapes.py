@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from unrolled.cli.command import Measure, Parser
-from unrolled.cli.options import OUTPUT, add, checked, size
+from unrolled.cli.options import OUTPUT, add, size
 from unrolled.errors import InvalidValueError
 from unrolled.networks.workload import DTYPES
 
@@ -35,16 +35,14 @@ def add_options(parser: Parser) -> None:
     one = add(
         parser, "one network, fused and as a loop of cells (any of these options)", *SIZES,
         cell="lstm with --proj-size, else rnn_tanh", input=INPUT, batch=BATCH, length=LENGTH,
-        hidden={"type": checked(layer_sizes), "metavar": "H[+H+...]",
+        hidden={"type": layer_sizes, "metavar": "H[+H+...]",
                 "help": f"of all layers or each; default: {HIDDEN}"},
         layers=f"{LAYERS}, or as --hidden says",
     )  # fmt: skip
     one.add_argument("--batch-first", action="store_true", help="input (B, T, I) in place of (T, B, I)")
     one.add_argument("--unbatched", action="store_true", help="input (T, I)")
     one.add_argument("--no-bias", action="store_true", help="no bias_ih and bias_hh")
-    one.add_argument(
-        "--proj-size", type=checked(size), metavar="P", help="project the hidden state of an LSTM to P"
-    )
+    one.add_argument("--proj-size", type=size, metavar="P", help="project the hidden state of an LSTM to P")
     add(
         parser,
         "how to compute the differences",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.cli.command import Measure, Parser
 from unrolled.cli.networks import Defaults, add_network, chosen_networks, chosen_workload
-from unrolled.cli.options import MACHINE, OUTPUT, add, checked, integers, numbers, size
+from unrolled.cli.options import MACHINE, OUTPUT, add, integers, numbers, size
 
 if TYPE_CHECKING:
     from unrolled.networks.subject import Subject
@@ -31,7 +31,7 @@ def add_options(parser: Parser) -> None:
     """What is None was not given."""
     sizes = add_network(parser, DEFAULTS, "steps, those of the warm-up included")
     sizes.add_argument(
-        "--gains", type=checked(lambda text: () if text == "none" else numbers(text)), metavar="G,G,...",
+        "--gains", type=gains, metavar="G,G,...",
         help="largest exponent over these gains, or none; default: 9 from 0.5 to 2.5 for random networks of "
         f"{GAIN_HIDDEN} units beside the textbook, none beside other networks",
     )  # fmt: skip
@@ -39,12 +39,12 @@ def add_options(parser: Parser) -> None:
     how.add_argument(
         "--drive", choices=("noise", "zero"), help="the input: normal noise or none; default: both"
     )
-    how.add_argument("--k", type=checked(size), help="how many exponents, from the largest down; default: all")
-    how.add_argument("--lags", type=checked(integers), metavar="K,K,...",
+    how.add_argument("--k", type=size, help="how many exponents, from the largest down; default: all")
+    how.add_argument("--lags", type=integers, metavar="K,K,...",
                      help="of the singular values; default: 1,2,5,10,...,200")  # fmt: skip
-    how.add_argument("--warm-up", type=checked(warm_up), metavar="STEPS",
+    how.add_argument("--warm-up", type=warm_up, metavar="STEPS",
                      help="left out of the exponents; default: a fifth")  # fmt: skip
-    how.add_argument("--qr-every", type=checked(lambda text: text if text == "auto" else size(text)), metavar="STEPS",
+    how.add_argument("--qr-every", type=qr_every, metavar="STEPS",
                      default="auto", help="steps between QRs; default: auto")  # fmt: skip
     add(parser, "where results go", *OUTPUT, out=Path("results/spectrum"))
 
@@ -52,6 +52,16 @@ def add_options(parser: Parser) -> None:
 def warm_up(text: str) -> int:
     """At least 0 steps."""
     return 0 if text == "0" else size(text)
+
+
+def gains(text: str) -> tuple[float, ...]:
+    """`0.5,1,2`, or none of them."""
+    return () if text == "none" else numbers(text)
+
+
+def qr_every(text: str) -> int | str:
+    """`5`, or `auto`."""
+    return text if text == "auto" else size(text)
 
 
 def plan(options: argparse.Namespace) -> Measure:
@@ -76,17 +86,17 @@ def _subjects(options: argparse.Namespace) -> tuple[Sequence[Subject], Network |
     from unrolled.networks.textbook import Network, networks
     from unrolled.spectrum.gain_curve import DEFAULT_GAINS, check_gains, gaussian
 
-    gains = check_gains(options.gains) if options.gains else DEFAULT_GAINS
+    over = check_gains(options.gains) if options.gains else DEFAULT_GAINS
     workload = chosen_workload(options, DEFAULTS)
     chosen = chosen_networks(options, workload)
     if not chosen:
         large = workload.replace(hidden_size=options.hidden or GAIN_HIDDEN)
         plain = large.replace(num_layers=1, bidirectional=False)
-        return networks(workload), None if options.gains == () else gaussian(plain), gains
+        return networks(workload), None if options.gains == () else gaussian(plain), over
     one = chosen[0] if len(chosen) == 1 else None
     if options.gains and not (isinstance(one, Network) and not one.workload.is_own):
         raise InvalidValueError(
             f"--gains: expected one network that --cell and the like describe, got "
             f"{', '.join(network.name for network in chosen)}, which starts as it does itself; leave it out"
         )
-    return chosen, one if options.gains and isinstance(one, Network) else None, gains
+    return chosen, one if options.gains and isinstance(one, Network) else None, over
