@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import re
@@ -63,7 +62,9 @@ class Environment:
         """Raise `ValueError` for what no machine has."""
         if min(self.cores, self.threads) < 1 or max(self.cores, self.threads) >= 2**31:
             raise ValueError(f"expected at least one core and thread, got {self.cores} and {self.threads}")
-        if self.load_average is not None and not 0 <= self.load_average < math.inf:
+        if self.matmul_precision not in ("highest", "high", "medium"):
+            raise ValueError(f"expected a precision of torch, got {self.matmul_precision!r}")
+        if self.load_average is not None and not 0 <= self.load_average < 2**31:
             raise ValueError(f"expected a load of at least 0, got {self.load_average}")
 
     def differences(self, other: Environment) -> dict[str, tuple[Any, Any]]:

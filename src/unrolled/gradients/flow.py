@@ -137,6 +137,9 @@ class GradientFlow(Record):
         require(len(self.profiles) > 0, "profiles")
         labels = {(p.module, p.call, p.layer, p.direction, p.path) for p in self.profiles}
         require(len(labels) == len(self.profiles), "each profile once")
+        for name in {profile.module for profile in self.profiles}:
+            calls = {profile.call for profile in self.profiles if profile.module == name}
+            require(calls == set(range(len(calls))), f"calls of {name} from 0 up")
         norms = np.array(list(self.parameters.values()), dtype=float)
         if (known := norms[~np.isnan(norms)]).size:  # NaN is what a watched training had
             check_logs(known, 1, "norms of parameters")

@@ -76,6 +76,7 @@ class Reach:
         did = self.flow.clip
         expected = None if clip.mode == "none" else (clip.mode, clip.bound)
         require(expected == (did and (did.mode, did.bound)), f"a flow clipped by {self.clip}")
+        require(not any(map(math.isnan, self.flow.parameters.values())), "norms of all parameters")
         require(any(_is_first(profile) for profile in self.flow), "a hidden state")
         for profile in self.flow:
             lags = np.arange(profile.steps)

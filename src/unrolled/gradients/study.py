@@ -25,7 +25,9 @@ from unrolled.networks.workload import Workload
 from unrolled.progress import ProgressLine
 from unrolled.results.codec import require
 from unrolled.results.record import Record
+from unrolled.theory import GradientBound
 
+WEIGHTS = 4  # of a layer and direction: two matrices and their biases
 FLOAT32 = ("float32_parameters", "float32_first")
 
 
@@ -125,6 +127,7 @@ class Study(Record):
             workload = networks[reach.network].workload
             if reach.flow is not None and workload is not None:
                 _check_sizes(reach.flow, workload)
+                _check_bound(reach.bound, workload, self.loss)
         self._check_lengths()
 
     def _check_lengths(self) -> None:
@@ -146,9 +149,11 @@ class Study(Record):
 
 def _check_sizes(flow: GradientFlow, workload: Workload) -> None:
     each = workload.layers * workload.directions
-    paths = 0 if workload.is_own else len(cell_named(workload.cell).paths)
     count = len(flow.profiles)
-    require(count == each * paths if paths else count % each == 0, "profiles of all layers and directions")
+    require(count % each == 0, "profiles of all layers and directions")
+    if not workload.is_own:
+        require(count == each * len(cell_named(workload.cell).paths), "profiles of all parts of the state")
+        require(len(flow.parameters) == each * WEIGHTS, "norms of all weights")
     for profile in flow:
         require(
             profile.steps == workload.seq_len and profile.call == 0, f"{workload.seq_len} steps in one call"
@@ -158,11 +163,20 @@ def _check_sizes(flow: GradientFlow, workload: Workload) -> None:
         profile.check_batch(workload.batch_size)
 
 
+def _check_bound(bound: GradientBound | None, workload: Workload, loss: str) -> None:
+    slope = None if workload.is_own else cell_named(workload.cell).largest_slope
+    one_module = isinstance(workload.hidden_size, int) and not workload.bidirectional
+    wanted = slope if loss == "last" and one_module else None
+    require((bound.slope if bound else None) == wanted, f"a bound with slope {wanted}")
+
+
 def _check_agreement(results: list[LengthResult]) -> None:
-    """Of one network at one length: there is one gradient to clip."""
-    for one, other in pairwise(result for result in results if result.problem is None):
-        require(agree(one.log10_unclipped, other.log10_unclipped), "one gradient for all clips")
+    """Of one network at one length: clips of finished gradients, which take no run of their own, see one gradient."""
     finished = [result for result in results if not Clip.parse(result.clip).works_on_states]
+    for one, other in pairwise(result for result in finished if result.problem is None):
+        require(
+            agree(one.log10_unclipped, other.log10_unclipped), "one gradient for all clips of finished ones"
+        )
     ends = {(result.problem, str(result.log10_first), str(result.float32_first)) for result in finished}
     require(len(ends) < 2, "one profile for all clips of finished gradients")
     require(len({result.clip for result in results}) == len(results), "each clip once")

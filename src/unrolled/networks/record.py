@@ -58,6 +58,7 @@ class NetworkRecord:
         start, sizes = (self.init, self.gain, self.forget_bias), (self.batch_size, self.seq_len)
         if (w := self.workload) is None:
             require(self.model is not None and start == (None, None, None), "a workload, or a model")
+            require(self.input != (), "an input with a shape")
             made = None not in sizes and self.input is None
             require(
                 made or (sizes == (None, None) and self.input is not None), "sizes of an input, or an input"

@@ -6,11 +6,12 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from unrolled.errors import ResultFileError
-from unrolled.results.codec import decode, encode
+from unrolled.results.codec import decode, encode, require
 
 HEAD = ("format", "version", "files", "partial")  # of a file, before the fields of its record
 
@@ -47,6 +48,8 @@ class Record:
                 f"results: expected version {cls.VERSION} of {cls.FORMAT}, got {version!r} in {path}; {advice}"
             )
         try:
+            if version == cls.VERSION:
+                decode(_With, {name: content[name] for name in HEAD[2:]})
             for old in range(version, cls.VERSION):
                 cls.UPGRADES[old](content)
             return decode(cls, {name: value for name, value in content.items() if name not in HEAD})
@@ -55,6 +58,17 @@ class Record:
             raise ResultFileError(
                 f"results: expected what unrolled wrote in {path}, got damage ({said[:300]}); measure it again"
             ) from error
+
+
+@dataclass(frozen=True)
+class _With:
+    """What a file says beside its record; nothing in the files of before, which are upgraded."""
+
+    files: tuple[str, ...]
+    partial: bool
+
+    def check(self) -> None:
+        require(all(Path(name).name == name for name in self.files), "names of files beside this one")
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from unrolled.cells import cell_named
 from unrolled.results.codec import Count, Size, require
+from unrolled.rollout.fused import DIRECTIONS
+from unrolled.spectrum.system import System
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,4 +49,22 @@ class Facts:
         """Raise `ValueError` unless the sizes are those of one kind of recurrence."""
         sizes = (self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.proj_size)
         require(None not in sizes if self.is_fused else sizes == (None,) * 5, "sizes of a module, or of a cell")
-        require(self.system_size > 0, "a state")
+        require(isinstance(getattr(torch, self.dtype, None), torch.dtype), f"a dtype, got {self.dtype!r}")
+        try:
+            torch.device(self.device)
+        except RuntimeError as error:
+            raise ValueError(f"expected a device, got {self.device!r}") from error
+
+    def check_systems(self, systems: list[System]) -> None:
+        """Raise `ValueError` unless these are the systems of one call of this."""
+        each = self.system_size
+        layers = range(self.num_layers or 1)
+        require(len(layers) <= len(systems), f"{len(layers)} layers")
+        ways = DIRECTIONS if self.bidirectional else DIRECTIONS[:1]
+        expected: list[tuple[int | None, str, int]] = [(layer, way, each) for layer in layers for way in ways]
+        if len(layers) > 1 and not self.bidirectional:
+            expected.append((None, DIRECTIONS[0], each * len(layers)))
+        found = [(system.layer, system.direction, system.size) for system in systems]
+        if len(expected) == 1:  # several cells may have one name, and each a layer and direction of it
+            expected = [(layer if layer is not None else -1, way, each) for layer, way, _ in found]
+        require(found == expected, f"systems {expected}, got {found}")

@@ -222,11 +222,8 @@ class SpectrumStudy(Record):
         if workload is None:
             return
         for record in (result.spectrum, result.singular):
-            for facts in () if record is None else record.facts.values():
-                cell = facts.cell if facts.is_fused else workload.cell
-                require(
-                    facts.seq_len == workload.seq_len and cell == workload.cell, f"steps of {workload.label}"
-                )
+            if record is not None:
+                _check_sizes(list(record.facts.values()), workload)
         if result.spectrum is not None:
             batches = {facts.batch_size for facts in result.spectrum.facts.values()}
             require(batches == {workload.batch_size}, f"{workload.batch_size} samples")
@@ -234,6 +231,20 @@ class SpectrumStudy(Record):
             systems = [part.system for part in result.spectrum.parts]
             same = result.singular is None or [part.system for part in result.singular.parts] == systems
             require(same, "the same systems in both records")
+
+
+def _check_sizes(modules: list[Facts], workload: Workload) -> None:
+    for facts in modules:
+        found = (facts.seq_len, facts.dtype, facts.device.partition(":")[0])
+        expected = (workload.seq_len, workload.dtype, workload.device.partition(":")[0])
+        require(found == expected, f"steps, dtype and device {expected}, got {found}")
+    if not workload.is_own:
+        cells = {(facts.cell, facts.bidirectional) for facts in modules}
+        require(cells == {(workload.cell, workload.bidirectional)}, f"a {workload.cell_name}")
+        require(sum(facts.num_layers or 0 for facts in modules) == workload.layers, f"{workload.layers} layers")
+        hidden = {facts.hidden_size for facts in modules}
+        require(hidden == set(workload.hidden_sizes), f"{workload.hidden_size} units")
+        require(modules[0].input_size == workload.input_size, f"{workload.input_size} features")
 
 
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:

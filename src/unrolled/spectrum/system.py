@@ -55,7 +55,7 @@ class System:
         """Raise `ValueError` for an unknown direction."""
         require(self.direction in DIRECTIONS, f"a direction, got {self.direction!r}")
 
-    def stacks(self, other: System) -> bool:
-        """Whether the other is one of the layers that this is a stack of."""
-        same_call = (other.module, other.call, other.direction) == (self.module, self.call, self.direction)
-        return self.layer is None and other.layer is not None and same_call
+    @property
+    def call_of(self) -> tuple[str, int]:
+        """The call of a module that it is a part of."""
+        return self.module, self.call

@@ -86,12 +86,10 @@ class SystemsRecord(Record, Generic[Part]):
             facts = self.facts[name]
             require(part.samples == facts.batch_size, f"{facts.batch_size} samples of {name}")
             part.check_steps(facts.seq_len)
-            size = facts.system_size * (1 if part.system.layer is not None else facts.num_layers or 0)
-            require(part.system.size == size, f"{size} numbers in {part.system.label}")
+            facts.check_systems([system for system in systems if system.call_of == part.system.call_of])
         for system in systems:
-            if system.layer is None:
-                layers = [one.size for one in systems if system.stacks(one)]
-                require(len(layers) > 1 and system.size == sum(layers), f"layers that make up {system.label}")
+            layers = [one.size for one in systems if one.call_of == system.call_of and one.layer is not None]
+            require(system.layer is not None or system.size == sum(layers), f"the layers of {system.label}")
         for name in self.facts:
             calls = {system.call for system in systems if system.module == name}
             require(calls == set(range(len(calls))), f"calls of {name} from 0 up")

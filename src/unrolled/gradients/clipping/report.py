@@ -11,6 +11,7 @@ import torch
 
 from unrolled.errors import NonFiniteError
 from unrolled.gradients.clipping.mode import Mode
+from unrolled.gradients.clipping.norm import log2_factor
 from unrolled.gradients.clipping.registry import make
 from unrolled.results.codec import NonNegative, Share, require
 from unrolled.rollout.scaled import LOG10_2, Scaled, check_logs, log2_total
@@ -56,8 +57,9 @@ def check_figures(
     require(entries == 0 or rule.works_on_gradients, f"no change by {rule.name}")
     require(after <= before + SLACK and cosine >= 0, "a gradient that was only made smaller")
     if rule.bounds_norm:
-        require(cosine >= 1 - SLACK, "the same direction")
-        require(not bound or after <= math.log10(bound) + SLACK, f"a norm of at most {bound}")
+        require(entries in (0, 1) and cosine >= 1 - SLACK, "one factor for all")
+        factor = min(0.0, LOG10_2 * log2_factor(before / LOG10_2, bound)) if bound else after - before
+        require(before == after or agree(after, before + factor), f"a norm of at most {bound}")
 
 
 def agree(one: float, other: float) -> bool:
