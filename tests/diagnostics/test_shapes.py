@@ -60,8 +60,8 @@ def test_options_describe_one_network_and_its_loop(sh):
     words = " ".join(printed.split())
     assert "weight_ih_l1_reverse (24, 16) 384 0:8 r, 8:16 z, 16:24 n" in words
     assert "bias_ih" not in printed
-    found = Shapes.from_json(sh("--cell", "gru", "--layers", "2", "--json")[1])
-    assert [d.built for d in found.descriptions] == [
+    found = json.loads(sh("--cell", "gru", "--layers", "2", "--json")[1])
+    assert [d["built"] for d in found["descriptions"]] == [
         "nn.GRU(100, 20, num_layers=2)",
         "nn.GRUCell(100, 20) → nn.GRUCell(20, 20), stepped 10 times",
     ]
@@ -86,8 +86,8 @@ def test_any_option_of_the_network_asks_about_it_alone(sh, arguments, built):
     status, printed, _ = sh(*arguments.split(), "--json")
     content = json.loads(printed)
     assert status == 0
-    assert [one["configuration"]["form"] for one in content["configurations"]] == ["fused", "cells"]
-    assert content["configurations"][0]["built"] == built
+    assert [one["configuration"]["form"] for one in content["descriptions"]] == ["fused", "cells"]
+    assert content["descriptions"][0]["built"] == built
 
 
 def test_a_projection_says_that_there_is_no_such_cell(sh):
@@ -99,12 +99,14 @@ def test_a_projection_says_that_there_is_no_such_cell(sh):
     assert errors == ""  # also not torch's word on oneDNN
 
 
-def test_seed_and_dtype_leave_the_walkthrough_and_change_its_numbers(sh):
+def test_seed_and_dtype_leave_the_walkthrough_and_change_its_numbers(sh, tmp_path):
     """Module and loop may agree to the last bit, so that the numbers are looked at in the weights."""
-    plain, seeded, double = (
-        Shapes.from_json(sh(*arguments, "--json")[1])
-        for arguments in ([], ["--seed", "1"], ["--dtype", "float64"])
-    )
+
+    def found(*arguments):
+        (tmp_path / "printed.json").write_text(sh(*arguments, "--json")[1])
+        return Shapes.load(tmp_path / "printed.json")
+
+    plain, seeded, double = found(), found("--seed", "1"), found("--dtype", "float64")
     assert [one.built for one in plain.descriptions] == [one.built for one in seeded.descriptions]
     assert [len(found.frame()) for found in (plain, seeded, double)] == [10, 10, 10]
     first, other, wide = (
@@ -120,7 +122,7 @@ def test_seed_and_dtype_leave_the_walkthrough_and_change_its_numbers(sh):
 
 def test_json_is_all_that_is_on_standard_output(sh, tmp_path):
     _, printed, errors = sh("--cell", "lstm", "--json", "--out", str(tmp_path))
-    assert printed == (tmp_path / "shapes.json").read_text()
+    assert printed == Shapes.load(tmp_path / "shapes.json").text()
     assert errors == ""
     assert json.loads(printed)["environment"]["torch"] == torch.__version__
 

@@ -15,6 +15,7 @@ from diagnostics import gradflow, shapes, spectrum
 from unrolled import Workload, gradient_flow, lyapunov_spectrum
 from unrolled.cells.build import Unrolled
 from unrolled.implementations import load
+from unrolled.shapes.record import Shapes
 from unrolled.speed.equivalence import check_equivalence
 from unrolled.speed.race import race
 
@@ -202,16 +203,16 @@ def test_shapes_of_it(cell, tmp_path, capsys):
     options = ["--cell", PATHS[cell], *SMALL, "--layers", "2", "--bidirectional", "--length", "5"]
     assert shapes.main([*options, "--out", str(tmp_path)]) == 0
     capsys.readouterr()
-    whole, loop = json.loads((tmp_path / "shapes.json").read_text())["configurations"]
+    whole, loop = Shapes.load(tmp_path / "shapes.json").descriptions
     parts = ("h", "c") if cell is PeepholeLSTM else ("h",)
-    assert whole["states"] == {part: [[4, 2, 4]] for part in parts}
-    assert loop["states"] == {part: [[2, 4]] * 4 for part in parts}
-    assert (whole["out"], whole["agrees"]) == ([5, 2, 8], True)
+    assert whole.states == dict.fromkeys(parts, ((4, 2, 4),))
+    assert loop.states == dict.fromkeys(parts, ((2, 4),) * 4)
+    assert (whole.out, whole.agrees) == ((5, 2, 8), True)
     names = [
         name
         for name, _ in Workload(cell=PATHS[cell], num_layers=2, bidirectional=True)
         .reference()
         .named_parameters()
     ]
-    assert [parameter["name"] for parameter in whole["parameters"]] == names
-    assert all(parameter["rows"] == [] for parameter in whole["parameters"])
+    assert [parameter.name for parameter in whole.parameters] == names
+    assert all(parameter.rows == () for parameter in whole.parameters)

@@ -13,6 +13,7 @@ from unrolled import Workload
 from unrolled.cells import CELLS
 from unrolled.errors import DeviceUnavailableError, InvalidTypeError, InvalidValueError
 from unrolled.networks.stack import Stack
+from unrolled.results.codec import decode, encode
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,8 @@ from unrolled.networks.stack import Stack
         ({"hidden_size": 0}, "hidden_size: .*got 0"),
         ({"hidden_size": ()}, r"hidden_size: .*got \(\)"),
         ({"num_layers": 0}, "num_layers: .*got 0"),
+        ({"num_layers": 10**6}, "num_layers: .*100,000.*got 1000000"),
+        ({"seq_len": 2**63}, f"seq_len: .*got {2**63}"),
         ({"device": "tpu"}, "device: .*got 'tpu'"),
         ({"hidden_size": (30, 20), "num_layers": 3}, r"hidden_size: .*got 2: \(30, 20\)"),
     ],
@@ -89,7 +92,7 @@ sizes = st.integers(1, 9)
 )
 def test_a_workload_survives_a_trip_through_json(cell, hidden, input_size, bidirectional):
     workload = Workload(cell=cell, hidden_size=hidden, input_size=input_size, bidirectional=bidirectional)
-    assert Workload.from_dict(json.loads(json.dumps(workload.to_dict()))) == workload
+    assert decode(Workload, json.loads(json.dumps(encode(workload)))) == workload
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

@@ -1,19 +1,24 @@
 """A configuration refuses what cannot be built, and the record survives JSON whole."""
 
+import dataclasses
 import json
 import math
+import re
+from functools import reduce
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.shapes.helpers import configuration
+from tests.shapes.helpers import EVERY, configuration
 from tests.shapes.test_differences import NaN, OneDirection
 from unrolled.cells import CELLS
+from unrolled.environment import Environment
 from unrolled.errors import InvalidTypeError, InvalidValueError, ResultFileError
+from unrolled.results.codec import decode, encode
 from unrolled.shapes.configuration import Configuration, both_forms, walkthrough
 from unrolled.shapes.measure import describe, measure
-from unrolled.shapes.record import Description, Shapes
+from unrolled.shapes.record import Shapes
 
 
 @pytest.mark.parametrize(
@@ -56,52 +61,111 @@ def test_a_configuration_survives_json(cell, hidden_size, form, flags, proj_size
         cell, form, *flags[:1], bias=flags[1], bidirectional=flags[2], hidden_size=hidden_size,
         proj_size=proj_size if cell == "lstm" else 0,
     )  # fmt: skip
-    assert Configuration.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+    assert decode(Configuration, json.loads(json.dumps(encode(one)))) == one
 
 
-def test_the_whole_record_survives_json():
-    found = measure([*walkthrough(), *both_forms(configuration(proj_size=2, hidden_size=(7, 4)))])
-    assert Shapes.from_json(found.to_json()) == found  # JSON holds decimals that read back as the same float
-    content = json.loads(found.to_json())
-    assert (content["format"], content["version"]) == ("unrolled.shapes", 2)
-    first = content["configurations"][0]
-    assert (first["name"], first["count"], first["agrees"]) == ("rnn_tanh", 2440, True)
-    assert first["parameters"][0]["name"] == "weight_ih_l0"
-    assert first["parameters"][0]["rows"] == [{"gate": "h", "meaning": "hidden state", "start": 0, "stop": 20}]
+def saved(found, path):
+    found.save(path)
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        (*walkthrough(), *both_forms(configuration(proj_size=2, hidden_size=(7, 4)))),
+        *(both_forms(configuration(**fields)) for fields in EVERY[::7]),
+        both_forms(configuration("gru", hidden_size=(7, 4), bidirectional=True, batch_first=True)),
+        both_forms(configuration(batched=False, num_layers=2, dtype="bfloat16")),
+        both_forms(configuration("examples.cells.min_gru:MinGRU", num_layers=2, bidirectional=True)),
+        both_forms(configuration("examples.cells.peephole_lstm:PeepholeLSTM", hidden_size=(7, 4))),
+        both_forms(configuration("examples.cells.min_gru:MinGRU")),
+    ],
+)
+def test_what_is_measured_is_what_is_loaded_whatever_was_asked_for(tmp_path, asked):
+    found = measure(asked)
+    found.save(tmp_path / "shapes.json")  # JSON holds decimals that read back as the same float
+    assert Shapes.load(tmp_path / "shapes.json") == found
+
+
+def test_the_file_names_the_rows_of_every_gate(tmp_path):
+    content = saved(measure(walkthrough()), tmp_path / "shapes.json")
+    assert (content["format"], content["version"]) == ("unrolled.shapes", 3)
+    first = content["descriptions"][0]["parameters"][0]
+    assert first["pattern"] == "weight_ih_l{}"
+    assert first["rows"] == [{"gate": "h", "meaning": "hidden state", "start": 0, "stop": 20}]
+
+
+def test_a_file_of_version_2_is_read(tmp_path):
+    found = measure(walkthrough())
+    content = saved(found, tmp_path / "shapes.json")
+    content["configurations"] = content.pop("descriptions")
+    for fields, one in zip(content["configurations"], found.descriptions, strict=True):
+        fields |= {"name": one.configuration.name, "count": one.count, "agrees": one.agrees}
+        for parameter, own in zip(fields["parameters"], one.parameters, strict=True):
+            parameter |= {"name": own.name, "count": own.count}
+    del content["files"], content["partial"]
+    (tmp_path / "shapes.json").write_text(json.dumps(content | {"version": 2}))
+    assert Shapes.load(tmp_path / "shapes.json") == found
 
 
 @pytest.mark.parametrize(("loop", "largest"), [(NaN, math.nan), (OneDirection, math.inf)])
-def test_differences_that_json_has_no_number_for_survive_it(loop, largest):
+def test_differences_that_json_has_no_number_for_survive_it(tmp_path, loop, largest):
     found = describe(configuration("lstm", bidirectional=True), loop)
-    text = json.dumps(found.to_dict(), allow_nan=False)
-    again = Description.from_dict(json.loads(text))
+    Shapes((found,), Environment.without_load()).save(tmp_path / "shapes.json")
+    (again,) = Shapes.load(tmp_path / "shapes.json").descriptions
     assert str(again) == str(found)
     assert str(again.worst.largest) == str(largest)
     assert not again.agrees
 
 
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    asked = both_forms(configuration("lstm", num_layers=2, proj_size=2))
+    return saved(measure(asked), tmp_path_factory.mktemp("content") / "shapes.json")
+
+
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("place", "value", "said"),
     [
-        ("hello", "shapes: .*JSON"),
-        ("[1]", r"shapes: .*unrolled\.shapes.*got None\b"),
-        (
-            '{"format": "unrolled.shapes", "version": 9}',
-            r"shapes: .*unrolled\.shapes.*got \('unrolled\.shapes', 9\)",
-        ),
+        ("descriptions", [], "descriptions"),
+        ("descriptions.0.configuration.workload.hidden_size", 8, "built"),
+        ("descriptions.0.configuration.form", "cells", "built"),
+        ("descriptions.0.configuration.proj_size", -1, "proj_size"),
+        ("descriptions.0.configuration.bias", False, "built"),
+        ("descriptions.0.built", "nn.LSTM(5, 7)", "built"),
+        ("descriptions.1.compared_with", "nn.LSTM(5, 7)", "comparison"),
+        ("descriptions.0.parameters.0.shape", [28, 6], "weight_ih_l{}"),
+        ("descriptions.0.parameters.1.number", 1, "weight_hh_l{}"),
+        ("descriptions.0.parameters.9.direction", "reverse", "weight_hr_l{}"),
+        ("descriptions.0.parameters.2.rows.1.gate", "i", "bias_ih_l{}"),
+        ("descriptions.0.parameters.2.rows.1.stop", 13, "bias_ih_l{}"),
+        ("descriptions.0.input", [3, 4, 5], "input"),
+        ("descriptions.0.out", [4, 3, 7], "output"),
+        ("descriptions.0.states.h.0", [2, 3, 7], "states"),
+        ("descriptions.0.states.c", [], "states"),
+        ("descriptions.0.differences.0.quantity", "h", "difference"),
+        ("descriptions.0.differences.0.largest", -1e-9, "difference"),
+        ("descriptions.0.differences.0.scale", None, "scale"),
+        ("descriptions.0.epsilon", 2.0**-23, "float64"),
+        ("environment.threads", 0, "thread"),
     ],
 )
-def test_another_file_is_refused(text, message):
-    with pytest.raises(ResultFileError, match=message):
-        Shapes.from_json(text)
+def test_what_no_module_has_is_refused_in_one_line(tmp_path, content, place, value, said):
+    damaged = json.loads(json.dumps(content))
+    *above, last = [int(key) if key.isdigit() else key for key in place.split(".")]
+    reduce(lambda part, key: part[key], above, damaged)[last] = value
+    path = tmp_path / "shapes.json"
+    path.write_text(json.dumps(damaged))
+    with pytest.raises(ResultFileError, match=re.escape(said)) as raised:
+        Shapes.load(path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("missing", ["environment", "configurations"])
-def test_a_damaged_file_is_refused_in_one_line(missing):
-    content = json.loads(measure(both_forms(configuration())).to_json())
-    del content[missing]
-    with pytest.raises(ResultFileError, match=f"shapes: .*KeyError: '{missing}'"):
-        Shapes.from_json(json.dumps(content))
+def test_a_cell_without_a_parameter_has_its_row():
+    found = describe(configuration("examples.cells.min_gru:MinGRU"))
+    bare = Shapes((dataclasses.replace(found, parameters=()),), Environment.without_load())
+    assert list(bare.frame()["parameters"]) == [0]
 
 
 def test_frames_have_a_row_for_each_configuration_and_each_parameter():

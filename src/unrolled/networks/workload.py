@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from unrolled.cells import CELLS, GATES, check_cell, short_name
 from unrolled.checks import check_choice, check_size
 from unrolled.errors import DeviceUnavailableError, InvalidValueError
 from unrolled.networks.memory import DRAWN, check_memory
+from unrolled.results.codec import require
 
 if TYPE_CHECKING:
     import torch
@@ -131,15 +132,9 @@ class Workload:
             changes.setdefault("num_layers", None)
         return replace(self, **changes)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Workload:
-        """The inverse of `to_dict`, also after a trip through JSON (which turns tuples into lists)."""
-        hidden = fields.get("hidden_size", 128)
-        return cls(**{**fields, "hidden_size": tuple(hidden) if isinstance(hidden, list) else hidden})
+    def check(self) -> None:
+        """Raise `ValueError` for a seed that torch does not take."""
+        require(-(2**63) <= self.seed < 2**64, f"a seed of 64 bits, got {self.seed}")
 
     def reference(self, *, bias: bool = True, batch_first: bool = False, proj_size: int = 0) -> nn.Module:
         """The module: `nn.RNN`, `nn.GRU`, `nn.LSTM`, `Unrolled` for anybody's cell, or a `Stack` of one-layer ones.

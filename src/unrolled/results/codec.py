@@ -61,7 +61,7 @@ def decode(kind: type[Kind], content: Any) -> Kind:
         for part in _parts(value):
             part.check()
         difference = _difference(content, encode(value), "$")
-    except (TypeError, OverflowError, RecursionError, AttributeError, LookupError) as error:
+    except (TypeError, OverflowError, RecursionError, AttributeError, LookupError, MemoryError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if difference:
         raise ValueError(difference)

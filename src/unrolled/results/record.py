@@ -32,8 +32,12 @@ class Record:
 
         `files` are the names of those that were written with it, `partial` says that more was to be measured.
         """
+        write_atomically(Path(path), self.text(files, partial))
+
+    def text(self, files: Sequence[str] = (), partial: bool = False) -> str:
+        """What `save` writes: JSON on one line."""
         head = {"format": self.FORMAT, "version": self.VERSION, "files": list(files), "partial": partial}
-        write_atomically(Path(path), json.dumps(head | encode(self), allow_nan=False) + "\n")
+        return json.dumps(head | encode(self), allow_nan=False) + "\n"
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -6,7 +6,7 @@ torch is imported by the methods that need it and not by this module, as in `wor
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,15 @@ class Configuration:
         )
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """`(T, B, I)`, `(B, T, I)` with `batch_first`, `(T, I)` without a batch."""
+        work = self.workload
+        if not self.batched:
+            return work.seq_len, work.input_size
+        batch = (work.batch_size, work.seq_len) if self.batch_first else (work.seq_len, work.batch_size)
+        return *batch, work.input_size
+
+    @property
     def is_chain(self) -> bool:
         """Whether the layers have different sizes, so that no single fused module holds them."""
         return isinstance(self.workload.hidden_size, tuple)
@@ -148,15 +157,6 @@ class Configuration:
     def replace(self, **changes: Any) -> Configuration:
         """The same configuration with some fields changed."""
         return replace(self, **changes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Configuration:
-        """The inverse of `to_dict`, also after a trip through JSON."""
-        return cls(**{**fields, "workload": Workload.from_dict(fields["workload"])})
 
     def reference(self) -> nn.Module:
         """The module, or the `Stack` of one-layer ones, whatever the form; weights as of a workload."""

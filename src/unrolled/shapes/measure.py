@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,13 +18,13 @@ from unrolled.networks.stack import Stack
 from unrolled.networks.subject import their_errors
 from unrolled.networks.textbook import Network
 from unrolled.shapes.configuration import Configuration
+from unrolled.shapes.expected import TF32_EPSILON
 from unrolled.shapes.gates import rows_of
 from unrolled.shapes.own_loop import OwnLoop
 from unrolled.shapes.projected import ProjectedLoop
 from unrolled.shapes.record import Description, Difference, Parameter, Shapes
 
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-TF32_EPSILON = 2.0**-10  # cuDNN rounds the factors of float32 products to ten bits unless told otherwise
 
 
 def measure(
@@ -40,8 +39,7 @@ def measure(
         before(configuration.name)
         found.append(describe(configuration))
         after()
-    # How busy the machine is moves no shape, and would make no two files the same.
-    return Shapes(tuple(found), replace(Environment.capture(), load_average=None))
+    return Shapes(tuple(found), Environment.without_load())
 
 
 def loop_of(reference: nn.Module) -> nn.Module:

@@ -1,21 +1,21 @@
-"""What was found out about configurations: frozen records, their frames, and JSON there and back."""
+"""What was found out about configurations: frozen records, and their frames."""
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
 
 import pandas as pd
 
 from unrolled.environment import Environment
-from unrolled.errors import ResultFileError
+from unrolled.results.codec import Count, Positive, require
+from unrolled.results.record import Record
 from unrolled.shapes.configuration import Configuration
+from unrolled.shapes.expected import check_description
 from unrolled.shapes.gates import Rows
 
-FORMAT = "unrolled.shapes"
-VERSION = 2
 # Fused kernels add in another order and round in other places; more than this many times is another result.
 ROUNDINGS = 64
 
@@ -23,7 +23,7 @@ PARAMETER_COLUMNS = (
     "configuration", "name", "pattern", "number", "layer", "direction", "shape", "count", "gates", "rows",
 )  # fmt: skip
 
-Shape = tuple[int, ...]
+Shape = tuple[Count, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,9 @@ class Parameter:
     """A parameter of `layer` (from 0) and `direction`: its shape, and which gate its rows are."""
 
     pattern: str  # the name with {} for `number`, such as weight_ih_l{}
-    number: int
-    layer: int
-    direction: str
+    number: Count
+    layer: Count
+    direction: Literal["forward", "reverse"]
     shape: Shape
     rows: tuple[Rows, ...]
 
@@ -73,7 +73,7 @@ class Description:
     out: Shape
     states: dict[str, tuple[Shape, ...]]
     differences: tuple[Difference, ...]
-    epsilon: float
+    epsilon: Positive
 
     @property
     def h(self) -> tuple[Shape, ...]:
@@ -100,39 +100,36 @@ class Description:
         """Whether rounding explains every difference; NaN and inf are never explained."""
         return all(d.largest <= ROUNDINGS * self.epsilon * d.scale for d in self.differences)
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values, with names and counts."""
-        found = asdict(self)
-        for parameter, fields in zip(self.parameters, found["parameters"], strict=True):
-            fields |= {"name": parameter.name, "count": parameter.count}
-        for fields in found["differences"]:  # JSON has no numbers for NaN and inf
-            fields |= {k: str(v) for k, v in fields.items() if isinstance(v, float) and not math.isfinite(v)}
-        return found | {"name": self.configuration.name, "count": self.count, "agrees": self.agrees}
+    def check(self) -> None:
+        """Raise `ValueError` for what no module or loop of this configuration has."""
+        check_description(self)
 
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Description:
-        """The inverse of `to_dict`, also after a trip through JSON."""
-        return cls(
-            configuration=Configuration.from_dict(fields["configuration"]),
-            parameters=tuple(_parameter(parameter) for parameter in fields["parameters"]),
-            differences=tuple(
-                Difference(d["quantity"], float(d["largest"]), float(d["scale"])) for d in fields["differences"]
-            ),
-            input=tuple(fields["input"]),
-            out=tuple(fields["out"]),
-            states={name: tuple(map(tuple, shapes)) for name, shapes in fields["states"].items()},
-            built=fields["built"],
-            compared_with=fields["compared_with"],
-            epsilon=fields["epsilon"],
-        )
+
+def _from_version_2(fields: dict[str, Any]) -> None:
+    """It had what follows from the rest beside it."""
+    fields["descriptions"] = fields.pop("configurations")
+    for description in fields["descriptions"]:
+        for name in ("name", "count", "agrees"):
+            del description[name]
+        for parameter in description["parameters"]:
+            del parameter["name"], parameter["count"]
 
 
 @dataclass(frozen=True)
-class Shapes:
+class Shapes(Record):
     """The descriptions of several configurations, and the machine that computed their differences."""
+
+    FORMAT = "unrolled.shapes"
+    VERSION = 3  # 2: `descriptions` were `configurations`, with names and counts
+    UPGRADES = MappingProxyType({2: _from_version_2})
 
     descriptions: tuple[Description, ...]
     environment: Environment
+
+    def check(self) -> None:
+        """Raise `ValueError` unless there is something, and all of it is of different configurations."""
+        configurations = {description.configuration for description in self.descriptions}
+        require(0 < len(self.descriptions) == len(configurations), "descriptions of different configurations")
 
     @property
     def agree(self) -> bool:
@@ -165,37 +162,6 @@ class Shapes:
             columns=PARAMETER_COLUMNS,
         )
 
-    def to_json(self) -> str:
-        """All of it, without a date: the same shapes give the same text."""
-        content = {
-            "format": FORMAT,
-            "version": VERSION,
-            "environment": self.environment.to_dict(),
-            "configurations": [description.to_dict() for description in self.descriptions],
-        }
-        return json.dumps(content, allow_nan=False, indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Shapes:
-        """The inverse of `to_json`. Raises `ResultFileError` for anything else."""
-        try:
-            content = json.loads(text)
-        except ValueError as error:
-            raise ResultFileError(f"shapes: expected JSON, got something else ({error})") from error
-        found = (content.get("format"), content.get("version")) if isinstance(content, dict) else None
-        if found != (FORMAT, VERSION):
-            raise ResultFileError(f"shapes: expected {FORMAT} version {VERSION}, got {found}; run it again")
-        try:
-            return cls(
-                tuple(Description.from_dict(fields) for fields in content["configurations"]),
-                Environment(**content["environment"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ResultFileError(
-                f"shapes: expected the fields of {FORMAT} version {VERSION}, "
-                f"got {type(error).__name__}: {error}; run it again"
-            ) from error
-
     def summary(self) -> str:
         """Whether modules and loops agree, in a sentence or two."""
         odd = [d for d in self.descriptions if not d.agrees]
@@ -221,24 +187,17 @@ class Shapes:
         return " ".join(said)
 
 
-def _parameter(fields: dict[str, Any]) -> Parameter:
-    return Parameter(
-        **{name: fields[name] for name in ("pattern", "number", "layer", "direction")},
-        shape=tuple(fields["shape"]),
-        rows=tuple(Rows(**rows) for rows in fields["rows"]),
-    )
-
-
 def _row(description: Description) -> dict[str, Any]:
     configuration = description.configuration
     work = configuration.workload
+    first = description.parameters[0].rows if description.parameters else ()
     return {
         "name": configuration.name,
         "built": description.built,
         "compared_with": description.compared_with,
         "form": configuration.form,
         "cell": work.cell_name,
-        "gates": ", ".join(f"{rows.gate} the {rows.meaning}" for rows in description.parameters[0].rows),
+        "gates": ", ".join(f"{rows.gate} the {rows.meaning}" for rows in first),
         "input_size": work.input_size,
         "hidden_sizes": "; ".join(map(str, work.hidden_sizes)),
         "proj_size": configuration.proj_size,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from unrolled.environment import Environment
@@ -36,7 +37,7 @@ class Run(Record):
 
     FORMAT = "unrolled.bench"
     VERSION = 2  # 1: null for NaN, no notes
-    UPGRADES = {1: _from_version_1}  # noqa: RUF012
+    UPGRADES = MappingProxyType({1: _from_version_1})
 
     environment: Environment
     started: str
