@@ -88,6 +88,7 @@ def test_a_wrong_line_is_one_line_with_its_status_and_nothing_is_made(warm, furn
         )
         if after != before:
             problems.append(f"made {set(after) - set(before)}, lost {set(before) - set(after)}")
+            before = after
         if problems:
             wrong.append(f"{command} {' '.join(arguments)[-90:]}: {'; '.join(problems)}")
     assert not wrong, "\n".join(wrong)

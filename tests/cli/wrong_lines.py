@@ -27,7 +27,7 @@ VALUES = {
     "--iterations": (("forecast",), NO_SIZE),
     "--seeds": (("forecast",), NO_SIZE),
     "--k": (("spectrum",), NO_SIZE),
-    "--proj-size": (("shapes",), NO_SIZE),
+    "--proj-size": (("shapes",), NO_SIZE[1:]),
     "--most": (("compare",), NO_SIZE),
     "--width": (("plots",), (*NO_SIZE, "59")),
     "--seed": (MEASURING, ("-1", "2147483648", "1.5", "x", "")),

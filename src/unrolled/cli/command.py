@@ -42,6 +42,12 @@ class Parser(argparse.ArgumentParser):
         except UnrolledError as error:
             raise InvalidValueError(f"{'/'.join(action.option_strings) or action.dest}: {error}") from None
 
+    def _get_values(self, action: argparse.Action, texts: list[str]) -> Any:
+        """Of `--option=--` argparse makes an empty list."""
+        if texts == ["--"] and action.option_strings:
+            self.error(f"argument {action.option_strings[0]}: expected one argument, got --")
+        return super()._get_values(action, texts)
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and how to learn more; exit with status 2."""
         say(f"{self.prog}: {message} (see --help)")
@@ -146,6 +152,9 @@ class Command:
         if is_out_of_memory(error):
             self.fail(f"expected sizes that fit into memory, got none left{doing}{kept}; choose smaller ones")
             return self.status
+        if isinstance(error, OSError):
+            self.say(f"expected files that can be used, got {error}{kept}; name others")
+            return 2
         raise error
 
     def measure_save_show(self) -> None:
@@ -226,7 +235,7 @@ class Command:
                 self.module.show(record, screen, self.options)
             else:
                 view.show(record, screen)
-            if paths and not self.options.quiet:
+            if paths and not (self.options.quiet or getattr(self.options, "json", False)):
                 list_files(screen, paths)
 
         self.shown(work, paths)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -30,21 +32,12 @@ def prepare() -> None:
             stream.reconfigure(errors="unrolled")
 
 
-class Closed:
+class Closed(io.TextIOBase):
     """A standard stream that was closed before the command began."""
-
-    encoding = "utf-8"
 
     def write(self, text: str) -> int:
         """Say so."""
-        raise OSError(9, os.strerror(9))
-
-    def flush(self) -> None:
-        """Nothing is waiting."""
-
-    def isatty(self) -> bool:
-        """Nobody is looking."""
-        return False
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:
@@ -53,10 +46,18 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
     return "?" * (error.end - error.start), error.end
 
 
+class Screen(Console):
+    """A console that leaves it to us what a closed pipe means."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise as any other stream that takes nothing."""
+        raise
+
+
 def console(width: int | None = None, *, record: bool = False) -> Console:
     """Standard output, as wide as the terminal or as COLUMNS says; 120 columns where neither does."""
     known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return Console(file=sys.stdout, width=width or (None if known else WIDTH), highlight=False, record=record)
+    return Screen(file=sys.stdout, width=width or (None if known else WIDTH), highlight=False, record=record)
 
 
 def list_files(screen: Console, paths: list[Path]) -> None:

@@ -50,6 +50,7 @@ def plan(options: argparse.Namespace) -> Measure:
     chosen = chosen_networks(options, workload)
     subjects, over_length = (chosen, chosen) if chosen else (networks(workload), length_networks(workload))
     lengths = lengths_for(subjects[0], asked)
+    workload.replace(seq_len=max((workload.seq_len, *lengths))).check_memory()
     torch.manual_seed(options.seed)  # for a given model that draws numbers in its forward
     return lambda keep, progress: measure(
         subjects, over_length, lengths=lengths, clips=clips, loss=options.loss, seed=options.seed,

@@ -49,8 +49,8 @@ def chosen_workload(options: argparse.Namespace, defaults: Defaults) -> Workload
         batch_size=options.batch or defaults.batch,
         seq_len=options.length or defaults.length,
         bidirectional=options.bidirectional,
-        dtype=options.dtype or "float32",
-        device=options.device or "cpu",
+        dtype="float32" if options.dtype is None else options.dtype,
+        device="cpu" if options.device is None else options.device,
         seed=options.seed,
         cell="rnn_tanh",
     )

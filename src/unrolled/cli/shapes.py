@@ -42,7 +42,9 @@ def add_options(parser: Parser) -> None:
     one.add_argument("--batch-first", action="store_true", help="input (B, T, I) in place of (T, B, I)")
     one.add_argument("--unbatched", action="store_true", help="input (T, I)")
     one.add_argument("--no-bias", action="store_true", help="no bias_ih and bias_hh")
-    one.add_argument("--proj-size", type=size, metavar="P", help="project the hidden state of an LSTM to P")
+    one.add_argument(
+        "--proj-size", type=proj_size, metavar="P", help="project the hidden state of an LSTM to P"
+    )
     add(
         parser,
         "how to compute the differences",
@@ -54,6 +56,11 @@ def add_options(parser: Parser) -> None:
     )
     where = add(parser, "where results go", *OUTPUT)
     where.add_argument("--json", action="store_true", help="print JSON in place of the tables")
+
+
+def proj_size(text: str) -> int:
+    """`5`, or 0 for none."""
+    return 0 if text == "0" else size(text)
 
 
 def layer_sizes(text: str) -> int | tuple[int, ...]:
@@ -79,7 +86,8 @@ def _configurations(options: argparse.Namespace) -> tuple[Configuration, ...]:
     from unrolled.networks.workload import Workload
     from unrolled.shapes.configuration import Configuration, both_forms, walkthrough
 
-    common = {"dtype": options.dtype or "float32", "device": options.device or "cpu", "seed": options.seed}
+    given = {"dtype": options.dtype, "device": options.device, "seed": options.seed}
+    common = {name: value for name, value in given.items() if value is not None}
     if not any(getattr(options, name) for name in (*SIZES, "batch_first", "unbatched", "no_bias", "proj_size")):
         return walkthrough(**common)
     if options.unbatched and (options.batch is not None or options.batch_first):
