@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 import tempfile
 from collections.abc import Iterable
@@ -122,20 +121,6 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ResultFileError(f"results: expected a JSON object in {path}, got {type(content).__name__}")
     return content
-
-
-def plain(value: Any) -> Any:
-    """NaN and inf as text, which JSON has no numbers for, in whatever dicts and lists they are."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def number(value: Any) -> Any:
-    """The inverse of `plain` for one value that is a number or None."""
-    return float(value) if value in ("nan", "inf", "-inf") else value
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
