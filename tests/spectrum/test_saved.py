@@ -14,6 +14,7 @@ from unrolled import Workload
 from unrolled.errors import InvalidValueError, ResultFileError
 from unrolled.networks.model import UserModel
 from unrolled.networks.textbook import described, networks
+from unrolled.render.spectrum_tables import gain_table
 from unrolled.spectrum import (
     JacobianSingularValues,
     LyapunovSpectrum,
@@ -147,6 +148,7 @@ def test_what_contradicts_something_else_is_named(tmp_path, damage, said):
 def test_every_part_of_a_study_is_kept_loads_and_can_be_shown(tmp_path):
     parts = []
     whole = small_study(keep=parts.append)
+    assert gain_table(parts[8].gain_mean_frame()).row_count == 3  # of the second drive there is one gain
     assert [len(part.results) for part in parts] == [1, 2, 3, 4, *[5] * 7]
     assert [[len(curve.gains) for curve in part.curves] for part in parts[5:]] == [
         [1], [2], [3], [3, 1], [3, 2], [3, 3],
