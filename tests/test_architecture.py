@@ -35,13 +35,9 @@ MAY_IMPORT = {
     "spectrum": GROUND | {"cells", "rollout", "networks", "theory"},
     "shapes": GROUND | {"cells", "networks", "implementations"},
     "forecast": GROUND | {"cells", "rollout", "networks", "gradients"},
-    "output": GROUND,
     "render": {"errors", "networks"} | MEASURING,
     "cli": GROUND | {"cells", "networks", "render"} | MEASURING,
 }
-# Until they save themselves by `results`.
-for old in MEASURING:
-    MAY_IMPORT[old] = MAY_IMPORT[old] | {"output"}
 
 
 def room_of(path: Path) -> str:

@@ -10,10 +10,8 @@ from rich.console import Console
 
 from unrolled import Workload
 from unrolled.cells.initialisation import Init
-from unrolled.errors import InvalidValueError
 from unrolled.gradients.study import measure
 from unrolled.networks.textbook import Network, length_networks, networks
-from unrolled.output.gradflow_files import replace_together
 from unrolled.render.gradflow_plots import layers_figure, lengths_figure, reach_figure
 from unrolled.render.gradflow_summary import summary
 from unrolled.render.gradflow_tables import decades, length_table, reach_table, sparkline
@@ -168,23 +166,3 @@ def test_a_network_without_a_profile_leaves_no_line_and_no_crash():
     assert "NaN or inf" in printed(reach_table(found.reach_frame(), 80), 80)
     assert "NaN/inf" in printed(length_table(found.lengths_frame()), 80)
     assert re.search("No profile of boom: .*finite", summary(found.reach_frame(), found.lengths_frame()))
-
-
-def test_files_are_replaced_together_or_not_at_all(tmp_path):
-    (tmp_path / "a").write_text("old")
-
-    def fine(folder):
-        for name in ("a", "b"):
-            (folder / name).write_text("new")
-            yield folder / name
-
-    def breaks(folder):
-        (folder / "a").write_text("newer")
-        yield folder / "a"
-        raise OSError(28, "No space left on device")
-
-    assert replace_together(tmp_path, fine) == [tmp_path / "a", tmp_path / "b"]
-    with pytest.raises(InvalidValueError, match="No space left on device"):
-        replace_together(tmp_path, breaks)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
-    assert (tmp_path / "a").read_text() == "new"

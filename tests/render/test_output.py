@@ -2,16 +2,12 @@
 
 import io
 import math
-import os
-import stat
 
 import pytest
 from rich.console import Console
 
 from tests.speed.test_result import result
 from unrolled import Workload
-from unrolled.errors import InvalidValueError
-from unrolled.output.files import check_folder, writable_folder, write_atomically
 from unrolled.render import text
 from unrolled.render.speed_plots import draw_speed, ratio_figure, time_figure
 from unrolled.render.speed_tables import speed_tables
@@ -112,33 +108,3 @@ def test_plots_leave_the_global_settings_alone(tmp_path):
     before = dict(mpl.rcParams)
     draw_speed(frame(results()), tmp_path, "a machine")
     assert dict(mpl.rcParams) == before
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path, monkeypatch):
-    path = tmp_path / "file.json"
-    write_atomically(path, "old")
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file.json"]
-
-
-def test_files_are_readable_as_other_files_are(tmp_path):
-    write_atomically(tmp_path / "a", "x")
-    (tmp_path / "b").write_text("x")
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "b").stat().st_mode)
-
-
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(InvalidValueError, match="out: .*got .*file/out"):
-        writable_folder(tmp_path / "file" / "out")
-    with pytest.raises(InvalidValueError, match="out: .*got .*file/out"):
-        check_folder(tmp_path / "file" / "out")
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_folder_is_checked_without_being_made(tmp_path):
-    check_folder(tmp_path / "new" / "out")
-    assert not list(tmp_path.iterdir())

@@ -146,3 +146,20 @@ def accepted(kind, text, path, show, every=1):
 def unexplained(taken, free):
     """Those of `taken` that none of the patterns `where: what` in `free` covers whole."""
     return [one for one in taken if not any(re.fullmatch(pattern, one) for pattern in free)]
+
+
+# What is free in every file: whether it is of a part of a run, and what somebody calls things.
+TEXT = "(a word|no text|nan|inf|-inf|longer|in capitals)"
+NUMBER = "(negative|zero|half|one more|ten times)"
+ANYWHERE = [
+    r"\$\.partial: a bool",
+    r"\$\.environment: null",
+    r"\$\.environment: (os|python|torch|onednn|mkl|cuda|cudnn|matmul_tf32|\w+) and \w+ swapped",
+    rf"\$\.environment\.(cpu|os|python|torch): {TEXT}",
+    rf"\$\.environment\.(onednn|mkl|cuda|cudnn|gpu|git_commit): ({TEXT}|null)",
+    r"\$\.environment\.(cores|threads): (half|one more|ten times)",
+    r"\$\.environment\.(matmul|cudnn)_tf32: a bool",
+    r"\$\.environment\.load_average: (zero|one more|half|ten times)",
+    rf"\$\.networks\[\d\]\.model: {TEXT}",
+    rf"\$(\.networks\[\d\])?\.seed: {NUMBER}",  # of what brings its own input; a workload has it a second time
+]

@@ -16,8 +16,8 @@ from unrolled.errors import InvalidValueError
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.training import MARKS, Mark, Training
 from unrolled.gradients.flow import GradientFlow
-from unrolled.output.files import write_atomically
 from unrolled.results.codec import decode, encode
+from unrolled.results.record import write_atomically
 
 FORMAT = "unrolled.forecast.checkpoint"
 VERSION = 1

@@ -153,7 +153,7 @@ def _power(log10: float) -> str:
 
 
 def gain_table(gains: pd.DataFrame) -> Table:
-    """One row per gain: measured and in theory, under each drive."""
+    """One row per gain: measured and in theory, under each drive; empty where a part of a study has not come to it."""
     table = compact_table(f"λ₁ over gain: {gains['network'].iloc[0]}")
     table.min_width = len(str(table.title))
     table.add_column("gain", justify="right")
@@ -167,8 +167,10 @@ def gain_table(gains: pd.DataFrame) -> Table:
     for gain, rows in gains.groupby("gain"):
         cells = [Text(f"{gain:g}")]
         for drive in drives:
-            (row,) = rows[rows["drive"] == drive].to_dict("records")
-            cells += [Text(nats(row["mean"])), Text(_spread(row["spread"]))]
-            cells += [Text(nats(row["mean_field"]), style="dim")] * bool(theory)
+            found = [Text("")] * (3 if theory else 2)
+            for row in rows[rows["drive"] == drive].to_dict("records"):
+                found = [Text(nats(row["mean"])), Text(_spread(row["spread"]))]
+                found += [Text(nats(row["mean_field"]), style="dim")] * bool(theory)
+            cells += found
         table.add_row(*cells)
     return table

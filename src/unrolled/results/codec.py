@@ -72,6 +72,8 @@ def _array(kind: type, value: Any) -> np.ndarray:
     """Of integers where all entries are, else of floats."""
     if not issubclass(kind, np.ndarray):
         raise ValueError(f"expected no {kind.__name__}")
+    if type(value) is not list:
+        raise ValueError(f"expected a list of numbers, got {reprlib.repr(value)}")
     array = np.array(_numbers(value))
     if array.dtype.kind not in "if":
         raise ValueError("expected numbers that fit into 64 bits")
