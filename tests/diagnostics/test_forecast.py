@@ -1,6 +1,5 @@
 """`python -m diagnostics.forecast` as it is used: what it prints, what it writes, what it refuses."""
 
-import json
 import math
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from diagnostics import forecast
 from unrolled.errors import InvalidValueError
+from unrolled.forecast.study import Study
 from unrolled.forecast.training import Training
 
 SMALL = ["--iterations", "25", "--length", "12", "--warm-up", "3"]
@@ -31,7 +31,9 @@ def fc(tmp_path, capsys):
 
 
 def runs(out):
-    return json.loads((out / "forecast.json").read_text())["runs"]
+    """What the tables say of each run, with its setting."""
+    found = Study.load(out / "forecast.json").runs
+    return [run.row() | {"setting": vars(run.setting)} for run in found]
 
 
 def test_default_trains_without_a_clip_and_with_one_that_never_fires(fc):

@@ -1,6 +1,5 @@
 """Training is that of a bare loop, bit for bit, and what is recorded of it is what happened."""
 
-import json
 import math
 import re
 
@@ -164,7 +163,7 @@ def test_a_run_that_meets_nan_ends_there_and_is_kept():
     assert re.search("finite states, got (inf|nan) in 'recurrent'", mark.problem)
 
 
-def test_what_there_was_none_of_is_nan_in_every_record_and_never_0():
+def test_what_there_was_none_of_is_nan_in_every_record_and_never_0(tmp_path):
     """A run without a clip that stops in its first iteration, and a recall, which has no closed loop."""
     setting = SMALL.replace(
         cell="rnn_relu", init_std=None, init="identity", gain=40.0, length=40, optimizer="sgd", lr=1.0
@@ -179,8 +178,9 @@ def test_what_there_was_none_of_is_nan_in_every_record_and_never_0():
     assert math.isnan(recalled.row()["rmse_warm"])
     assert recalled.history_frame()["bound"].isna().all()
     study = Study((stopped, recalled), Environment.capture())
-    first, second = json.loads(study.to_json())["runs"]
-    assert {first[name] for name in figures} == {second["rmse"], second["rmse_warm"]} == {"nan"}
+    study.save(tmp_path / "forecast.json")
+    again = Study.load(tmp_path / "forecast.json")
+    assert again.runs_frame().equals(study.runs_frame())
     assert study.table_frame().loc[0, figures].isna().all()
     assert math.isnan(study.table_frame().loc[1, "rmse"])
 

@@ -37,7 +37,7 @@ class Checkpoint:
 
     def __init__(self, path: Path, settings: Sequence[Setting]) -> None:
         self.path = path
-        self.settings = [setting.to_dict() for setting in settings]
+        self.settings = [encode(setting) for setting in settings]
         self._runs: list[dict[str, Any] | None] = [None] * len(settings)
         self._saved = perf_counter()
         if path.exists():

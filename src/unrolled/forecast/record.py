@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,14 @@ import pandas as pd
 import torch
 from torch import nn
 
+from unrolled.forecast.checks import check_run
 from unrolled.forecast.closed_loop import closed_loop, rmse
 from unrolled.forecast.model import network_of
 from unrolled.forecast.outcome import final_loss, largest_spike, outcome
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.training import COLUMNS, Mark, Training
 from unrolled.gradients.clipping import Clip
+from unrolled.results.codec import UNSAVED, Positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +37,18 @@ class Run:
     network: str
     history: np.ndarray
     marks: tuple[Mark, ...]
-    constant_loss: float
+    constant_loss: Positive
     problem: str
     weights: str
-    seconds: float
     window: np.ndarray | None = None
     predictions: np.ndarray | None = None
     warmed: np.ndarray | None = None
     accuracy: float = math.nan
+    seconds: float = field(default=math.nan, metadata=UNSAVED)
+
+    def check(self) -> None:
+        """Raise `ValueError` for what no training leaves."""
+        check_run(self)
 
     @classmethod
     def of(cls, training: Training, seconds: float) -> Run:
@@ -77,7 +83,8 @@ class Run:
     def row(self) -> dict[str, Any]:
         """The figures of the table; norms are those before clipping, of iterations where they are finite."""
         losses = self.column("loss")
-        norms = 10 ** self.column("log10_norm")
+        with np.errstate(over="ignore"):  # those of a bound at every step may be beyond float64
+            norms = 10 ** self.column("log10_norm")
         norms = norms[np.isfinite(norms)]
         touched = self.column("touched")
         p50, p90, p99, most = np.percentile(norms, [50, 90, 99, 100]) if len(norms) else [math.nan] * 4

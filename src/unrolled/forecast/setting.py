@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unrolled.cells import CELLS
@@ -90,10 +90,6 @@ class Setting:
     def replace(self, **changes: Any) -> Setting:
         """The same setting with some fields changed."""
         return replace(self, **changes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
 
     def describe(self) -> str:
         """For the foot of a plot: what all variants of a study usually share."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -11,25 +9,32 @@ from typing import Any
 
 import pandas as pd
 
-from unrolled.environment import VOLATILE, Environment
+from unrolled.environment import Environment
 from unrolled.forecast.checkpoint import Checkpoint
 from unrolled.forecast.outcome import OUTCOMES
 from unrolled.forecast.record import Run
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.training import Training
 from unrolled.progress import ProgressLine
+from unrolled.results.codec import require
+from unrolled.results.record import Record
 
-FORMAT = "unrolled.forecast"
-VERSION = 1
 DRAW_EVERY = 0.1  # seconds between two looks of the progress line
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
-    """The runs in order: for each seed all variants."""
+class Study(Record):
+    """The runs in order: for each seed all variants; or the first of them. The same study gives the same file."""
+
+    FORMAT = "unrolled.forecast"
+    VERSION = 2  # 1: the figures of the tables without what they were drawn from
 
     runs: tuple[Run, ...]
     environment: Environment
+
+    def check(self) -> None:
+        """Raise `ValueError` unless there are runs, each of its own setting."""
+        require(0 < len(self.runs) == len({run.setting for run in self.runs}), "runs of different settings")
 
     def runs_frame(self) -> pd.DataFrame:
         """A row per run: `Run.row`."""
@@ -65,27 +70,19 @@ class Study:
         """A row per run, mark, layer, path and step."""
         return pd.concat([run.reach_frame() for run in self.runs], ignore_index=True)
 
-    def to_json(self) -> str:
-        """Settings and figures, without a date or a time: the same study gives the same text."""
-        content = {
-            "format": FORMAT,
-            "version": VERSION,
-            "environment": {k: v for k, v in self.environment.to_dict().items() if k != VOLATILE[0]},
-            "runs": [
-                {"setting": run.setting.to_dict(), **{k: _plain(v) for k, v in run.row().items()}}
-                for run in self.runs
-            ],
-        }
-        return json.dumps(content, allow_nan=False, indent=1) + "\n"
-
 
 def measure(
     settings: Sequence[Setting],
     *,
     checkpoint: Checkpoint | None = None,
     progress: ProgressLine | None = None,
+    keep: Callable[[Study], object] | None = None,
 ) -> Study:
-    """Train every setting in turn, or go on with it where `checkpoint` has it."""
+    """Train every setting in turn, or go on with it where `checkpoint` has it.
+
+    `keep` is handed what there is after each run.
+    """
+    environment = Environment.without_load()
     if progress:
         progress.start(sum(setting.iterations for setting in settings))
     runs = []
@@ -99,7 +96,9 @@ def measure(
         if checkpoint:
             checkpoint.save(k, training)
         runs.append(Run.of(training, seconds))
-    return Study(tuple(runs), Environment.capture())
+        if keep:
+            keep(Study(tuple(runs), environment))
+    return Study(tuple(runs), environment)
 
 
 def listener(
@@ -127,10 +126,3 @@ def listener(
             checkpoint.save(k, training)
 
     return listen
-
-
-def _plain(value: Any) -> Any:
-    """NaN and inf as text, which JSON has no numbers for; numpy's numbers as Python's."""
-    if hasattr(value, "item"):
-        value = value.item()
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

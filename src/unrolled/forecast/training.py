@@ -18,6 +18,7 @@ from unrolled.forecast.task import Task, forecasting, recall
 from unrolled.gradients.clipping import Clip, ClipReport
 from unrolled.gradients.flow import GradientFlow, gradient_flow
 from unrolled.gradients.watch import watch
+from unrolled.results.codec import Count, require
 
 MARKS = (0, 100, 1000)  # iterations before which the reach is looked at; it is at the end too
 # What is kept of each iteration: norms are log10 of the global L2 norm, `clipped` is that after clipping,
@@ -30,9 +31,18 @@ COLUMNS = ("loss", "log10_norm", "log10_clipped", "touched", "cosine", "bound")
 class Mark:
     """The gradient flow after so many iterations, or why there is none."""
 
-    iteration: int
+    iteration: Count
     flow: GradientFlow | None
     problem: str = ""
+
+    def check(self) -> None:
+        """Raise `ValueError` unless there is a flow, or a reason why there is none."""
+        require((self.flow is None) == bool(self.problem), "a flow, or why there is none")
+
+
+def marks_of(iterations: int, stopped: bool) -> list[int]:
+    """The iterations that a finished training has marks of; one that stopped began an iteration more than it did."""
+    return sorted({iterations, *(mark for mark in MARKS if mark < iterations + stopped)})
 
 
 def make_task(setting: Setting) -> Task:
