@@ -79,6 +79,7 @@ class Warm:
     def close(self):
         """End the interpreter."""
         self.process.stdin.close()
+        self.process.stdout.close()
         self.process.wait(timeout=30)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from diagnostics import forecast
 from unrolled.errors import InvalidValueError
+from unrolled.forecast.setting import Setting
 from unrolled.forecast.study import Study
 from unrolled.forecast.training import Training
 
@@ -56,7 +57,7 @@ def test_default_trains_without_a_clip_and_with_one_that_never_fires(fc):
 
 def test_figures_in_the_files_are_those_of_the_training(fc):
     *_, out = fc("--clip", "norm:0.2")
-    training = Training(forecast.Setting(iterations=25, length=12, warm_up=3, clip="norm:0.2"))
+    training = Training(Setting(iterations=25, length=12, warm_up=3, clip="norm:0.2"))
     training.run()
     history = pd.read_csv(out / "history.csv")
     # The same training once more, in the same process and thread; reading decimals may cost a rounding of 2e-16.
@@ -97,9 +98,9 @@ def test_an_interrupted_command_says_so_goes_on_and_leaves_the_same_files(fc, tm
     monkeypatch.setattr(Training, "_iterate", interrupted)
     file = tmp_path / "kept.pt"
     status, printed, errors, out = fc("--checkpoint", str(file))
-    assert (status, printed) == (1, "")
-    assert f"interrupted, no results written; the same command goes on from {file}" in errors
-    assert not out.exists()
+    assert (status, printed) == (130, "")
+    assert f"; the same command goes on from {file}" in errors
+    assert [path.name for path in out.iterdir()] == ["forecast.partial.json"]
     fc("--checkpoint", str(file))
     assert len(done) == 2 * 25 + 1
     *_, whole = fc(out=tmp_path / "whole")
@@ -201,12 +202,12 @@ def test_quiet_leaves_results_alone(fc):
         ("--init-std 1 --gain 2", "init_std: .*got init_std 1"),
         ("--init glorot", "init: .*got 'glorot'"),
         ("--init chrono:50", "init: .*got rnn_tanh"),
-        ("--hidden 0", "hidden_size: .*got 0"),
-        ("--layers 0", "num_layers: .*got 0"),
+        ("--hidden 0", "--hidden: .*got 0"),
+        ("--layers 0", "--layers: .*got 0"),
         ("--iterations 0", "iterations: .*got 0"),
         ("--length 2", "length: .*got 2"),
         ("--warm-up 11", "warm_up: .*10 of the 12 .*got 11"),
-        ("--warm-up 0", "warm_up: .*got 0"),
+        ("--warm-up 0", "--warm-up: .*got 0"),
         ("--seeds 0", "--seeds: .*got 0"),
         ("--seed -1", "seed: .*got -1"),
         ("--threads 0", "--threads: .*got 0"),

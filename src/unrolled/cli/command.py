@@ -137,9 +137,11 @@ class Command:
 
         kept = self._kept
         doing = f" during {self.progress.what}" if self.progress and self.progress.what else ""
-        if isinstance(error, Interrupted):
-            self.say(f"{error}{doing}{kept or '; nothing was measured yet'}")
-            return error.status
+        if isinstance(error, KeyboardInterrupt):
+            hint = getattr(self.module, "resume", lambda options: "")(self.options)
+            said = str(error) or "interrupted"
+            self.say(f"{said}{doing}{kept or '; nothing was measured yet'}{hint}")
+            return getattr(error, "status", 128 + signal.SIGINT)
         if isinstance(error, TimeLimitError):
             self.say(f"{error}{doing}{kept}")
             return 124

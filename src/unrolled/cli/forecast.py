@@ -83,6 +83,13 @@ def _settings(options: argparse.Namespace) -> list[Setting]:
     return [s for cell in cells for s in variants(options.preset, changes | cell, clips, options.seeds)]
 
 
+def resume(options: argparse.Namespace) -> str:
+    """What an interrupted training is told."""
+    if options.checkpoint:
+        return f"; the same command goes on from {options.checkpoint}"
+    return "; with --checkpoint FILE the same command would go on"
+
+
 def show(study: Study, screen: Console, options: argparse.Namespace) -> None:
     """The tables and what they amount to."""
     from unrolled.render import forecast

@@ -65,7 +65,10 @@ def proj_size(text: str) -> int:
 
 def layer_sizes(text: str) -> int | tuple[int, ...]:
     """`20`, or `30+20` for two layers; with commas too."""
-    sizes = tuple(size(word) for word in text.replace(",", "+").split("+"))
+    try:
+        sizes = tuple(size(word) for word in text.replace(",", "+").split("+"))
+    except InvalidValueError:
+        raise InvalidValueError(f"expected a size, or one per layer such as 30+20, got {text!r}") from None
     return sizes if len(sizes) > 1 else sizes[0]
 
 
@@ -88,7 +91,8 @@ def _configurations(options: argparse.Namespace) -> tuple[Configuration, ...]:
 
     given = {"dtype": options.dtype, "device": options.device, "seed": options.seed}
     common = {name: value for name, value in given.items() if value is not None}
-    if not any(getattr(options, name) for name in (*SIZES, "batch_first", "unbatched", "no_bias", "proj_size")):
+    asked = (getattr(options, name) for name in (*SIZES, "batch_first", "unbatched", "no_bias", "proj_size"))
+    if all(value is None or value is False for value in asked):
         return walkthrough(**common)
     if options.unbatched and (options.batch is not None or options.batch_first):
         other = "--batch-first" if options.batch_first else "--batch"
