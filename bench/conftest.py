@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import TextIO
 
 import pytest
 from pytest_benchmark.utils import load_timer
@@ -27,8 +28,9 @@ STARTED = perf_counter()
 SESSION = pytest.StashKey["Session"]()
 FOLDER = pytest.StashKey["ResultFolder"]()
 FILES = pytest.StashKey[list[Path]]()
+ERRORS = pytest.StashKey[TextIO]()  # standard error, past pytest's capture
 OPEN = pytest.StashKey[ExitStack]()  # to be closed at the end: the folder, the handlers of signals
-STATUS = pytest.StashKey[int]()  # of the signal that ended the run
+INTERRUPTED = pytest.StashKey[bool]()  # by Ctrl-C
 PROGRESS = pytest.StashKey[ProgressLine]()
 # Share of a virtual machine's CPU time, given to others by its host, above which timings suffer visibly.
 STOLEN_TOO_MUCH = 0.01
@@ -89,18 +91,19 @@ def pytest_configure(config):
     config.stash[LINES] = []
     config.stash[OPEN] = ExitStack()
     config.pluginmanager.register(Interruption(config))
-    config.stash[PROGRESS] = ProgressLine(os.fdopen(os.dup(2), "w"))
+    config.stash[ERRORS] = os.fdopen(os.dup(2), "w")
+    config.stash[PROGRESS] = ProgressLine(config.stash[ERRORS])
 
 
 class Interruption:
-    """Hears which signal ended the run; its status becomes that of pytest."""
+    """Hears of Ctrl-C."""
 
     def __init__(self, config):
         self.config = config
 
     def pytest_keyboard_interrupt(self, excinfo):
-        """Ctrl-C, where nobody says another."""
-        self.config.stash[STATUS] = getattr(excinfo.value, "status", 130)
+        """The run is no whole one then."""
+        self.config.stash[INTERRUPTED] = True
 
 
 def pytest_sessionstart(session):
@@ -116,7 +119,7 @@ def start_session(config):
     before = perf_counter()
     import torch
 
-    from unrolled.cli.command import interruptible
+    from unrolled.cli.ending import ending
     from unrolled.results.folder import ResultFolder
     from unrolled.speed.session import Session
 
@@ -131,11 +134,20 @@ def start_session(config):
         timeout=config.getoption("timeout"),
     )
     folder = config.stash[FOLDER] = ResultFolder(settings.out, "bench")
-    config.stash[OPEN].enter_context(interruptible())
     if not config.option.collectonly:
         config.stash[OPEN].enter_context(folder)
+        config.stash[OPEN].enter_context(ending(partial(end, config), ("SIGTERM", "SIGHUP")))
     config.stash[LINES] += settings.notes
     return Session(settings, folder.keep, started=STARTED, imports_s=imports_s)
+
+
+def end(config, reason):
+    """Keep what there is and say so, past pytest's capture."""
+    folder, stream = config.stash[FOLDER], config.stash[ERRORS]
+    folder.close()
+    config.stash[PROGRESS].stop()
+    kept = f"; what was measured is in {folder.latest}" if folder.latest else ""
+    print(f"\npytest bench/: {reason}{kept}", file=stream, flush=True)
 
 
 def set_threads(config):
@@ -230,12 +242,12 @@ def pytest_report_teststatus(report, config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session):
-    """The results go to disk before anything is shown; an interrupted run leaves a part, and the signal's status."""
+    """The results go to disk before anything is shown; an interrupted run leaves a part, and status 130."""
     config = session.config
     config.stash[PROGRESS].stop()
     running = config.stash.get(SESSION, None)
-    if STATUS in config.stash:
-        session.exitstatus = config.stash[STATUS]
+    if INTERRUPTED in config.stash:
+        session.exitstatus = 130
     elif running is not None and running.results:
         try:
             config.stash[FILES] = config.stash[FOLDER].finish(running.run(), partial(write, running.run()))

@@ -314,7 +314,8 @@ def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path, name):
     assert running.returncode == 128 + getattr(signal, name)
     results = json.loads((tmp_path / "bench.partial.json").read_text())["results"]
     assert 1 <= len(results) < 18
-    assert "gru · forward" in output
+    assert ("gru · forward" in output) == (name == "SIGINT")  # whose tables pytest shows
+    assert name == "SIGINT" or f"interrupted by {name}; what was measured is in {tmp_path}" in output
     assert {path.name for path in tmp_path.iterdir()} == {"bench.partial.json"}
 
 

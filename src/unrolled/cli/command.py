@@ -22,14 +22,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from unrolled.cli.display import console, list_files, prepare, say, shown, unshown
-from unrolled.errors import InvalidValueError, UnrolledError
+from unrolled.cli.ending import ending
+from unrolled.errors import InvalidValueError, UnrolledError, is_out_of_memory
 
 if TYPE_CHECKING:
     from unrolled.progress import ProgressLine
     from unrolled.results.record import Record
 
 Measure = Callable[[Callable[[Any], None], "ProgressLine"], "Record"]
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,23 +54,15 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal that asks the command to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(number).name}")
-        self.status = 128 + number
-
-
 def main(name: str, argv: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit status."""
     prepare()
     command = Command(name)
-    with interruptible():
-        try:
-            command.options = command.parser.parse_args(argv)
-        except UnrolledError as error:
-            return command.ended(error)
+    try:
+        command.options = command.parser.parse_args(argv)
+    except UnrolledError as error:
+        return command.ended(error)
+    with ending(command.end, timeout=getattr(command.options, "timeout", None)):
         try:
             if hasattr(command.module, "run"):
                 command.module.run(command)
@@ -79,24 +71,6 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
             return command.status
         except BaseException as error:
             return command.ended(error)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP raise `Interrupted`, but for those that are ignored, as under nohup."""
-
-    def interrupt(number: int, _: object) -> None:
-        raise Interrupted(number)
-
-    before = {}
-    for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            before[number] = signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Command:
@@ -127,37 +101,39 @@ class Command:
         self.status = 1
 
     @property
-    def _kept(self) -> str:
-        """Where what was measured is, unless it is nowhere."""
-        return f"; what was measured is in {self.folder.partial}" if self.folder and self.folder.kept else ""
+    def _so_far(self) -> str:
+        """What was going on, and where what was measured is, unless it is nowhere."""
+        doing = f" during {self.progress.what}" if self.progress and self.progress.what else ""
+        kept = f"; what was measured is in {self.folder.latest}" if self.folder and self.folder.latest else ""
+        return doing + kept
+
+    def end(self, reason: str) -> None:
+        """Keep what there is and say so, in the middle of whatever was going on."""
+        if self.folder:
+            self.folder.close()
+        if self.progress:
+            self.progress.stop()
+        hint = getattr(self.module, "resume", lambda options: "")(self.options)
+        self.say(f"{reason}{self._so_far}{hint}")
 
     def ended(self, error: BaseException) -> int:
-        """One line, and the exit status, for what ended the command early."""
-        from unrolled.errors import TimeLimitError, is_out_of_memory
-
-        kept = self._kept
-        doing = f" during {self.progress.what}" if self.progress and self.progress.what else ""
-        if isinstance(error, KeyboardInterrupt):
-            hint = getattr(self.module, "resume", lambda options: "")(self.options)
-            said = str(error) or "interrupted"
-            self.say(f"{said}{doing}{kept or '; nothing was measured yet'}{hint}")
-            return getattr(error, "status", 128 + signal.SIGINT)
-        if isinstance(error, TimeLimitError):
-            self.say(f"{error}{doing}{kept}")
-            return 124
+        """One line, and the exit status, for what was raised."""
+        if isinstance(error, KeyboardInterrupt):  # by no signal
+            self.end("interrupted")
+            return 128 + signal.SIGINT
         if isinstance(error, UnrolledError):
-            self.say(f"{error}{kept}")
+            self.say(f"{error}{self._so_far}" if self.folder and self.folder.latest else str(error))
+            return 2
+        if isinstance(error, OSError):
+            self.say(f"expected files that can be used, got {error}{self._so_far}; name others")
             return 2
         if isinstance(error, SystemExit):
-            self.fail(f"expected a model that returns, got sys.exit({error.code!r}){doing}{kept}")
-            return self.status
-        if is_out_of_memory(error):
-            self.fail(f"expected sizes that fit into memory, got none left{doing}{kept}; choose smaller ones")
-            return self.status
-        if isinstance(error, OSError):
-            self.say(f"expected files that can be used, got {error}{kept}; name others")
-            return 2
-        raise error
+            self.fail(f"expected a network that returns, got sys.exit({error.code!r}){self._so_far}")
+        elif is_out_of_memory(error):
+            self.fail(f"expected sizes that fit into memory, got none left{self._so_far}; choose smaller ones")
+        else:
+            raise error
+        return self.status
 
     def measure_save_show(self) -> None:
         """Nothing is shown that is not on disk, and nothing that cannot be shown or drawn costs what was measured."""
@@ -165,26 +141,24 @@ class Command:
 
         from unrolled.progress import ProgressLine
         from unrolled.results.folder import ResultFolder
-        from unrolled.time_limit import time_limit
 
         options = self.options
         torch.set_num_threads(options.threads)
-        with time_limit(options.timeout, "the measurement"):
-            with self._looking_on():
-                measure: Measure = self.module.plan(options)
-            self.progress = ProgressLine(sys.stderr, quiet=options.quiet)
-            if options.out:
-                self.folder = ResultFolder(options.out, self.name)
-            paths: list[Path] = []
-            with self.folder or nullcontext():
-                try:
-                    with self._looking_on():
-                        record = measure(self.folder.keep if self.folder else ignore, self.progress)
-                    self.progress.show("plots")
-                    if self.folder:
-                        paths = self._save(record)
-                finally:
-                    self.progress.stop()
+        with self._looking_on():
+            measure: Measure = self.module.plan(options)
+        self.progress = ProgressLine(sys.stderr, quiet=options.quiet)
+        if options.out:
+            self.folder = ResultFolder(options.out, self.name)
+        paths: list[Path] = []
+        with self.folder or nullcontext():
+            try:
+                with self._looking_on():
+                    record = measure(self.folder.keep if self.folder else ignore, self.progress)
+                self.progress.show("plots")
+                if self.folder:
+                    paths = self._save(record)
+            finally:
+                self.progress.stop()
         self._show(record, paths)
         if hasattr(self.module, "status"):
             self.status = self.status or self.module.status(record)
@@ -216,7 +190,7 @@ class Command:
         try:
             return list(self.folder.finish(record, write))
         except UnrolledError as error:
-            self.fail(f"{error}{self._kept}")
+            self.fail(f"{error}{self._so_far}")
             return []
 
     def _drawn(self, view: ModuleType, record: Record, beside: Path) -> list[Path]:

@@ -31,7 +31,7 @@ class ResultFolder:
         self.path, self.name = path, name
         self.partial = path / f"{name}.partial.json"
         self._lock = FileLock(path / ".lock", blocking=False)
-        self.kept = False  # whether something of this run is in `partial`
+        self.latest: Path | None = None  # where what this run has measured is
         self._drawn = _files_of(self.partial)  # from the last part
         self._unsaved: Record | None = None
         self._due = 0.0
@@ -51,11 +51,17 @@ class ResultFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+        self._lock.release()
+
+    def close(self) -> None:
+        """Save the latest part, and leave nothing half done, whatever was going on."""
+        if not self._lock.is_locked:
+            return
         self._save()
         with suppress(OSError):
             complete(self.path)
         Path(self._lock.lock_file).unlink(missing_ok=True)  # it is still held, so nobody else's
-        self._lock.release()
         with suppress(OSError):  # where something was written
             for place in self._made:
                 place.rmdir()
@@ -72,7 +78,7 @@ class ResultFolder:
             with suppress(OSError):  # `finish` will say what is wrong with the disk
                 self.path.mkdir(parents=True, exist_ok=True)
                 self._unsaved.save(self.partial, partial=True, files=self._drawn)
-                self.kept, self._unsaved = True, None
+                self.latest, self._unsaved = self.partial, None
         self._due = monotonic() + max(SAVE_EVERY, WORTH * (monotonic() - began))
 
     def finish(self, record: Record, write: Callable[[Path], Iterable[Path]]) -> list[Path]:
@@ -80,12 +86,13 @@ class ResultFolder:
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             record.save(self.partial, files=self._drawn)  # whatever becomes of the plots
-            self.kept, self._unsaved = True, None
+            self.latest, self._unsaved = self.partial, None
             staging = self._staging()
             names = [path.name for path in write(staging)]
             record.save(staging / f"{self.name}.json", files=names)
             staging.rename(self.path / f".{self.name}.ready")
             complete(self.path)
+            self.latest = self.path / f"{self.name}.json"
             for name in (*set(self._drawn).difference(names), self.partial.name):
                 (self.path / name).unlink(missing_ok=True)
         return [self.path / name for name in (*names, f"{self.name}.json")]
