@@ -10,11 +10,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 
 WIDTH = 120  # columns where there is no terminal and COLUMNS says nothing
 _replaced: set[str] = set()
+_errors: list[TextIO] = []  # standard error as it was when the command began, which others may redirect
 
 
 def prepare() -> None:
@@ -27,6 +29,7 @@ def prepare() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, Closed() if number else os.fdopen(0))
     codecs.register_error("unrolled", _replace)
+    _errors[:] = [sys.stderr]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="unrolled")
@@ -88,5 +91,5 @@ def unshown() -> str:
 def say(line: str) -> None:
     """One line on standard error, where there is one."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(" ".join(line.split()) + "\n")
-        sys.stderr.flush()
+        _errors[0].write(" ".join(line.split()) + "\n")
+        _errors[0].flush()
