@@ -41,7 +41,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_half_there(warm, place, com
         done = run(seed, draw.uniform(0, 1.1 * takes))
         ends.add(done.status)
         expected = -number if name == "SIGKILL" else 128 + number
-        assert done.status in (0, expected), done
+        assert done.status in (0, expected, -number), done  # before it hears, a signal does what it always does
         assert len(done.err.splitlines()) == (0 if done.status <= 0 else 1), done
         if name != "SIGKILL":
             assert_whole(command, out)
