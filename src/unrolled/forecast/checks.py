@@ -11,6 +11,7 @@ import numpy as np
 from unrolled.forecast.model import network_of
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.signals import FUNCTIONS
+from unrolled.forecast.task import forecasting
 from unrolled.forecast.training import COLUMNS, marks_of
 from unrolled.gradients.clipping import Clip
 from unrolled.gradients.clipping.report import SLACK
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from unrolled.forecast.record import Run
 
 FARTHEST = 1e9  # standard deviations from the mean: a series with such a point has 10^18 of them
+ROUNDING = 1e-3  # of functions of late times, on another processor
 MOST_DECADES = 60  # of a norm of numbers in float32, each at most 10^38
 
 
@@ -47,8 +49,9 @@ def check_run(run: Run) -> None:
         _check_loops(run)
     else:
         loops = (run.window, run.predictions, run.warmed)
-        require(loops == (None, None, None), "no closed loop of a recall")
-        require(0 <= run.accuracy <= 1, "a share of symbols")
+        require(all(loop is None for loop in loops), "no closed loop of a recall")
+        named = run.accuracy * symbols
+        require(0 <= run.accuracy <= 1 and abs(named - round(named)) < 1e-3, f"a share of {symbols} symbols")
         require(math.isclose(run.constant_loss, math.log(symbols), rel_tol=1e-6), f"the loss log {symbols}")
 
 
@@ -113,5 +116,10 @@ def _check_loops(run: Run) -> None:
     steps = run.setting.length - 1
     for points, size in ((run.window, steps + 1), (run.predictions, steps), (run.warmed, steps)):
         require(points is not None and points.dtype == float and points.shape == (size,), f"{size} points")
-    require(run.window is not None and (np.abs(run.window) <= FARTHEST).all(), "a series of finite points")
+    window = np.asarray(run.window)
+    require((np.abs(window) <= FARTHEST).all(), "a series of finite points")
     require(math.isnan(run.accuracy), "no accuracy of a forecast")
+    if run.setting.signal in FUNCTIONS:
+        task = forecasting(run.setting.signal, run.setting.length)
+        require(np.allclose(window, np.asarray(task.window), atol=ROUNDING), f"the {run.setting.signal}")
+        require(math.isclose(run.constant_loss, task.constant_loss, rel_tol=ROUNDING), "the loss of a constant")

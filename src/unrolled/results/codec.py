@@ -20,7 +20,6 @@ UNSAVED = {"saved": False}
 LARGEST = float(np.finfo(float).max)
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
-Finite = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=LARGEST)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]

@@ -34,8 +34,11 @@ def check_description(found: Description) -> None:
     out = (*configuration.input_shape[:-1], work.directions * configuration.state_sizes[-1])
     require(found.out == out, f"an output {out}")
     if work.is_own:
+        leading = [sizes for _, sizes in _leading(configuration)]
         for shapes in found.states.values():
-            require(len(shapes) == len(list(_leading(configuration))), "a state of each module or cell")
+            require(len(shapes) == len(leading), "a state of each module or cell")
+            batches = zip(shapes, leading, strict=True)
+            require(all(shape[: len(sizes)] == sizes for shape, sizes in batches), f"states {leading}")
     else:
         widths = {"h": configuration.state_sizes} | ({"c": work.hidden_sizes} if work.cell == "lstm" else {})
         expected = {name: tuple(_states(configuration, sizes)) for name, sizes in widths.items()}
@@ -106,6 +109,7 @@ def _check_own_parameters(found: Description) -> None:
     work = configuration.workload
     places = [(p.layer, DIRECTIONS.index(p.direction)) for p in found.parameters]
     require(places == sorted(places), "parameters layer by layer")
+    require(len({p.name for p in found.parameters}) == len(places), "a name for each parameter")
     for parameter, (layer, k) in zip(found.parameters, places, strict=True):
         require(layer < work.layers and k < work.directions, f"a layer below {work.layers}")
         prefix, number = "cells.{}.", work.directions * layer + k

@@ -27,6 +27,9 @@ Spent = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Difference = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 PARTS = ("check", "warm_up", "memory")  # of the time that a benchmark takes, besides its rounds
+LARGEST_ERROR = (
+    1e-6  # in float64, relative, of what may be timed; far above what the check before the clock allows
+)
 _NOTHING = Interval(math.nan, math.nan, math.nan)
 
 
@@ -64,20 +67,30 @@ class Result:
     def check(self) -> None:
         """Raise `ValueError` for what no race gives."""
         rounds, events = len(self.seconds), len(self.event_seconds)
+        on_cuda = self.workload.device.startswith("cuda")
         require(self.status in STATUSES, f"a status among {', '.join(STATUSES)}")
         require(self.phase in PHASES, f"a phase among {', '.join(PHASES)}")
         require(bool(self.implementation), "a name of the implementation")
         require((self.status == "ok") != bool(self.reason), "a reason where it is not ok")
         require(self.status == "ok" or not self.timed, "no time of what is not ok")
         require(rounds == len(self.reference_seconds) == len(self.reference_first), "rounds in pairs")
-        require(events in (0, rounds) and events == len(self.reference_event_seconds), "events of every round")
+        require(events == len(self.reference_event_seconds), "events in pairs")
+        require(events == 0 or (events == rounds and on_cuda), "an event for each round, on CUDA alone")
         floor, error = self.noise_floor, self.equivalence_error
         require(math.isnan(floor) or (self.timed and 1 <= floor <= 1e9), "a noise floor of at least 1")
-        require(not error < 0 and not (self.timed and error > 1), "a small error of what was timed")
-        untimed = (self.saved_bytes, self.peak_bytes, self.compile_s) == (None, None, None)
-        require(self.timed or untimed, "no bytes, and no cost of compiling, of what was not timed")
+        require(not error < 0 and not (self.timed and error > LARGEST_ERROR), "a small error of what was timed")
+        if self.status not in ("ok", "wrong"):
+            found = (self.equivalence_where, self.spent_s)
+            require(math.isnan(error) and found == ("", {}), "nothing of what ended before its end")
+        require((self.saved_bytes is not None) == self.timed, "the bytes that are saved, of what was timed")
+        require(
+            self.phase == "training" or not self.saved_bytes, "no bytes that are saved for no backward pass"
+        )
+        require((self.peak_bytes is not None) == (self.timed and on_cuda), "a peak of bytes on CUDA alone")
         require((self.compile_s is None) == (self.uncompiled_s is None), "both costs of compiling")
-        require(set(self.spent_s) <= set(PARTS), f"time spent on {', '.join(PARTS)}")
+        require(self.timed or self.compile_s is None, "no cost of compiling of what was not timed")
+        parts = set(self.spent_s)
+        require(parts <= set(PARTS) and (parts == set(PARTS)) == self.timed, f"time of {', '.join(PARTS)}")
 
     @property
     def timed(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from unrolled.speed.grid import Case
 from unrolled.speed.pairs import time_pairs
 from unrolled.speed.race import RunPairs, race
 from unrolled.speed.result import Result
-from unrolled.speed.run import Run
+from unrolled.speed.run import Run, accounting
 from unrolled.speed.settings import Settings
 from unrolled.time_limit import time_limit
 from unrolled.torch_settings import settings_kept
@@ -89,22 +88,10 @@ class Session:
         return None
 
     def accounting(self) -> dict[str, float]:
-        """Where the seconds of the run went; `share_outside` is not in rounds, warm-up or imports."""
+        """Where the seconds of the run went, up to now."""
         total = perf_counter() - self.started
-        timed = math.fsum(s for r in self.results for s in (*r.seconds, *r.reference_seconds))
-        warm_up = math.fsum(r.spent_s.get("warm_up", 0.0) for r in self.results)
-        checks = math.fsum(r.spent_s.get("check", 0.0) for r in self.results)
-        outside = total - timed - warm_up - self.imports_s
         stolen = (stolen_seconds() or 0.0) - (self._stolen_before or 0.0)
-        return {
-            "total_s": total,
-            "timed_s": timed,
-            "warm_up_s": warm_up,
-            "imports_s": self.imports_s,
-            "checks_s": checks,
-            "share_outside": outside / total,
-            "share_stolen": stolen / (total * self.environment.cores),
-        }
+        return accounting(self.results, total, self.imports_s, stolen / (total * self.environment.cores))
 
 
 def _failed(case: Case, error: BaseException) -> Result:
