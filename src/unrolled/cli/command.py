@@ -109,6 +109,8 @@ class Command:
 
     def end(self, reason: str) -> None:
         """Keep what there is and say so, in the middle of whatever was going on."""
+        if held := getattr(self.options, "held", None):  # a checkpoint, by this training
+            held.__exit__()
         if self.folder:
             self.folder.close()
         if self.progress:
@@ -150,7 +152,7 @@ class Command:
         if options.out:
             self.folder = ResultFolder(options.out, self.name)
         paths: list[Path] = []
-        with self.folder or nullcontext():
+        with getattr(options, "held", None) or nullcontext(), self.folder or nullcontext():
             try:
                 with self._looking_on():
                     record = measure(self.folder.keep if self.folder else ignore, self.progress)

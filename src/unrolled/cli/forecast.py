@@ -66,6 +66,7 @@ def plan(options: argparse.Namespace) -> Measure:
         network_of(setting, 1).workload.check_device()
         make_task(setting)
     checkpoint = None if options.checkpoint is None else Checkpoint(options.checkpoint, settings)
+    options.held = checkpoint
     return lambda keep, progress: measure(settings, checkpoint=checkpoint, keep=keep, progress=progress)
 
 

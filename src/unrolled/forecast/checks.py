@@ -10,7 +10,7 @@ import numpy as np
 
 from unrolled.forecast.model import network_of
 from unrolled.forecast.setting import Setting
-from unrolled.forecast.signals import FUNCTIONS
+from unrolled.forecast.signals import CSV, FUNCTIONS
 from unrolled.forecast.task import forecasting
 from unrolled.forecast.training import COLUMNS, marks_of
 from unrolled.gradients.clipping import Clip
@@ -38,7 +38,11 @@ def check_run(run: Run) -> None:
     require(run.network == name, f"the network {name}")
     require(re.fullmatch("[0-9a-f]{16}", run.weights) is not None, "a fingerprint of the weights")
     require(run.constant_loss < FARTHEST**2, "the loss of a constant")
-    done = _check_history(run)
+    done = check_history(setting, run.history, run.problem)
+    require(
+        done == setting.iterations or (done < setting.iterations and bool(run.problem)),
+        f"{setting.iterations} iterations",
+    )
     require(
         [mark.iteration for mark in run.marks] == marks_of(done, bool(run.problem)), "marks where they are due"
     )
@@ -56,24 +60,22 @@ def check_run(run: Run) -> None:
 
 
 def _is_signal(setting: Setting) -> bool:
-    file, _, column = setting.signal.removeprefix("csv:").rpartition(":")
-    csv = setting.signal.startswith("csv:") and bool(file) and bool(column)
+    file, _, column = setting.signal.removeprefix(CSV).rpartition(":")
+    csv = setting.signal.startswith(CSV) and bool(file) and bool(column)
     return setting.symbols is not None or setting.signal in FUNCTIONS or csv
 
 
-def _check_history(run: Run) -> int:
-    """Check what every iteration did; gives how many were done."""
-    history, iterations = run.history, run.setting.iterations
+def check_history(setting: Setting, history: np.ndarray, problem: str) -> int:
+    """Raise `ValueError` unless iterations can have done this, the last one with `problem`; gives their number."""
     require(history.ndim == 2 and history.shape[1:] == (len(COLUMNS),), f"a history of {', '.join(COLUMNS)}")
     require(history.dtype == float, "a history of decimals")
-    done = len(history) - bool(run.problem)
-    require(done == iterations or (0 <= done < iterations and bool(run.problem)), f"{iterations} iterations")
-    if run.problem:
-        require(run.problem.startswith(f"iteration {done + 1}: "), f"a problem in iteration {done + 1}")
+    done = len(history) - bool(problem)
+    if problem:
+        require(problem.startswith(f"iteration {done + 1}: "), f"a problem in iteration {done + 1}")
         require(np.isnan(history[done, 1:]).all() and not history[done, 0] < 0, "no gradient where it stopped")
     loss, before, after, touched, cosine, bound = history[:done].T
     require((loss >= 0).all(), "losses of at least 0")
-    rule = Clip.parse(run.setting.clip).rule
+    rule = Clip.parse(setting.clip).rule
     if done:
         check_logs(np.concatenate([before, after]), 1, "norms")
         # A bound at every step works on gradients with exponents of their own.

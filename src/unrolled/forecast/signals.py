@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     # The frequency rises from 0.5 by 0.15 for each unit of time.
     "chirp": lambda t: np.sin(0.5 * t + 0.075 * t**2),
 }
+CSV = "csv:"  # begins a signal that is the column of a file
 EXPECTED = "sine, sum, chirp or csv:FILE:COLUMN"
 
 
@@ -50,7 +52,7 @@ def windows_of(signal: str, length: int) -> Windows:
         times = np.array(STARTS, dtype=float)[:, None] + STEP * np.arange(length)
         windows = torch.tensor(FUNCTIONS[signal](times), dtype=torch.float32)
         return Windows(windows, windows[0])
-    if not signal.startswith("csv:"):
+    if not signal.startswith(CSV):
         raise InvalidValueError(f"signal: expected {EXPECTED}, got {signal!r}; try sine")
     series = torch.tensor(read_series(signal, length), dtype=torch.float32)
     every = series.unfold(0, length, 1)  # a view: long series stay small
@@ -59,9 +61,19 @@ def windows_of(signal: str, length: int) -> Windows:
     return Windows(every[: len(every) - length], every[-1])
 
 
-def read_series(signal: str, length: int) -> np.ndarray:
-    """The column that `csv:FILE:COLUMN` names `(N,)`, scaled to mean 0 and standard deviation 1."""
-    name, _, column = signal.removeprefix("csv:").rpartition(":")
+def fingerprint(signal: str) -> str:
+    """The same for two signals of one series: of a file's column the digest of its numbers, of others the name.
+
+    Scaled, or as a function of time, they may have another last digit on another processor.
+    """
+    if not signal.startswith(CSV):
+        return signal
+    return hashlib.sha256(_column(signal)[2].tobytes()).hexdigest()[:16]
+
+
+def _column(signal: str) -> tuple[str, str, np.ndarray]:
+    """The file and the column that `csv:FILE:COLUMN` names, and its numbers `(N,)`."""
+    name, _, column = signal.removeprefix(CSV).rpartition(":")
     if not name or not column:
         raise InvalidValueError(
             f"signal: expected csv:FILE:COLUMN, got {signal!r}; name a file and one of its columns"
@@ -81,6 +93,12 @@ def read_series(signal: str, length: int) -> np.ndarray:
             f"{'nothing' if found in ('', None) else repr(str(found))} in data row {bad[0] + 1}; fill or "
             "remove such rows"
         )
+    return name, column, values
+
+
+def read_series(signal: str, length: int) -> np.ndarray:
+    """The column that `csv:FILE:COLUMN` names `(N,)`, scaled to mean 0 and standard deviation 1."""
+    name, column, values = _column(signal)
     if len(values) < length:
         raise InvalidValueError(
             f"signal: expected at least {length} points, one window, got {len(values)} in {name}; choose a "

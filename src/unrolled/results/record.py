@@ -102,9 +102,12 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace the contents of `path` in one step, leaving the old ones until the new ones are on the disk."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".unrolled")
+def write_atomically(path: Path, content: str | bytes, prefix: str = ".") -> None:
+    """Replace the contents of `path` in one step, leaving the old ones until the new ones are on the disk.
+
+    `prefix` is of the name that the file has until then, beside it.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".unrolled")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
