@@ -5,6 +5,8 @@ import pytest
 from tests.results.mutations import ANYWHERE, NUMBER, TEXT, accepted, unexplained
 from tests.speed.test_result import result, run
 from unrolled import Workload
+from unrolled.render import bench
+from unrolled.render.files import write_frames
 from unrolled.render.speed_summary import summary
 from unrolled.render.speed_tables import speed_tables
 from unrolled.speed.result import Result
@@ -55,7 +57,7 @@ def test_of_a_file_with_one_thing_wrong_only_what_could_have_been_measured_is_ta
         frame = one.frame()
         list(speed_tables(frame, 120))
         summary(frame)
-        one.to_csv(tmp_path / "bench.csv")
+        write_frames(bench.frames(one), tmp_path)
 
     text = run(*FIRST_AND_LAST[name]).text()
     taken, count = accepted(Run, text, tmp_path / "bench.json", show)
