@@ -119,7 +119,7 @@ def start_session(config):
     before = perf_counter()
     import torch
 
-    from unrolled.cli.ending import ending
+    from unrolled.ending import ending
     from unrolled.results.folder import ResultFolder
     from unrolled.speed.session import Session
 
@@ -271,8 +271,8 @@ def pytest_terminal_summary(terminalreporter, config):
     session = config.stash.get(SESSION, None)
     if session is None or not session.results:
         return
-    from unrolled.cli.display import console
     from unrolled.render import bench
+    from unrolled.streams import console
 
     screen = console()
     terminalreporter.ensure_newline()

@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "hearing": set(),
     "environment": {"errors"},
     "progress": set(),
+    "streams": set(),
+    "ending": set(),
     "results": {"errors"},
     "cells": GROUND,
     "rollout": GROUND | {"cells"},
@@ -35,8 +37,8 @@ MAY_IMPORT = {
     "spectrum": GROUND | {"cells", "rollout", "networks", "theory"},
     "shapes": GROUND | {"cells", "networks", "implementations"},
     "forecast": GROUND | {"cells", "rollout", "networks", "gradients"},
-    "render": {"errors", "networks"} | MEASURING,
-    "cli": GROUND | {"cells", "networks", "render"} | MEASURING,
+    "render": {"errors", "networks", "results"} | MEASURING,
+    "cli": GROUND | {"streams", "ending", "cells", "networks", "render"} | MEASURING,
 }
 
 

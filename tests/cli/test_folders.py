@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.cli.wrong_lines import SMALL
-from unrolled.cli.saved import load
+from unrolled.render.saved import load
 
 SIZES = "--hidden 4 --input 3 --batch 2 --length 5 --lengths 3,5"
 

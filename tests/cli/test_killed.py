@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from unrolled.cli.saved import RECORDS, load
+from unrolled.render.saved import RECORDS, load
 
 KILLS = 50
 LONG = {

@@ -21,9 +21,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from unrolled.cli.display import console, list_files, prepare, say, shown, unshown
-from unrolled.cli.ending import ending
+from unrolled.ending import ending
 from unrolled.errors import InvalidValueError, UnrolledError, is_out_of_memory
+from unrolled.streams import console, list_files, prepare, say, shown, unshown
 
 if TYPE_CHECKING:
     from unrolled.progress import ProgressLine

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from unrolled.cli.command import Command, Parser
-from unrolled.cli.display import console
 from unrolled.cli.options import size
+from unrolled.streams import console
 
 EXAMPLES = """examples:
   python -m diagnostics.compare results/bench/previous results/bench
@@ -24,8 +24,8 @@ def add_options(parser: Parser) -> None:
 
 def run(command: Command) -> None:
     """Print the largest changes and what they amount to; warn on standard error when the machines differ."""
-    from unrolled.cli.saved import load
     from unrolled.render.comparison_table import comparison_table
+    from unrolled.render.saved import load
     from unrolled.speed.compare import compare_runs
 
     options = command.options

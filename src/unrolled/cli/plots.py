@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.cli.command import Command, Parser
-from unrolled.cli.display import console, list_files
 from unrolled.cli.options import size
+from unrolled.streams import console, list_files
 
 NARROWEST = 60  # columns that a table fits into
 EXAMPLES = """examples:
@@ -32,8 +32,8 @@ def add_options(parser: Parser) -> None:
 
 def run(command: Command) -> None:
     """Draw the plots, then print the tables."""
-    from unrolled.cli.saved import files_in, load, name_of, view_of
     from unrolled.errors import InvalidValueError
+    from unrolled.render.saved import files_in, load, name_of, view_of
     from unrolled.results.folder import ResultFolder, writing
     from unrolled.results.record import write_atomically
 
