@@ -163,3 +163,38 @@ def test_a_full_disk_costs_the_files_and_not_the_tables(warm, place):
     assert "out: expected a folder" in line
     assert "Reach" in done.out
     assert listing(place / "out") <= {"gradflow.partial.json"}
+
+
+HANGS = "import time\n\ndef hangs():\n    while True:\n        try:\n            time.sleep(1)\n        except BaseException:\n            pass\n"
+
+
+def test_a_model_that_hangs_is_ended_in_time_and_named(warm, place):
+    (place / "their.py").write_text(HANGS)
+    done = warm.run("gradflow", "--model", "their:hangs", "--timeout", "0.5", "--out", place / "out", cwd=place)
+    assert done.status == 124
+    (line,) = done.err.splitlines()
+    assert "within 0.5 s, as their:hangs was loaded" in line
+    assert not (place / "out").exists()
+
+
+def test_a_measurement_that_takes_too_long_keeps_what_it_has(warm, place):
+    out = place / "out"
+    arguments = [
+        "--hidden",
+        "200",
+        "--batch",
+        "16",
+        "--length",
+        "1201",
+        "--lengths",
+        "10,1200",
+        "--quiet",
+        "--timeout",
+        "3",
+    ]
+    done = warm.run("gradflow", *arguments, "--out", out, cwd=place)
+    assert done.status == 124
+    (line,) = done.err.splitlines()
+    assert "within 3 s during " in line
+    assert str(out / "gradflow.partial.json") in line
+    assert listing(out) == {"gradflow.partial.json"}
