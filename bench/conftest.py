@@ -18,11 +18,13 @@ import pytest
 from pytest_benchmark.utils import load_timer
 
 from unrolled.checks import check_threads
+from unrolled.cli.options import path
 from unrolled.environment import VOLATILE, Environment
 from unrolled.errors import UnrolledError
 from unrolled.progress import ProgressLine
 from unrolled.speed.grid import GRIDS, shown_name
 from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, LIST_OPTIONS, Settings
+from unrolled.streams import prepare
 
 STARTED = perf_counter()
 SESSION = pytest.StashKey["Session"]()
@@ -78,7 +80,7 @@ def pytest_addoption(parser, pluginmanager):
     group.addoption("--threads", type=int, metavar="N", help="torch threads on the CPU; default: torch's own")
     group.addoption(
         "--out",
-        type=Path,
+        type=path,
         default=DEFAULT_OUT,
         metavar="FOLDER",
         help=f"for results; default: {DEFAULT_OUT}",
@@ -88,6 +90,7 @@ def pytest_addoption(parser, pluginmanager):
 def pytest_configure(config):
     """A benchmark that was refused used no fixture, which is no news; progress goes past pytest's capture."""
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
+    prepare()
     config.stash[LINES] = []
     config.stash[OPEN] = ExitStack()
     config.pluginmanager.register(Interruption(config))
@@ -277,10 +280,10 @@ def pytest_terminal_summary(terminalreporter, config):
     screen = console()
     terminalreporter.ensure_newline()
     bench.show(session.run(), screen)
-    for path in config.stash.get(FILES, ()):
-        screen.print(f"  {path}", style="dim", soft_wrap=True)
-    if FILES not in config.stash:
-        screen.print(f"what was measured: python -m diagnostics.plots {config.stash[FOLDER].partial}")
+    for file in config.stash.get(FILES, ()):
+        screen.print(f"  {file}", style="dim", soft_wrap=True)
+    if FILES not in config.stash and config.stash[FOLDER].latest:
+        screen.print(f"what was measured: python -m diagnostics.plots {config.stash[FOLDER].latest}")
     accounting = session.accounting()
     spent = (
         "{total_s:.0f} s: {timed_s:.0f} s timed rounds, {warm_up_s:.0f} s warm-up, {imports_s:.0f} s imports"

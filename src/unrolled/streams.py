@@ -7,6 +7,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ _errors: list[TextIO] = []  # standard error as it was when the command began, w
 
 def prepare() -> None:
     """Let nothing that is printed later raise because of an encoding, nor a file take the place of a closed stream."""
+    _forget_odd_sizes()
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -33,6 +35,13 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="unrolled")
+
+
+def _forget_odd_sizes() -> None:
+    """Of COLUMNS=0 rich makes tables without any width, and at others that are no number it raises."""
+    for name in ("COLUMNS", "LINES"):
+        if not re.fullmatch("[1-9][0-9]{0,8}", os.environ.get(name, "")):
+            os.environ.pop(name, None)
 
 
 class Closed(io.TextIOBase):
@@ -76,10 +85,12 @@ def shown(work: Callable[[], object]) -> str:
     try:
         work()
         sys.stdout.flush()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if not isinstance(error, OSError) and not sys.stdout.closed:
+            raise
         with contextlib.suppress(OSError, ValueError):  # what is left in the buffer has nowhere to go
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return f"standard output: {error.strerror}"
+        return f"standard output: {getattr(error, 'strerror', 'closed')}"
     return ""
 
 
@@ -90,6 +101,6 @@ def unshown() -> str:
 
 def say(line: str) -> None:
     """One line on standard error, where there is one."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):  # closed by the other end, or by somebody here
         _errors[0].write(" ".join(line.split()) + "\n")
         _errors[0].flush()

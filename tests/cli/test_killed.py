@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.processes import python
 from unrolled.render.saved import RECORDS, load
 
 KILLS = 50
@@ -72,3 +73,22 @@ def assert_whole(command, folder):
 
 def test_the_long_commands_are_all_that_leave_a_record():
     assert {*LONG, "bench"} == set(RECORDS)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_before_a_command_hears_is_one_line_and_its_status(name):
+    program = (
+        f"import os, signal, sys; sys.argv[0] = '-m'; import diagnostics;os.kill(os.getpid(), signal.{name})"
+    )
+    done = python("-c", program)
+    assert done.returncode == 128 + getattr(signal, name)
+    assert done.stderr == f"python -m diagnostics: interrupted by {name}\n"
+
+
+def test_signals_after_all_is_done_do_not_change_the_status():
+    program = (
+        "import atexit, os, signal, sys; sys.argv[0] = '-m';"
+        "atexit.register(os.kill, os.getpid(), signal.SIGTERM); import diagnostics"
+    )
+    done = python("-c", program)
+    assert (done.returncode, done.stderr) == (0, "")

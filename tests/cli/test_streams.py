@@ -1,10 +1,14 @@
 """What cannot be shown costs the display only: the data are on disk, one line says where, the status says what failed."""
 
+import io
 import os
+import sys
 
 import pytest
 
 from tests.cli.wrong_lines import SMALL
+from unrolled import streams
+from unrolled.streams import say, shown
 
 COMMANDS = ("gradflow", "spectrum", "forecast", "shapes")
 
@@ -67,3 +71,25 @@ def test_columns_are_heard_where_there_is_no_terminal(warm, place, command, colu
     done = warm.run(command, *options(command, place), "--quiet", cwd=place, env={"COLUMNS": str(columns)})
     assert done.status == 0, done.err
     assert max(map(len, done.out.splitlines())) <= columns
+
+
+@pytest.mark.parametrize("columns", ["0", "-3", "²", "abc", "", "9" * 5000])
+def test_columns_that_are_no_width_are_not_heard(warm, place, columns):
+    done = warm.run("shapes", *options("shapes", place), cwd=place, env={"COLUMNS": columns, "LINES": columns})
+    assert (done.status, done.err) == (0, "")
+    assert 100 < max(map(len, done.out.splitlines())) <= 120
+
+
+def test_a_standard_output_that_somebody_closed_is_said_and_other_errors_are_raised(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with pytest.raises(ValueError, match="ours"):
+        shown(lambda: int("ours"))
+    sys.stdout.close()
+    assert shown(lambda: print("table")) == "standard output: closed"
+
+
+def test_a_standard_error_that_somebody_closed_is_not_missed(monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(streams, "_errors", [closed])
+    say("a line")

@@ -54,7 +54,7 @@ VALUES = {
     "--init-std": (("forecast",), (*NO_NUMBER, "0", "-1", "nan", "inf")),
     "--model": (DIAGNOSING, ("", "m", ":", "m:", ":f", "nowhere_at_all:f", "os:sep", "os:nothing", "math:pi",
                              "their:exits", "their_exit:f", "their:raises", "their:gives_none", "their:no_recurrence",
-                             "their_error:f", LONG, "their:leaves_forward")),
+                             "their_error:f", "their:raises_beyond", LONG, "their:leaves_forward")),
     "--checkpoint": (DIAGNOSING, ("none.pt", ".", "text.pt", "empty.pt", "other.pt", LONG, "/dev/null")),
 }  # fmt: skip
 # The whole line, by command.
@@ -72,11 +72,11 @@ LINES = {
     "shapes": ("--clop", "stray", "--unbatched --batch 3", "--unbatched --batch-first", "--cell gru --proj-size 2",
                "--cell lstm --proj-size 4", "--cell gru,lstm", "--hidden 3+4 --layers 3", "--hidden 3+", "--hidden 3,,4"),
     "plots": ("--clop", "none", "text.csv", ". ", "empty", "other.pt", "list.json", "deep.json", "else.json",
-              "newer.json", "--svg", f"{LONG}", "none --no-plots", "bench.json --cell lstm"),
+              "newer.json", "--svg", "--svg=", "--out=", "bench.json --svg=.", f"{LONG}", "none --no-plots", "bench.json --cell lstm"),
     "compare": ("--clop", "", "none", "none none", "text.csv list.json", "deep.json deep.json", "else.json else.json",
                 "empty empty", "a b c"),
 }  # fmt: skip
-OUT = ("text.csv", "text.csv/in", "/dev/null", "/proc/none", f"{LONG}")
+OUT = ("", "text.csv", "text.csv/in", "/dev/null", "/proc/none", f"{LONG}")
 
 
 def lines():

@@ -5,6 +5,7 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -202,3 +203,35 @@ def test_saving_parts_takes_at_most_a_twentieth_of_the_time(tmp_path, monkeypatc
             folder.keep(Number(1))
             clock[0] += 0.1
     assert len(saved[:-1]) * 0.5 <= 0.05 * clock[0] + 0.5
+
+
+def test_files_of_the_same_names_that_no_record_knows_go_to_previous(tmp_path):
+    (tmp_path / "a.csv").write_text("mine")
+    run(tmp_path, 1, "a.csv")
+    assert (tmp_path / "a.csv").read_text() == "a.csv"
+    assert (tmp_path / "previous" / "a.csv").read_text() == "mine"
+
+
+def test_a_run_whose_record_does_not_name_its_files_goes_to_previous_with_them(tmp_path):
+    old = {"format": "unrolled.gradflow", "version": 1}
+    (tmp_path / "gradflow.json").write_text(json.dumps(old))
+    for name in ("flow.csv", "reach.svg", "lengths.png", "notes.svg"):
+        (tmp_path / name).write_text("old")
+    with ResultFolder(tmp_path, "gradflow") as folder:
+        folder.finish(Number(1), files("flow.csv"))
+    assert listing(tmp_path) == [
+        "flow.csv",
+        "gradflow.json",
+        "notes.svg",
+        *sorted(f"previous/{name}" for name in ("flow.csv", "gradflow.json", "lengths.png", "reach.svg")),
+    ]
+    assert (tmp_path / "previous" / "flow.csv").read_text() == "old"
+
+
+def test_a_folder_stays_the_same_where_somebody_goes_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with ResultFolder(Path("out"), "number") as folder:
+        monkeypatch.chdir(tmp_path)
+        folder.finish(Number(1), files("a.csv"))
+    assert listing(tmp_path) == ["here/out/a.csv", "here/out/number.json"]

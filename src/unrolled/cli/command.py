@@ -134,6 +134,8 @@ class Command:
             return 2
         if isinstance(error, SystemExit):
             self.fail(f"expected a network that returns, got sys.exit({error.code!r}){self._so_far}")
+        elif not isinstance(error, Exception):
+            self.fail(f"expected a network that returns, got {type(error).__name__}: {error}{self._so_far}")
         elif is_out_of_memory(error):
             self.fail(f"expected sizes that fit into memory, got none left{self._so_far}; choose smaller ones")
         else:
@@ -149,11 +151,11 @@ class Command:
 
         options = self.options
         torch.set_num_threads(options.threads)
-        with self._looking_on():
-            measure: Measure = self.module.plan(options)
         self.progress = ProgressLine(sys.stderr, quiet=options.quiet)
         if options.out:
             self.folder = ResultFolder(options.out, self.name)
+        with self._looking_on():
+            measure: Measure = self.module.plan(options)
         paths: list[Path] = []
         with getattr(options, "held", None) or nullcontext(), self.folder or nullcontext():
             try:

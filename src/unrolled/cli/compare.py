@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from unrolled.cli.command import Command, Parser
-from unrolled.cli.options import size
+from unrolled.cli.options import path, size
 from unrolled.streams import console
 
 EXAMPLES = """examples:
@@ -15,8 +13,8 @@ EXAMPLES = """examples:
 
 def add_options(parser: Parser) -> None:
     """Two runs."""
-    parser.add_argument("before", type=Path, help="a results folder, or a bench.json")
-    parser.add_argument("after", type=Path, help="another")
+    parser.add_argument("before", type=path, help="a results folder, or a bench.json")
+    parser.add_argument("after", type=path, help="another")
     parser.add_argument(
         "--most", type=size, default=10, help="how many of the largest changes to list (default: 10)"
     )
@@ -29,7 +27,7 @@ def run(command: Command) -> None:
     from unrolled.speed.compare import compare_runs
 
     options = command.options
-    comparison = compare_runs(*(load(path, "unrolled.bench") for path in (options.before, options.after)))
+    comparison = compare_runs(*(load(run, "unrolled.bench") for run in (options.before, options.after)))
     for name, (before, after) in comparison.differences.items():
         command.say(f"warning: {name} differs: {before} before, {after} after; times are not comparable")
 

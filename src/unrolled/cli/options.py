@@ -72,6 +72,13 @@ def seconds(text: str) -> float:
     return float(found)
 
 
+def path(text: str) -> Path:
+    """Of a file or a folder; what is empty, such as a variable of a shell that is not set, names none."""
+    if not text:
+        raise InvalidValueError("expected a path, got ''; name one, such as . for the current folder")
+    return Path(text)
+
+
 CELL_HELP = f"{', '.join(CELLS)}, or your own package.module:Name; several with commas"
 # Names and what argparse takes for them. A default of None is one that the command itself decides about.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -89,7 +96,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "PACKAGE.MODULE:FACTORY",
         "help": "returns a model, or (model, input); --cell names cells of yours in it",
     },
-    "checkpoint": {"type": Path, "metavar": "FILE", "help": "a state dict to fill the network with"},
+    "checkpoint": {"type": path, "metavar": "FILE", "help": "a state dict to fill the network with"},
     "clip": {
         "action": "append",
         "metavar": "MODE",
@@ -104,7 +111,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "N",
         "help": f"of torch; default: {THREADS}",
     },
-    "out": {"type": Path, "metavar": "FOLDER", "help": "for plots and data"},
+    "out": {"type": path, "metavar": "FOLDER", "help": "for plots and data"},
     "no-plots": {"action": "store_true", "help": "tables and data only"},
     "timeout": {"type": seconds, "metavar": "SECONDS", "help": "then end, and keep what was measured"},
     "quiet": {"action": "store_true", "help": "no progress, and no list of the files written"},

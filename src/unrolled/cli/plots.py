@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.cli.command import Command, Parser
-from unrolled.cli.options import size
+from unrolled.cli.options import path, size
 from unrolled.streams import console, list_files
 
 NARROWEST = 60  # columns that a table fits into
@@ -20,13 +20,13 @@ EXAMPLES = """examples:
 
 def add_options(parser: Parser) -> None:
     """Which results, and how."""
-    parser.add_argument("results", type=Path, nargs="?", default=Path("results/bench"),
+    parser.add_argument("results", type=path, nargs="?", default=Path("results/bench"),
                         help="a results folder, or a file in it such as gradflow.json")  # fmt: skip
-    parser.add_argument("--out", type=Path, help="folder for the plots (default: that of the results)")
+    parser.add_argument("--out", type=path, help="folder for the plots (default: that of the results)")
     parser.add_argument("--cell", action="append", metavar="CELL",
                         help="of a benchmark, only this cell, by its name; repeatable")  # fmt: skip
     parser.add_argument("--no-plots", action="store_true", help="print the tables and draw nothing")
-    parser.add_argument("--svg", type=Path, help="also save the tables, as they look in a terminal, as SVG")
+    parser.add_argument("--svg", type=path, help="also save the tables, as they look in a terminal, as SVG")
     parser.add_argument("--width", type=size, help="columns of the tables (default: those of the terminal)")
 
 
@@ -40,16 +40,18 @@ def run(command: Command) -> None:
     options = command.options
     if options.width is not None and options.width < NARROWEST:
         raise InvalidValueError(f"--width: expected at least {NARROWEST} columns, got {options.width}")
+    if options.svg is not None and options.svg.is_dir():
+        raise InvalidValueError(f"--svg: expected a file, got the folder {options.svg}; name a file in it")
     files = files_in(options.results)
     if options.cell:
-        files = [path for path in files if name_of(path) == "bench"] or files[:1]
-        records = [load(path, "unrolled.bench").only(options.cell) for path in files]
+        files = [file for file in files if name_of(file) == "bench"] or files[:1]
+        records = [load(file, "unrolled.bench").only(options.cell) for file in files]
     else:
-        records = [load(path) for path in files]
+        records = [load(file) for file in files]
     paths: list[Path] = []
-    for path, record in zip(files, records, strict=True) if not options.no_plots else ():
-        with ResultFolder(options.out or path.parent, name_of(path)) as folder:
-            paths += folder.add(path, partial(view_of(record).draw, record))
+    for file, record in zip(files, records, strict=True) if not options.no_plots else ():
+        with ResultFolder(options.out or file.parent, name_of(file)) as folder:
+            paths += folder.add(file, partial(view_of(record).draw, record))
     screens: list[Any] = []
 
     def show() -> None:

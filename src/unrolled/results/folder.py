@@ -18,6 +18,13 @@ from unrolled.results.record import Record, read_object, write_atomically
 
 SAVE_EVERY = 2.0  # seconds that a killed run may lose
 WORTH = 20  # times as long as saving takes, at least, so that it costs at most 5 %
+# What a command wrote beside its record before records named their files.
+UNNAMED = {
+    "unrolled.bench": ("bench.csv", "ratio-*.*g", "time-*-*.*g"),
+    "unrolled.gradflow": ("flow.csv", "lengths.csv", "lengths.*g", "reach.*g"),
+    "unrolled.spectrum": ("spectrum.csv", "gain.*", "singular_values.*", "spectrum.*g"),
+    "unrolled.forecast": ("closed_loop.csv", "reach.*", "runs.csv", "loss.*g", "norm.*g", "prediction.*g"),
+}
 
 
 class ResultFolder:
@@ -28,6 +35,7 @@ class ResultFolder:
     """
 
     def __init__(self, path: Path, name: str) -> None:
+        path = path.absolute()  # a model may go elsewhere
         self.path, self.name = path, name
         self.partial = path / f"{name}.partial.json"
         self._lock = FileLock(path / ".lock", blocking=False)
@@ -140,6 +148,8 @@ def complete(folder: Path) -> None:
                 if old.name == record or new.intersection(_files_of(old)):
                     _retire(old)
             for name in sorted(new, key=record.__eq__):
+                if (folder / name).exists():  # somebody's own
+                    _move(folder / name)
                 (ready / name).replace(folder / name)
         shutil.rmtree(ready)
     for left in (*folder.glob(".*.unrolled"), *folder.glob(".unfinished-*")):
@@ -149,18 +159,26 @@ def complete(folder: Path) -> None:
 def _retire(record: Path) -> None:
     """Move a record and its files to `previous/`, in place of what is there of its name."""
     previous = record.parent / "previous"
-    previous.mkdir(exist_ok=True)
     for name in (*_files_of(previous / record.name), record.name):
         (previous / name).unlink(missing_ok=True)
     for name in (*_files_of(record), record.name):
         with suppress(FileNotFoundError):
-            (record.parent / name).replace(previous / name)
+            _move(record.parent / name)
+
+
+def _move(file: Path) -> None:
+    """To `previous/`."""
+    previous = file.parent / "previous"
+    previous.mkdir(exist_ok=True)
+    file.replace(previous / file.name)
 
 
 def _files_of(record: Path) -> list[str]:
     """The names of the files that were written with a record."""
     try:
         content: Any = json.loads(record.read_bytes())
+        if "files" not in content:
+            return [path.name for pattern in UNNAMED[content["format"]] for path in record.parent.glob(pattern)]
         return [name for name in content["files"] if Path(name).name == name]
     except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return []  # none of ours, or none of today's

@@ -84,7 +84,9 @@ def read_object(path: Path) -> dict[str, Any]:
             f"results: expected a file that can be read, got {path} ({error.strerror}); name a results folder"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ResultFileError(f"results: expected JSON in {path}, got something else ({error})") from error
+        raise ResultFileError(
+            f"results: expected JSON in {path}, got something else ({error}); name another"
+        ) from error
     if not isinstance(content, dict):
         raise ResultFileError(f"results: expected a JSON object in {path}, got {type(content).__name__}")
     return content
