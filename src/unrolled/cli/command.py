@@ -105,7 +105,7 @@ class Command:
         """What was going on, and where what was measured is, unless it is nowhere."""
         theirs = [getattr(self.options, "model", None), *(getattr(self.options, "cell", None) or ())]
         doing = f" during {self.progress.what}" if self.progress and self.progress.what else ""
-        if not self.progress:  # it is looked at first what there is to measure
+        if not doing:  # it is looked at first what there is to measure
             doing = "".join(f", as {path} was loaded" for path in theirs if path and ":" in path)
         kept = f"; what was measured is in {self.folder.latest}" if self.folder and self.folder.latest else ""
         return doing + kept
