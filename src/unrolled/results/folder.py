@@ -35,8 +35,8 @@ class ResultFolder:
     """
 
     def __init__(self, path: Path, name: str) -> None:
-        path = path.absolute()  # a model may go elsewhere
-        self.path, self.name = path, name
+        self.named, self.name = path, name
+        self.path = path = path.absolute()  # a model may go elsewhere
         self.partial = path / f"{name}.partial.json"
         self._lock = FileLock(path / ".lock", blocking=False)
         self.latest: Path | None = None  # where what this run has measured is
@@ -45,14 +45,14 @@ class ResultFolder:
         self._due = 0.0
 
     def __enter__(self) -> Self:
-        with writing(self.path):
+        with writing(self.named):
             self._made = [place for place in (self.path, *self.path.parents) if not place.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
             try:
                 self._lock.acquire()
             except Timeout:
                 raise InvalidValueError(
-                    f"out: expected a folder that no other run writes to, got {self.path}; wait for that run to end, "
+                    f"out: expected a folder that no other run writes to, got {self.named}; wait for that run to end, "
                     "or choose another"
                 ) from None
             complete(self.path)
@@ -91,7 +91,7 @@ class ResultFolder:
 
     def finish(self, record: Record, write: Callable[[Path], Iterable[Path]]) -> list[Path]:
         """Put the record, and what `write` puts into a folder, in place of the last run, which goes to `previous/`."""
-        with writing(self.path):
+        with writing(self.named):
             self.path.mkdir(parents=True, exist_ok=True)
             record.save(self.partial, files=self._drawn)  # whatever becomes of the plots
             self.latest, self._unsaved = self.partial, None
@@ -110,9 +110,9 @@ class ResultFolder:
         whole = self.path / f"{self.name}.json"
         if whole.exists() and not whole.samefile(source):
             raise InvalidValueError(
-                f"out: expected a folder without another {whole.name}, got {self.path}; choose another"
+                f"out: expected a folder without another {whole.name}, got {self.named}; choose another"
             )
-        with writing(self.path):
+        with writing(self.named):
             drawn = list(write(self._staging()))
             if source.parent.samefile(self.path):
                 content = read_object(source)
