@@ -12,8 +12,8 @@ from unrolled.render.saved import RECORDS, load
 
 KILLS = 50
 LONG = {
-    "gradflow": "--hidden 8 --input 3 --batch 2 --length 41 --lengths 5,40",
-    "spectrum": "--hidden 8 --input 3 --batch 2 --length 61 --gains 0.5,1,2 --lags 1,20 --no-plots",
+    "gradflow": "--cell gru,lstm --hidden 8 --input 3 --batch 2 --length 41 --lengths 5,40",
+    "spectrum": "--cell gru,lstm --hidden 8 --input 3 --batch 2 --length 61 --lags 1,20 --no-plots",
     "forecast": "--iterations 60 --length 12 --warm-up 3 --seeds 2 --no-plots",
     "shapes": "--cell gru --hidden 4 --length 3",
 }
