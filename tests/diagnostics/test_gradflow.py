@@ -115,8 +115,9 @@ def test_plots_and_data_are_replaced_and_nothing_else_is_touched(gf, tmp_path):
     (out / "notes.txt").write_text("mine")
     (out / "flow.csv").write_text("old")
     gf("--cell", "rnn_tanh", plots=True)
-    assert {path.name for path in out.iterdir()} == FILES | {"notes.txt"}
+    assert {path.name for path in out.iterdir()} == FILES | {"notes.txt", "previous"}
     assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "previous" / "flow.csv").read_text() == "old"
     assert (out / "flow.csv").read_text().startswith("network,clip,module,")
 
 

@@ -134,7 +134,8 @@ def test_files_are_written_whole_and_the_same_each_time_and_nothing_else_is_touc
     for folder in folders:
         _, printed, _ = sh("--cell", "lstm", "--layers", "2", "--bidirectional", "--out", str(folder))
         assert f"{folder}/unrolled.svg" in printed
-    assert {path.name for path in folders[0].iterdir()} == FILES | {"notes.txt"}
+    assert {path.name for path in folders[0].iterdir()} == FILES | {"notes.txt", "previous"}
+    assert (folders[0] / "previous" / "shapes.csv").read_text() == "old"
     for name in FILES:  # the same operations in one process and one thread, and no date in any file
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
     frame, parameters = (pd.read_csv(folders[0] / name) for name in ("shapes.csv", "parameters.csv"))

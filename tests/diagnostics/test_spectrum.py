@@ -165,7 +165,8 @@ def test_files_are_replaced_together_and_nothing_else_is_touched(sp, tmp_path, m
     assert {path.name for path in out.iterdir()} == {"notes.txt", "spectrum.csv", "spectrum.partial.json"}
     assert (out / "spectrum.csv").read_text() == "old"
     assert sp("--cell", "rnn_tanh")[0] == 0
-    assert {path.name for path in out.iterdir()} == (DATA - {"gain.csv"}) | {"notes.txt"}
+    assert {path.name for path in out.iterdir()} == (DATA - {"gain.csv"}) | {"notes.txt", "previous"}
+    assert (out / "previous" / "spectrum.csv").read_text() == "old"
     assert (out / "spectrum.csv").read_text().startswith("network,drive,module,")
 
 
