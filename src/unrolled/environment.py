@@ -50,7 +50,7 @@ class Environment:
 
         return cls(
             **_machine(),
-            cores=_usable_cores(),
+            cores=usable_cores(),
             threads=torch.get_num_threads(),
             matmul_tf32=torch.backends.cuda.matmul.allow_tf32,
             cudnn_tf32=torch.backends.cudnn.allow_tf32,
@@ -170,7 +170,7 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

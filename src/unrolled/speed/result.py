@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+import numpy as np
 
 from unrolled.networks.workload import Workload
-from unrolled.results.codec import Count, require
+from unrolled.results.codec import UNSAVED, Count, Size, require
 from unrolled.speed.grid import PHASES, shown_name
 from unrolled.speed.operations import flops
-from unrolled.speed.statistics import RESOLUTION, Interval, paired_ratio, verdict
+from unrolled.speed.statistics import (
+    NOTHING,
+    RESOLUTION,
+    Drift,
+    Estimate,
+    Interval,
+    Passes,
+    estimated,
+    verdict,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,17 +41,32 @@ PARTS = ("check", "warm_up", "memory")  # of the time that a benchmark takes, be
 LARGEST_ERROR = (
     1e-6  # in float64, relative, of what may be timed; far above what the check before the clock allows
 )
-_NOTHING = Interval(math.nan, math.nan, math.nan)
+# Rounds in which the process was pre-empted are left out where at least this share of each pass is left.
+SHARE_LEFT = 0.5
+FEWEST_LEFT = 2
+
+
+@dataclass(frozen=True)
+class Drifts:
+    """What all benchmarks of a run show of how its passes differ: in ratios, and in times."""
+
+    ratio: Drift = Drift()
+    time: Drift = Drift()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One (workload, phase, implementation): how it went, and the seconds of every paired round.
+    """One (workload, phase, implementation): how it went, and the seconds of every round.
 
-    `seconds[k]` and `reference_seconds[k]` belong to one pair; `reference_first[k]` tells their order.
-    The times between CUDA events are kept beside them. `noise_floor` is the largest ratio that fused
-    against itself showed on this workload and phase. `spent_s` says where the time of the benchmark went, and `notes`
-    what else the implementation did.
+    In each round all contenders of the workload run, in random order, and the reference runs twice. `passes` says how
+    many rounds each pass had. `seconds[k]` is that of round `k`; `reference_seconds` has the calls of the reference in
+    the same rounds, one or two for each: `reference_seconds[2 * k]` and the one after it. Of `fused` itself, `seconds`
+    are the second calls, and `reference_seconds` the first. `preempted` names the rounds in which this process had to
+    leave a core to another one during one of these calls.
+    The times between CUDA events are kept beside them. `recheck_error` is the largest error after the clock, in the
+    timed dtype; NaN where it did not come to that. `spent_s` says where the time of the benchmark went, and `notes`
+    what else the implementation did. `drifts` and `noise_floor`, the largest ratio that the reference against itself
+    shows on this workload and phase, come from all results of a run: see `settled`.
     """
 
     workload: Workload
@@ -49,20 +75,23 @@ class Result:
     threads: Threads
     status: str = "ok"
     reason: str = ""
+    passes: tuple[Size, ...] = ()
     seconds: tuple[Seconds, ...] = ()
     reference_seconds: tuple[Seconds, ...] = ()
-    reference_first: tuple[bool, ...] = ()
+    preempted: tuple[Count, ...] = ()
     event_seconds: tuple[Spent, ...] = ()
     reference_event_seconds: tuple[Spent, ...] = ()
-    noise_floor: float = math.nan
     equivalence_error: float = math.nan
     equivalence_where: str = ""
+    recheck_error: float = math.nan
     saved_bytes: Count | None = None
     peak_bytes: Count | None = None
     compile_s: Difference | None = None
     uncompiled_s: Seconds | None = None
     spent_s: dict[str, Spent] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    drifts: Drifts = field(default=Drifts(), metadata=UNSAVED)
+    noise_floor: float = field(default=math.nan, metadata=UNSAVED)
 
     def check(self) -> None:
         """Raise `ValueError` for what no race gives."""
@@ -73,15 +102,21 @@ class Result:
         require(bool(self.implementation), "a name of the implementation")
         require((self.status == "ok") != bool(self.reason), "a reason where it is not ok")
         require(self.status == "ok" or not self.timed, "no time of what is not ok")
-        require(rounds == len(self.reference_seconds) == len(self.reference_first), "rounds in pairs")
-        require(events == len(self.reference_event_seconds), "events in pairs")
+        require(sum(self.passes) == rounds, "passes of all rounds")
+        calls = len(self.reference_seconds)
+        require(calls in (rounds, 2 * rounds), "one or two calls of the reference in each round")
+        require(calls == rounds or self.implementation != "fused", "one call of the reference beside itself")
         require(events == 0 or (events == rounds and on_cuda), "an event for each round, on CUDA alone")
-        floor, error = self.noise_floor, self.equivalence_error
-        require(math.isnan(floor) or (self.timed and 1 <= floor <= 1e9), "a noise floor of at least 1")
+        require(len(self.reference_event_seconds) == (calls if events else 0), "events of both sides")
+        marked = self.preempted
+        require(all(a < b for a, b in pairwise((-1, *marked, rounds))), "pre-empted rounds in their order")
+        error = self.equivalence_error
         require(not error < 0 and not (self.timed and error > LARGEST_ERROR), "a small error of what was timed")
+        require(not self.recheck_error < 0, "an error of at least 0 after the clock")
+        require(not (self.timed and self.recheck_error > 1), "a small error after the clock")
         if self.status not in ("ok", "wrong"):
-            found = (self.equivalence_where, self.spent_s)
-            require(math.isnan(error) and found == ("", {}), "nothing of what ended before its end")
+            require(math.isnan(error) and not self.equivalence_where, "no error of what ended before its end")
+            require(math.isnan(self.recheck_error), "no error of what ended before its end")
         require((self.saved_bytes is not None) == self.timed, "the bytes that are saved, of what was timed")
         require(
             self.phase == "training" or not self.saved_bytes, "no bytes that are saved for no backward pass"
@@ -90,7 +125,7 @@ class Result:
         require((self.compile_s is None) == (self.uncompiled_s is None), "both costs of compiling")
         require(self.timed or self.compile_s is None, "no cost of compiling of what was not timed")
         parts = set(self.spent_s)
-        require(parts <= set(PARTS) and (parts == set(PARTS)) == self.timed, f"time of {', '.join(PARTS)}")
+        require(parts <= set(PARTS) and (parts == set(PARTS) or not self.timed), f"time of {', '.join(PARTS)}")
 
     @property
     def timed(self) -> bool:
@@ -98,24 +133,101 @@ class Result:
         return bool(self.seconds)
 
     @property
+    def calls_of_reference(self) -> int:
+        """In each round: one or two."""
+        return len(self.reference_seconds) // len(self.seconds) if self.timed else 0
+
+    @property
+    def race(self) -> tuple[Workload, str, int]:
+        """What all contenders of one race share."""
+        return self.workload, self.phase, self.threads
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is the reference against itself."""
+        return self.implementation == "fused"
+
+    @cached_property
+    def _left(self) -> np.ndarray:
+        """Which rounds count: all but those pre-empted, where enough of each pass are left. No time is looked at."""
+        left = np.ones(len(self.seconds), dtype=bool)
+        left[list(self.preempted)] = False
+        for part in np.split(left, np.cumsum(self.passes)[:-1]):
+            if part.sum() < max(FEWEST_LEFT, SHARE_LEFT * len(part)):
+                return np.ones_like(left)
+        return left
+
+    @property
+    def rounds_left_out(self) -> int:
+        """How many rounds do not count, since the process was pre-empted in them."""
+        return int((~self._left).sum()) if self.timed else 0
+
+    @cached_property
+    def _rounds(self) -> list[int]:
+        """How many rounds of each pass count."""
+        return [int(part.sum()) for part in np.split(self._left, np.cumsum(self.passes)[:-1])]
+
+    @cached_property
+    def _reference_logs(self) -> np.ndarray:
+        """The logarithms of the seconds of the reference, a row for each round that counts."""
+        return np.log(np.reshape(self.reference_seconds, (len(self.seconds), -1)))[self._left]
+
+    @cached_property
+    def _ratio_logs(self) -> np.ndarray:
+        """The logarithm of each round that counts: of its ratio, to the geometric mean of the reference's calls."""
+        return np.log(self.seconds)[self._left] - self._reference_logs.mean(axis=1)
+
+    @property
+    def _noise_logs(self) -> np.ndarray | None:
+        """The same of the reference against itself, where it ran twice."""
+        if self.is_reference:
+            return self._ratio_logs
+        both = self._reference_logs
+        return both[:, 1] - both[:, 0] if both.shape[1] == 2 else None
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The logarithm of the ratio."""
+        return estimated(self._ratio_logs, self._rounds, self.drifts.ratio)
+
+    @cached_property
+    def reference_time(self) -> Estimate:
+        """The logarithm of the seconds of a call of the reference."""
+        return estimated(self._reference_logs.mean(axis=1), self._rounds, self.drifts.time)
+
+    @cached_property
+    def time(self) -> Estimate:
+        """The logarithm of the seconds of a call of the implementation: that of the reference and of the ratio."""
+        own = estimated(np.log(self.seconds)[self._left], self._rounds, self.drifts.time)
+        return replace(own, log=self.reference_time.log + self.estimate.log)
+
+    def pass_times(self) -> dict[int, float]:
+        """The logarithm of the seconds of a call in each pass, by its number."""
+        logs = np.log(self.seconds)[self._left]
+        return dict(enumerate(Passes.of(logs, self._rounds).logs)) if self.timed else {}
+
+    @property
     def median_s(self) -> float:
-        """Median seconds of a call of the implementation."""
-        return median(self.seconds) if self.timed else math.nan
+        """Seconds of a call of the implementation: medians of passes, their geometric mean.
+
+        It is `reference_median_s` times the ratio, so that times and ratios are in one order.
+        """
+        return math.exp(self.time.log) if self.timed else math.nan
 
     @property
     def reference_median_s(self) -> float:
-        """Median seconds of a call of the fused reference beside it."""
-        return median(self.reference_seconds) if self.timed else math.nan
+        """Seconds of a call of the fused reference in the same rounds."""
+        return math.exp(self.reference_time.log) if self.timed else math.nan
 
     @property
     def event_median_s(self) -> float:
         """Median seconds between the CUDA events of a call."""
         return median(self.event_seconds) if self.event_seconds else math.nan
 
-    @cached_property
+    @property
     def interval(self) -> Interval:
         """Time of the implementation over time of the reference, with its 99 % interval."""
-        return paired_ratio(self.seconds, self.reference_seconds) if self.timed else _NOTHING
+        return self.estimate.interval if self.timed else NOTHING
 
     @property
     def verdict(self) -> str:
@@ -126,7 +238,7 @@ class Result:
         """
         if not self.timed:
             return self.status
-        return verdict(self.interval, RESOLUTION if self.implementation == "fused" else self.noise_floor)
+        return verdict(self.interval, RESOLUTION if self.is_reference else self.noise_floor)
 
     @property
     def tokens_per_s(self) -> float:
@@ -149,11 +261,12 @@ class Result:
     def row(self) -> dict[str, Any]:
         """One line of the tidy table."""
         hidden = self.workload.hidden_size
+        interval = self.interval
         return {
             "cell": self.workload.cell_name,
             "num_layers": self.workload.num_layers,
             "input_size": self.workload.input_size,
-            "hidden_size": "+".join(map(str, hidden)) if isinstance(hidden, tuple) else str(hidden),
+            "hidden_size": "+".join(map(str, hidden)) if isinstance(hidden, tuple) else hidden,
             "batch_size": self.workload.batch_size,
             "seq_len": self.workload.seq_len,
             "bidirectional": self.workload.bidirectional,
@@ -165,13 +278,16 @@ class Result:
             "threads": self.threads,
             "status": self.status,
             "reason": self.reason,
+            "passes": len(self.passes),
             "rounds": len(self.seconds),
+            "left_out": self.rounds_left_out,
+            "preempted": len(self.preempted),
             "median_s": self.median_s,
             "reference_median_s": self.reference_median_s,
             "event_median_s": self.event_median_s,
-            "ratio": self.interval.ratio,
-            "ratio_low": self.interval.low,
-            "ratio_high": self.interval.high,
+            "ratio": interval.ratio,
+            "ratio_low": interval.low,
+            "ratio_high": interval.high,
             "noise_floor": self.noise_floor,
             "verdict": self.verdict,
             "tokens_per_s": self.tokens_per_s,
@@ -181,7 +297,32 @@ class Result:
             "compile_s": self.compile_s,
             "pays_after_calls": self.pays_after_calls,
             "equivalence_error": self.equivalence_error,
+            "recheck_error": self.recheck_error,
         }
+
+
+def settled(results: Sequence[Result]) -> tuple[Result, ...]:
+    """The results of a run with what all of them show together: the drift of the machine, and noise floors.
+
+    A reference that ran once a round shows no noise there: the floor is that of `fused` on the same workload.
+    """
+    timed = [result for result in results if result.timed]
+    ratios = [Passes.of(result._ratio_logs, result._rounds) for result in timed]
+    times = [Passes.of(np.log(result.seconds)[result._left], result._rounds) for result in timed]
+    drifts = Drifts(Drift.fit(ratios), Drift.fit(times))
+    floors = {result.race: _floor(result, drifts) for result in timed if result.is_reference}
+    return tuple(_settled(result, drifts, floors) if result.timed else result for result in results)
+
+
+def _settled(result: Result, drifts: Drifts, floors: dict[Any, float]) -> Result:
+    own = result._noise_logs is not None
+    floor = _floor(result, drifts) if own else floors.get(result.race, math.nan)
+    return replace(result, drifts=drifts, noise_floor=floor)
+
+
+def _floor(result: Result, drifts: Drifts) -> float:
+    assert result._noise_logs is not None
+    return estimated(result._noise_logs, result._rounds, drifts.ratio).interval.noise_floor
 
 
 def frame(results: Sequence[Result]) -> pd.DataFrame:

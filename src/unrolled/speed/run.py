@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,8 @@ from unrolled.environment import Environment
 from unrolled.errors import InvalidValueError
 from unrolled.results.codec import require
 from unrolled.results.record import Record
-from unrolled.speed.result import Result, frame
+from unrolled.speed.load import Load
+from unrolled.speed.result import Result, frame, settled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +33,7 @@ def accounting(
 
     `share_stolen` is what a hypervisor gave to others.
     """
-    timed = math.fsum(s for r in results for s in (*r.seconds, *r.reference_seconds))
+    timed = _timed_seconds(results)
     warm_up = math.fsum(r.spent_s.get("warm_up", 0.0) for r in results)
     return {
         "total_s": total_s,
@@ -44,28 +46,54 @@ def accounting(
     }
 
 
+def _timed_seconds(results: Sequence[Result]) -> float:
+    """The seconds of all calls: those of the reference, which all contenders of a race share, once."""
+    shared = {(result.race, result.reference_seconds) for result in results if result.calls_of_reference == 2}
+    races = {race for race, _ in shared}
+    total = math.fsum(math.fsum(seconds) for _, seconds in shared)
+    for result in results:
+        if result.calls_of_reference == 2:
+            total += math.fsum(result.seconds)
+        elif not (result.is_reference and result.race in races):
+            total += math.fsum((*result.seconds, *result.reference_seconds))
+    return total
+
+
 def _from_version_1(fields: dict[str, Any]) -> None:
     """It had null for NaN, and no `accounting` where the run was interrupted."""
     fields.setdefault("accounting", {})
     for result in fields["results"]:
         result["notes"] = []
-        for name in ("noise_floor", "equivalence_error"):
-            if result[name] is None:
-                result[name] = "nan"
+        if result["equivalence_error"] is None:
+            result["equivalence_error"] = "nan"
+
+
+def _from_version_2(fields: dict[str, Any]) -> None:
+    """Each contender had pairs of its own with the reference, all in one pass, and nobody looked at the machine."""
+    fields |= {"before": None, "during": None}
+    for result in fields["results"]:
+        del result["reference_first"], result["noise_floor"]
+        result |= {"passes": [len(result["seconds"])] if result["seconds"] else [], "preempted": []}
+        result["recheck_error"] = "nan"
 
 
 @dataclass(frozen=True)
 class Run(Record):
-    """What `bench.json` holds; `started` is a date and time with its zone. `accounting` is that of the function."""
+    """What `bench.json` holds; `started` is a date and time with its zone. `accounting` is that of the function.
+
+    `before` and `during` say how busy the machine was, where anybody looked.
+    """
 
     FORMAT = "unrolled.bench"
-    VERSION = 2  # 1: null for NaN, no notes
-    UPGRADES = MappingProxyType({1: _from_version_1})
+    VERSION = 3  # 1: null for NaN, no notes; 2: pairs, one pass
+    UPGRADES = MappingProxyType({1: _from_version_1, 2: _from_version_2})
 
     environment: Environment
     started: str
     results: tuple[Result, ...]
     accounting: dict[str, Accounted]
+    before: Load | None
+    during: Load | None
 
     def check(self) -> None:
         """Raise `ValueError` for what no run gives."""
@@ -80,9 +108,14 @@ class Run(Record):
         off = max(abs(spent[name] - expected[name]) for name in expected)
         require(off <= ROUNDED * (1 + 1 / given[0]), "an accounting of these results")
 
+    @cached_property
+    def settled(self) -> tuple[Result, ...]:
+        """The results, with what all of them show together."""
+        return settled(self.results)
+
     def frame(self) -> pd.DataFrame:
         """The results as a tidy pandas table, one row each."""
-        return frame(self.results)
+        return frame(self.settled)
 
     def only(self, cells: Sequence[str]) -> Run:
         """The results of some cells, by their names. Raises `InvalidValueError` where there are none."""
@@ -92,4 +125,6 @@ class Run(Record):
             raise InvalidValueError(
                 f"--cell: expected one of {', '.join(raced)}, got {', '.join(cells)}; name one"
             )
-        return replace(self, results=results)
+        some = replace(self, results=results)
+        some.__dict__["settled"] = tuple(each for each in self.settled if each.workload.cell_name in cells)
+        return some
