@@ -14,7 +14,6 @@ from unrolled.forecast.setting import Setting
 from unrolled.forecast.study import listener
 from unrolled.forecast.training import Training
 from unrolled.progress import ProgressLine
-from unrolled.speed.pairs import PairedRounds
 from unrolled.speed.statistics import paired_ratio
 
 ROUNDS = 15
@@ -23,25 +22,20 @@ BAR = 1.15
 
 
 @pytest.fixture(autouse=True)
-def threads(request):
+def threads(threads_asked):
     """One thread, as the command has it, unless `--threads` asks for another number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.config.getoption("threads") or 1)
-    yield
-    torch.set_num_threads(before)
+    with threads_asked(1):
+        yield
 
 
 class Contender:
-    """A training that does its next `STEPS` iterations at each call, as `PairedRounds` calls it."""
+    """A training that does its next `STEPS` iterations at each call, as `time_rounds` calls it."""
 
     def __init__(self, setting):
         self.training = Training(setting)
 
     def reset(self):
         """Nothing: each round goes on where the last one stopped."""
-
-    def note_event(self):
-        """Nothing to note on the CPU."""
 
 
 class Recorded(Contender):
@@ -79,21 +73,21 @@ class Bare(Contender):
 
 
 @pytest.mark.parametrize("clip", ["none", "norm:10"])
-def bench_classic(clip, run_pairs, say, tmp_path):
+def bench_classic(clip, time_rounds, say, tmp_path):
     """A whole classic training, in rounds beside those of a bare loop, and all that comes after it."""
     setting = Setting(clip=clip, iterations=ROUNDS * STEPS)
     with (tmp_path / "progress").open("w") as stream:
         bare, recorded = Bare(setting), Recorded(setting, stream)
-        pairs = PairedRounds(bare, recorded, ROUNDS)
-        seconds = run_pairs(pairs)
-    if not seconds:
+        timed = time_rounds(recorded, bare, rounds=ROUNDS)
+    if not timed:
         return
+    seconds, bare_seconds = timed
     assert fingerprint(bare.model) == fingerprint(recorded.training.model), "not the same training"
     start = perf_counter()
     Run.of(recorded.training, 0.0).row()
     after = perf_counter() - start
-    found = paired_ratio(seconds, pairs.reference_seconds)
-    total, plain = sum(seconds) + after, sum(pairs.reference_seconds)
+    found = paired_ratio(seconds, bare_seconds)
+    total, plain = sum(seconds) + after, sum(bare_seconds)
     say(
         f"{clip}: {setting.iterations} iterations with every norm, {len(recorded.training.marks)} looks at the "
         f"reach and the closed loops took {total / plain:.3f}x a bare loop in total ({total:.2f} s and "

@@ -16,7 +16,6 @@ from torch.profiler import profile
 
 from unrolled.cells.build import Unrolled
 from unrolled.gradients import gradient_flow
-from unrolled.speed.pairs import PairedRounds
 from unrolled.speed.statistics import paired_ratio
 
 T, B, INPUT, H = 200, 32, 128, 128
@@ -31,12 +30,10 @@ MILLION_LENGTHS = (10_000, 100_000, 1_000_000)
 
 
 @pytest.fixture(autouse=True)
-def threads(request):
+def threads(threads_asked):
     """Two threads, unless `--threads` asks for another number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.config.getoption("threads") or THREADS)
-    yield
-    torch.set_num_threads(before)
+    with threads_asked(THREADS):
+        yield
 
 
 def network(cell, weights):
@@ -59,7 +56,7 @@ def last_step(output):
 
 
 class Contender:
-    """A way of getting a gradient, as `PairedRounds` calls it."""
+    """A way of getting a gradient, as `time_rounds` calls it."""
 
     def __init__(self, module, x):
         self.module, self.x = module, x
@@ -67,9 +64,6 @@ class Contender:
     def reset(self):
         """Outside the clock: gradients back to None."""
         self.module.zero_grad(set_to_none=True)
-
-    def note_event(self):
-        """Nothing to note on the CPU."""
 
 
 class Plain(Contender):
@@ -127,30 +121,28 @@ def check(module, x):
 @pytest.mark.parametrize("contender", [Flow, Loop], ids=["flow", "loop"])
 @pytest.mark.parametrize("weights", ["default", "hold"])
 @pytest.mark.parametrize("cell", FUSED)
-def bench_cost(cell, weights, contender, run_pairs, say):
-    """One step's ratio to the plain one, as the median of paired rounds."""
+def bench_cost(cell, weights, contender, time_rounds, say):
+    """One step's ratio to the plain one, as the median of rounds of both."""
     module, x = network(cell, weights), torch.randn(T, B, INPUT, generator=torch.Generator().manual_seed(1))
     check(module, x)
     plain, other = Plain(module, x), contender(module, x)
     for one in (plain, other):
         one.reset()
         one()
-    pairs = PairedRounds(plain, other, ROUNDS)
-    seconds = run_pairs(pairs)
-    if seconds:
-        found = paired_ratio(seconds, pairs.reference_seconds)
+    if timed := time_rounds(other, plain, rounds=ROUNDS):
+        found = paired_ratio(*timed)
         what = "gradient_flow" if contender is Flow else "cells in a loop with retain_grad"
         initial = "default initialisation" if weights == "default" else "weights that hold the gradient"
         bar = f", bar {BARS[cell]}x" if contender is Flow else ""
         say(
             f"{cell}, {initial}: {what} {found.ratio:.2f}x plain forward and backward "
             f"(99 %: {found.low:.2f} to {found.high:.2f}{bar}), plain "
-            f"{1e3 * sorted(pairs.reference_seconds)[ROUNDS // 2]:.0f} ms, {torch.get_num_threads()} threads"
+            f"{1e3 * sorted(timed[1])[ROUNDS // 2]:.0f} ms, {torch.get_num_threads()} threads"
         )
 
 
 @pytest.mark.parametrize("weights", ["default", "hold"])
-def bench_own_cell(weights, run_pairs, say):
+def bench_own_cell(weights, time_rounds, say):
     """A peephole LSTM that somebody else wrote, in a loop: `gradient_flow` beside the same loop's own pass."""
     torch.manual_seed(0)
     module = Unrolled(PeepholeLSTM, OWN_H, OWN_H)
@@ -161,15 +153,13 @@ def bench_own_cell(weights, run_pairs, say):
     for each in (plain, flow):
         each.reset()
         each()
-    pairs = PairedRounds(plain, flow, ROUNDS)
-    seconds = run_pairs(pairs)
-    if seconds:
-        found = paired_ratio(seconds, pairs.reference_seconds)
+    if timed := time_rounds(flow, plain, rounds=ROUNDS):
+        found = paired_ratio(*timed)
         initial = "default initialisation" if weights == "default" else "weights that hold the gradient"
         say(
             f"own cell (peephole LSTM), T = {T}, B = {OWN_B}, H = {OWN_H}, {initial}: gradient_flow "
             f"{found.ratio:.2f}x plain forward and backward of the same loop (99 %: {found.low:.2f} to "
-            f"{found.high:.2f}, bar 1.5x), plain {1e3 * sorted(pairs.reference_seconds)[ROUNDS // 2]:.0f} ms, "
+            f"{found.high:.2f}, bar 1.5x), plain {1e3 * sorted(timed[1])[ROUNDS // 2]:.0f} ms, "
             f"{torch.get_num_threads()} threads"
         )
 

@@ -18,7 +18,6 @@ from torch import nn
 
 from unrolled.spectrum import lyapunov_spectrum
 from unrolled.spectrum.tangents import random_directions
-from unrolled.speed.pairs import PairedRounds
 from unrolled.speed.statistics import paired_ratio
 
 H, T = 100, 1000
@@ -41,16 +40,13 @@ def network(cell, dynamics):
 
 
 class Contender:
-    """A way of getting the `k` largest exponents, as `PairedRounds` calls it."""
+    """A way of getting the `k` largest exponents, as `time_rounds` calls it."""
 
     def __init__(self, module, x, state, k):
         self.module, self.x, self.state, self.k = module, x, state, k or sum(s.shape[-1] for s in state)
 
     def reset(self):
         """Nothing is left from one call to the next."""
-
-    def note_event(self):
-        """Nothing to note on the CPU."""
 
 
 class Spectrum(Contender):
@@ -117,15 +113,14 @@ def threads(request):
     torch.set_num_threads(before)
 
 
-def ratio(dense, ours, run_pairs):
+def ratio(dense, ours, time_rounds):
     """How many times as long the dense way takes, as words; both must find the same exponents first."""
     np.testing.assert_allclose(ours(), np.sort(dense()[: ours.k])[::-1], rtol=0, atol=SAME)
-    pairs = PairedRounds(dense, ours, ROUNDS)
-    seconds = run_pairs(pairs)
-    if not seconds:
+    timed = time_rounds(ours, dense, rounds=ROUNDS)
+    if not timed:
         return None
-    found = paired_ratio(pairs.reference_seconds, seconds)
-    micro = [1e6 * float(np.median(each)) / T for each in (seconds, pairs.reference_seconds)]
+    found = paired_ratio(timed[1], timed[0])
+    micro = [1e6 * float(np.median(each)) / T for each in timed]
     return (
         f"{found.ratio:.1f}x faster (99 %: {found.low:.1f} to {found.high:.1f}), {micro[0]:.0f} against "
         f"{micro[1]:.0f} microseconds a step"
@@ -134,13 +129,13 @@ def ratio(dense, ours, run_pairs):
 
 @pytest.mark.parametrize("dynamics", ["default", "gain", "chaos"])
 @pytest.mark.parametrize(("cell", "k"), BARS, ids=["rnn-full", f"rnn-top-{TOP}", "lstm-full"])
-def bench_exponents(cell, k, dynamics, threads, run_pairs, say):
+def bench_exponents(cell, k, dynamics, threads, time_rounds, say):
     """All exponents, or the first few, against the dense way of getting them all."""
     module, x = network(cell, dynamics)
     # The same trajectory from a state that is no special one.
     state = tuple(0.5 * torch.randn(1, 1, H, dtype=torch.float64) for _ in range(1 + (cell == "lstm")))
     dense = (DenseRNN if cell == "rnn" else DenseLSTM)(module, x, state, None)
-    found = ratio(dense, Spectrum(module, x, state, k), run_pairs)
+    found = ratio(dense, Spectrum(module, x, state, k), time_rounds)
     if found:
         say(
             f"{cell}, {dynamics}, {f'the first {k}' if k else 'all'} of N = {dense.k} exponents, "
@@ -148,11 +143,11 @@ def bench_exponents(cell, k, dynamics, threads, run_pairs, say):
         )
 
 
-def bench_few_against_few(threads, run_pairs, say):
+def bench_few_against_few(threads, time_rounds, say):
     """The first few exponents against a dense way that follows no more than these either."""
     module, x = network("rnn", "gain")
     state = (0.5 * torch.randn(1, 1, H, dtype=torch.float64),)
-    found = ratio(DenseRNN(module, x, state, TOP), Spectrum(module, x, state, TOP), run_pairs)
+    found = ratio(DenseRNN(module, x, state, TOP), Spectrum(module, x, state, TOP), time_rounds)
     if found:
         say(f"rnn, gain, the first {TOP}, dense for {TOP} too, {threads} thread{'s' * (threads > 1)}: {found}")
 

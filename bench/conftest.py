@@ -1,6 +1,10 @@
-"""The speed question as pytest-benchmark files: options, the paired `race` fixture, what a run leaves behind.
+"""The speed question as pytest-benchmark files: options, the `race` fixture, what a run leaves behind.
 
     pytest bench/ --benchmark-only
+
+All races are measured together, in several passes over the grid, when the first benchmark begins. Each benchmark then
+hands its own rounds to pytest-benchmark, by a clock that shows what was measured: statistics, files and comparisons
+are pytest-benchmark's.
 
 torch is imported when a run starts and not before: `--help` and mistyped options answer at once.
 """
@@ -8,10 +12,10 @@ torch is imported when a run starts and not before: `--help` and mistyped option
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TextIO
 
 import pytest
@@ -20,10 +24,11 @@ from pytest_benchmark.utils import load_timer
 from unrolled.checks import check_threads
 from unrolled.cli.options import path
 from unrolled.environment import VOLATILE, Environment
-from unrolled.errors import UnrolledError
+from unrolled.errors import InvalidValueError, UnrolledError
 from unrolled.progress import ProgressLine
 from unrolled.speed.grid import GRIDS, shown_name
-from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, LIST_OPTIONS, Settings
+from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, DEFAULT_PASSES, LIST_OPTIONS, Settings
+from unrolled.speed.statistics import MIN_ROUNDS
 from unrolled.streams import prepare
 
 STARTED = perf_counter()
@@ -34,9 +39,23 @@ ERRORS = pytest.StashKey[TextIO]()  # standard error, past pytest's capture
 OPEN = pytest.StashKey[ExitStack]()  # to be closed at the end: the folder, the handlers of signals
 INTERRUPTED = pytest.StashKey[bool]()  # by Ctrl-C
 PROGRESS = pytest.StashKey[ProgressLine]()
-# Share of a virtual machine's CPU time, given to others by its host, above which timings suffer visibly.
-STOLEN_TOO_MUCH = 0.01
+REPLAY = pytest.StashKey["Replay"]()
 LINES = pytest.StashKey[list[str]]()
+# What tells one benchmark from another, in the files of pytest-benchmark.
+PARAMS = (
+    "cell",
+    "num_layers",
+    "batch_size",
+    "seq_len",
+    "input_size",
+    "hidden_size",
+    "bidirectional",
+    "phase",
+    "implementation",
+    "device",
+    "dtype",
+    "threads",
+)
 
 # Whoever changes one of these wants pytest-benchmark's own table; ours comes in any case.
 OWN_TABLE = {
@@ -48,6 +67,32 @@ OWN_TABLE = {
     "sort": "min",
     "group_by": "group",
 }
+
+
+# Options of pytest-benchmark that mean nothing here: what they are by themselves, and what to give in their place.
+# A round is one call, all contenders of a workload have the same rounds, and each race is warmed up in every pass.
+MEANINGLESS = {
+    "min_time": (0.000005, "--budget SECONDS, for all rounds of a benchmark"),
+    "calibration_precision": (10, "nothing, since a round is one call"),
+    "warmup": (False, "nothing, since every race is warmed up in every pass"),
+    "warmup_iterations": (100_000, "nothing, since every race is warmed up in every pass"),
+    "precision": (None, "--until-decided SECONDS"),
+    "confidence": (0.99, "nothing, since all intervals are at 99 %"),
+}
+MAX_TIME = 1.0  # which has a meaning here where it is another one
+
+
+class Replay:
+    """A clock for pytest-benchmark that shows seconds which were measured before: 0, then those of the round."""
+
+    def __init__(self):
+        self.seconds = []
+        self.started = False
+
+    def __call__(self):
+        """The time."""
+        self.started = not self.started
+        return 0.0 if self.started else self.seconds.pop(0)
 
 
 def pytest_addoption(parser, pluginmanager):
@@ -66,9 +111,8 @@ def pytest_addoption(parser, pluginmanager):
     group.addoption(
         "--budget",
         type=float,
-        default=DEFAULT_BUDGET,
         metavar="SECONDS",
-        help=f"timed rounds per benchmark; default: {DEFAULT_BUDGET}",
+        help=f"timed rounds per benchmark, in all passes; default: {DEFAULT_BUDGET}",
     )
     if not pluginmanager.hasplugin("timeout"):  # pytest-timeout, which has the same option
         group.addoption(
@@ -77,7 +121,26 @@ def pytest_addoption(parser, pluginmanager):
             metavar="SECONDS",
             help="after which a benchmark is marked, and the next one is run; default: none",
         )
-    group.addoption("--threads", type=int, metavar="N", help="torch threads on the CPU; default: torch's own")
+    group.addoption(
+        "--passes",
+        type=int,
+        default=DEFAULT_PASSES,
+        metavar="N",
+        help=f"over the whole grid, among which the rounds are shared out; default: {DEFAULT_PASSES}",
+    )
+    group.addoption(
+        "--until-decided",
+        type=float,
+        metavar="SECONDS",
+        help="go on with those whose verdict is open, for so long at most; default: 0",
+    )
+    group.addoption(
+        "--as",
+        dest="unrolled_as",
+        default="ratio",
+        choices=("ratio", "speedup"),
+        help="time / time of the reference, or the other way round; default: ratio",
+    )
     group.addoption(
         "--out",
         type=path,
@@ -91,6 +154,7 @@ def pytest_configure(config):
     """A benchmark that was refused used no fixture, which is no news; progress goes past pytest's capture."""
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
     prepare()
+    config.stash[REPLAY] = Replay()
     config.stash[LINES] = []
     config.stash[OPEN] = ExitStack()
     config.pluginmanager.register(Interruption(config))
@@ -119,11 +183,13 @@ def pytest_sessionstart(session):
 
 def start_session(config):
     """From the options of a run to its `Session`."""
+    budget, fewest_rounds = rounds_asked(config)
     before = perf_counter()
     import torch
 
     from unrolled.ending import ending
     from unrolled.results.folder import ResultFolder
+    from unrolled.speed.load import LOOK_S, Watch
     from unrolled.speed.session import Session
 
     imports_s = perf_counter() - before
@@ -131,17 +197,48 @@ def start_session(config):
     settings = Settings.read(
         {option.flag: config.getoption(option.dest) for option in LIST_OPTIONS},
         grid=config.getoption("grid"),
-        budget=config.getoption("budget"),
+        budget=budget,
         out=config.getoption("out"),
         devices=("cpu", "cuda") if torch.cuda.is_available() else ("cpu",),
         timeout=config.getoption("timeout"),
+        passes=config.getoption("passes"),
+        fewest_rounds=fewest_rounds,
+        until_decided=config.getoption("until_decided"),
     )
     folder = config.stash[FOLDER] = ResultFolder(settings.out, "bench")
+    load = None
     if not config.option.collectonly:
         config.stash[OPEN].enter_context(folder)
         config.stash[OPEN].enter_context(ending(partial(end, config), ("SIGTERM", "SIGHUP")))
+        watch = Watch()
+        sleep(LOOK_S)
+        load = watch.load()
+        if load.is_busy:
+            print(
+                f"pytest bench/: this machine is busy: {load}; intervals will be wide",
+                file=config.stash[ERRORS],
+                flush=True,
+            )
     config.stash[LINES] += settings.notes
-    return Session(settings, folder.keep, started=STARTED, imports_s=imports_s)
+    return Session(settings, folder.keep, started=STARTED, imports_s=imports_s, before=load)
+
+
+def rounds_asked(config):
+    """The budget in seconds, and the fewest rounds, also where pytest-benchmark's options say them."""
+    for name, (default, instead) in MEANINGLESS.items():
+        value = config.getoption(f"benchmark_{name}", default)
+        if default != (value if value is None else float(value)):
+            flag = f"--benchmark-{name.replace('_', '-')}"
+            raise InvalidValueError(f"{flag}: expected to be left out here, got {value}; give {instead}")
+    budget, most = config.getoption("budget"), float(config.getoption("benchmark_max_time"))
+    if most != MAX_TIME:
+        if budget is not None:
+            raise InvalidValueError(
+                f"--benchmark-max-time: expected to stand alone, got {most:g} beside --budget {budget:g}; leave one out"
+            )
+        budget = most
+    rounds = max(MIN_ROUNDS, config.getoption("benchmark_min_rounds"))
+    return DEFAULT_BUDGET if budget is None else budget, rounds
 
 
 def end(config, reason):
@@ -154,13 +251,15 @@ def end(config, reason):
 
 
 def set_threads(config):
-    """What `--threads` asks of torch."""
+    """What `--threads` asks of torch, where it is one number for all."""
     import torch
 
-    threads = config.getoption("threads")
-    if threads is not None:
-        check_threads("--threads", threads)
-        torch.set_num_threads(threads)
+    option = next(option for option in LIST_OPTIONS if option.flag == "--threads")
+    numbers = option.values(config.getoption(option.dest))
+    for number in numbers:
+        check_threads("--threads", number)
+    if len(numbers) == 1:
+        torch.set_num_threads(numbers[0])
 
 
 def pytest_generate_tests(metafunc):
@@ -168,6 +267,13 @@ def pytest_generate_tests(metafunc):
     if "case" in metafunc.fixturenames:
         cases = metafunc.config.stash[SESSION].settings.cases
         metafunc.parametrize("case", cases, ids=[case.label for case in cases])
+
+
+def pytest_collection_modifyitems(config, items):
+    """All benchmarks of ours have the clock that shows what was measured."""
+    for item in items:
+        if "replay" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.benchmark(timer=config.stash[REPLAY]))
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -179,18 +285,56 @@ def pytest_ignore_collect(collection_path, config):
 
 
 @pytest.fixture
-def run_pairs(benchmark, request):
-    """`run_pairs(pairs)`: the rounds, through pytest-benchmark; gives seconds, none where it is disabled."""
+def replay(benchmark, request):
+    """`replay(seconds, call)`: hand rounds that were measured to pytest-benchmark; `call()` is for its profiler."""
+    clock = request.config.stash[REPLAY]
 
-    def run(pairs):
-        try:
-            benchmark.pedantic(pairs.contender, setup=pairs.setup, teardown=pairs.teardown, rounds=pairs.rounds)
-        except BaseException:
-            benchmark.has_error = True  # which it notes of an Exception alone
-            raise
-        return list(benchmark.stats.stats.data) if benchmark.enabled else []
+    def run(seconds, call):
+        clock.seconds, clock.started = list(seconds), False
+        benchmark.pedantic(lambda: None if clock.seconds else call(), rounds=len(seconds))
 
     return run
+
+
+@pytest.fixture
+def time_rounds(benchmark, replay, request):
+    """`time_rounds(runner, *others, rounds=n)`: the seconds of each in rounds of all; none where it is disabled.
+
+    Those of the first one are what pytest-benchmark shows.
+    """
+    from unrolled.speed import rounds as engine
+
+    timer = load_timer(request.config.getoption("benchmark_timer")).target
+
+    def run(*runners, rounds):
+        if not benchmark.enabled:
+            for runner in runners:
+                runner.reset()
+                benchmark.pedantic(runner) if runner is runners[0] else runner()
+            return []
+        seconds = engine.time_rounds(runners, rounds, timer=timer)
+        replay(seconds[0], lambda: None)
+        return seconds
+
+    return run
+
+
+@pytest.fixture
+def threads_asked(request):
+    """`with threads_asked(2):` so many of torch's threads, unless `--threads` asks for another number."""
+    import torch
+
+    option = next(option for option in LIST_OPTIONS if option.flag == "--threads")
+    numbers = option.values(request.config.getoption(option.dest))
+
+    @contextmanager
+    def threads(default):
+        before = torch.get_num_threads()
+        torch.set_num_threads(numbers[0] if numbers else default)
+        yield
+        torch.set_num_threads(before)
+
+    return threads
 
 
 @pytest.fixture
@@ -200,39 +344,52 @@ def say(request):
 
 
 @pytest.fixture
-def race(benchmark, run_pairs, request):
-    """`race(case)`: check, time in pairs through pytest-benchmark, keep the result, fail where it failed."""
-    session = request.config.stash[SESSION]
-    progress = request.config.stash[PROGRESS]
-    timer = load_timer(request.config.getoption("benchmark_timer")).target
+def race(benchmark, replay, request):
+    """`race(case)`: what came of it, through pytest-benchmark; fails where it failed.
+
+    The first one measures all that were selected.
+    """
+    config = request.config
+    session = config.stash[SESSION]
 
     def run(case):
-        progress.show(case.label)
-        benchmark.group = f"{case.workload.label} {case.phase}"
-        result = session.race(case, run_pairs, timer, keep=benchmark.enabled)
-        progress.advance()
-        lines = request.config.stash[LINES]
-        said = [f"{shown_name(case.workload, case.implementation)}: {note}" for note in result.notes]
-        lines += [line for line in said if line not in lines]
-        row = result.row()
-        benchmark.extra_info |= {key: row[key] for key in ("ratio", "ratio_low", "ratio_high", "verdict")}
-        if result.status != "ok":
+        if not benchmark.enabled:
+            result = session.try_out(case)
+            benchmark.pedantic(lambda: None)
+        else:
+            if not session.races:
+                measure(config, request.session.items)
+            result = session.result(case)
+        benchmark.group = case.race.label
+        note(config, case, result)
+        if result is not None and result.status != "ok":
+            benchmark.has_error = True
             pytest.fail(f"{result.status.upper()}: {result.reason}", pytrace=False)
+        if benchmark.enabled:
+            row = result.row()
+            benchmark.params = {name: row[name] for name in PARAMS}
+            benchmark.extra_info |= {key: row[key] for key in ("ratio", "ratio_low", "ratio_high", "verdict")}
+            replay(result.seconds, lambda: session.step(case)())
         return result
 
     return run
 
 
-def pytest_runtestloop(session):
-    """Show the progress line in place of pytest's dots, where there is a terminal to show it on."""
-    config = session.config
-    benchmarks = [item for item in session.items if "race" in getattr(item, "fixturenames", ())]
-    if config.option.verbose > 0 or config.option.collectonly or not benchmarks:
-        return
-    progress = config.stash[PROGRESS]
-    progress.start(len(benchmarks))
-    if progress.live:
-        config.pluginmanager.getplugin("terminalreporter").showfspath = False
+def measure(config, items):
+    """All races of the selected benchmarks, in passes."""
+    session, progress = config.stash[SESSION], config.stash[PROGRESS]
+    cases = [item.callspec.params["case"] for item in items if "race" in getattr(item, "fixturenames", ())]
+    timer = load_timer(config.getoption("benchmark_timer")).target
+    session.measure(cases, progress, timer)
+    progress.stop()
+
+
+def note(config, case, result):
+    """What an implementation did beside its work is a line at the end, once."""
+    lines = config.stash[LINES]
+    name = shown_name(case.workload, case.implementation)
+    said = [f"{name}: {note}" for note in (result.notes if result else ())]
+    lines += [line for line in said if line not in lines]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -251,20 +408,24 @@ def pytest_sessionfinish(session):
     running = config.stash.get(SESSION, None)
     if INTERRUPTED in config.stash:
         session.exitstatus = 130
+        if running is not None and running.results:
+            config.stash[FOLDER].keep(running.run())
     elif running is not None and running.results:
         try:
-            config.stash[FILES] = config.stash[FOLDER].finish(running.run(), partial(write, running.run()))
+            config.stash[FILES] = config.stash[FOLDER].finish(
+                running.run(), partial(write, running.run(), config.getoption("unrolled_as"))
+            )
         except UnrolledError as error:
             config.stash[LINES].append(str(error))
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def write(run, folder):
+def write(run, as_, folder):
     """`bench.csv` and the plots."""
     from unrolled.render import bench
     from unrolled.render.files import write_frames
 
-    return [*write_frames(bench.frames(run), folder), *bench.draw(run, folder)]
+    return [*write_frames(bench.frames(run), folder), *bench.draw(run, folder, as_=as_)]
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -277,24 +438,17 @@ def pytest_terminal_summary(terminalreporter, config):
     from unrolled.render import bench
     from unrolled.streams import console
 
-    screen = console()
+    screen, run = console(), session.run()
     terminalreporter.ensure_newline()
-    bench.show(session.run(), screen)
+    bench.show(run, screen, as_=config.getoption("unrolled_as"))
     for file in config.stash.get(FILES, ()):
         screen.print(f"  {file}", style="dim", soft_wrap=True)
     if FILES not in config.stash and config.stash[FOLDER].latest:
         screen.print(f"what was measured: python -m diagnostics.plots {config.stash[FOLDER].latest}")
-    accounting = session.accounting()
     spent = (
         "{total_s:.0f} s: {timed_s:.0f} s timed rounds, {warm_up_s:.0f} s warm-up, {imports_s:.0f} s imports"
     )
-    screen.print(spent.format(**accounting) + f", {accounting['share_outside']:.0%} outside of these")
-    if accounting["share_stolen"] > STOLEN_TOO_MUCH:
-        screen.print(
-            f"the hypervisor gave {accounting['share_stolen']:.0%} of this machine's time to others: "
-            "intervals are wide, and another run may differ",
-            style="yellow",
-        )
+    screen.print(spent.format(**run.accounting) + f", {run.accounting['share_outside']:.0%} outside of these")
 
 
 def pytest_unconfigure(config):

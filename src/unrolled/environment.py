@@ -171,6 +171,7 @@ def _cpu_model() -> str:
 
 
 def usable_cores() -> int:
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -12,10 +12,14 @@ LONGEST = 160  # bytes of the first line that are kept
 
 
 class Printed(io.RawIOBase):
-    """Takes any number of bytes; keeps the first line and the number of lines. As a string: both, or nothing."""
+    """Takes any number of bytes; keeps the first line and the number of lines. As a string: both, or nothing.
+
+    `stream` is what stands in the place of standard output.
+    """
 
     def __init__(self) -> None:
         self._head, self._ends, self._open = b"", 0, 0
+        self.stream = io.TextIOWrapper(cast(BinaryIO, self), "utf-8", "backslashreplace", write_through=True)
 
     def writable(self) -> bool:
         """It is."""
@@ -48,9 +52,7 @@ def heard() -> Iterator[Printed]:
         yield enclosing
         return
     printed = Printed()
-    with redirect_stdout(
-        io.TextIOWrapper(cast(BinaryIO, printed), "utf-8", "backslashreplace", write_through=True)
-    ):
+    with redirect_stdout(printed.stream):
         yield printed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from unrolled.cells import CELLS
 from unrolled.checks import check_choice
@@ -48,19 +48,39 @@ GRIDS: dict[str, tuple[Axes, ...]] = {
 }
 
 
+class RaceKey(NamedTuple):
+    """What all contenders of one race share; `threads` are torch's own where it is None."""
+
+    workload: Workload
+    phase: str
+    threads: int | None = None
+
+    @property
+    def label(self) -> str:
+        """A name to find it by: `lstm-L2-B16-T50-I64-H128-training`."""
+        threads = f"-{self.threads}-thread{'s' * (self.threads != 1)}" if self.threads else ""
+        return f"{self.workload.label}{threads}-{self.phase}"
+
+
 @dataclass(frozen=True)
 class Case:
-    """One benchmark: a workload, a phase and the name of an implementation."""
+    """One benchmark: a workload, a phase, the name of an implementation, and so many threads."""
 
     workload: Workload
     phase: str
     implementation: str
+    threads: int | None = None
+
+    @property
+    def race(self) -> RaceKey:
+        """What it shares with the others of its race."""
+        return RaceKey(self.workload, self.phase, self.threads)
 
     @property
     def label(self) -> str:
         """A name to find it by: `lstm-L2-B16-T50-I64-H128-training-cells`."""
         shown = shown_name(self.workload, self.implementation).replace(" ", "-")
-        return f"{self.workload.label}-{self.phase}-{shown}"
+        return f"{self.race.label}-{shown}"
 
 
 def shown_name(workload: Workload, implementation: str) -> str:
@@ -90,13 +110,19 @@ def workloads(grid: str, changes: Axes) -> list[Workload]:
     return list(found)
 
 
-def cases(of: Iterable[Workload], phases: Sequence[str], implementations: Sequence[str]) -> list[Case]:
+def cases(
+    of: Iterable[Workload],
+    phases: Sequence[str],
+    implementations: Sequence[str],
+    threads: Sequence[int | None] = (None,),
+) -> list[Case]:
     """Every workload in every phase with every implementation that there is for its cell, workload by workload."""
     for phase in phases:
         check_choice("phase", phase, PHASES)
     return [
-        Case(workload, phase, name)
+        Case(workload, phase, name, number)
         for workload in of
+        for number in threads
         for phase in phases
         for name in implementations
         if not (workload.is_own and name in FOR_TORCHS_CELLS)

@@ -1,208 +1,475 @@
-"""A race: one implementation against the fused reference on one workload, in one phase."""
+"""A race: all contenders against the fused reference on one workload, in one phase, in rounds of all of them."""
 
 from __future__ import annotations
 
-import gc
-import math
+import random
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from unrolled.hearing import heard, notes
-from unrolled.implementations import Implementation, implement, load
+from unrolled.checks import check_choice, check_size, check_threads
+from unrolled.errors import InvalidTypeError, InvalidValueError, TimeLimitError, is_out_of_memory
+from unrolled.hearing import Printed, notes
+from unrolled.implementations import Build, Implementation, as_implementation, implement, load
 from unrolled.networks.workload import Workload
-from unrolled.speed.equivalence import Equivalence, check_equivalence, compare
+from unrolled.plugins import THEIRS, first_line
+from unrolled.speed.equivalence import AsTimed, Quantities, check_equivalence
+from unrolled.speed.grid import PHASES
 from unrolled.speed.memory import peak_bytes, saved_bytes
-from unrolled.speed.pairs import PairedRounds, time_pairs
-from unrolled.speed.result import Result
-from unrolled.speed.statistics import MIN_ROUNDS, paired_ratio
+from unrolled.speed.result import PARTS, Result, settled
+from unrolled.speed.rounds import Timer, timed, without_garbage_collection
+from unrolled.speed.statistics import MIN_ROUNDS
 from unrolled.speed.step import Step
-from unrolled.torch_settings import settings_kept
+from unrolled.time_limit import time_limit
+from unrolled.torch_settings import KeptSettings, settings_kept
 
 # Beyond this many rounds an interval hardly narrows, while the files grow.
 MAX_ROUNDS = 501
 # Seconds of calls after which caches, thread pools and memory pools are warm.
-WARM_UP_S = 0.05
+WARM_UP_S = 0.03
 # Calls of the loop that a compiler compiled, to know what compiling has to pay for.
 UNCOMPILED_CALLS = 5
+# Every round has an input of its own: the same one, scaled by up to this much either way.
+SCALED_BY = 0.1
+# Passes of a race that is run by itself, one right after the other.
+PASSES = 10
 
 _compiler_config: Any = torch.compiler.config
-_FUSED = load("fused")
-RunPairs = Callable[[PairedRounds], list[float]]
 
 
 def race(
     workload: Workload,
     phase: str,
-    implementation: Implementation,
+    implementation: str | Build | Implementation,
     *,
     budget: float = 0.5,
-    noise_floor: float | None = None,
-    run_pairs: RunPairs = time_pairs,
-    timer: Callable[[], float] = perf_counter,
+    passes: int = PASSES,
+    threads: int | None = None,
+    timeout: float | None = None,
+    timer: Timer = perf_counter,
 ) -> Result:
-    """Check, warm up, then time `implementation` and the fused reference in paired rounds.
+    """Check an implementation, then time it and the fused reference in rounds, then check it once more.
 
-    `budget` is in seconds, for the timed rounds of both sides; at least `MIN_ROUNDS` pairs are run.
-    `noise_floor` is that of the fused module raced against itself on the same workload and phase;
-    without it, that race is run first. `run_pairs` runs the rounds (pytest-benchmark, say).
-    An implementation that differs from the oracle gets status `wrong` and no time. What it prints is not shown, and
-    what it changes of torch's settings is put back between all calls; `notes` of the result say both.
+    `implementation` is a name such as `"cells"`, a path `"package.module:build"`, a function `build(reference)`, or an
+    `Implementation`. `budget` is in seconds, for the timed calls of both sides; at least `MIN_ROUNDS` rounds are run,
+    in so many `passes`. `threads` are torch's, as they are where it is None; `timeout` is in seconds, for all that the
+    implementation does.
+
+    The result has status `wrong` and no time where something else was computed than the reference computes, `failed`,
+    `out of memory` or `timed out` where the implementation came to no end, and a `reason`. What it prints is not shown,
+    and what it changes of torch's settings is put back after each call; its `notes` say both.
+    Raises an `UnrolledError` for arguments of another kind.
     """
-    with settings_kept() as changed, heard() as printed:
-        result = _race(workload, phase, implementation, budget, noise_floor, run_pairs, timer, changed.put_back)
-    return replace(result, notes=notes(changed, printed))
+    if not isinstance(workload, Workload):
+        raise InvalidTypeError(f"workload: expected a Workload, got {type(workload).__name__}; make one")
+    check_choice("phase", phase, PHASES)
+    check_size("passes", passes)
+    for name, seconds in (("budget", budget), ("timeout", timeout)):
+        if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < float("inf")):
+            raise InvalidValueError(f"{name}: expected seconds above 0, got {seconds!r}")
+    if threads is not None:
+        check_threads("threads", threads)
+    contender = as_implementation(implementation)
+    with settings_kept():
+        one = Race(workload, phase, [contender], threads=threads, timeout=timeout, timer=timer)
+        one.prepare()
+        for _ in range(passes):
+            one.run_pass(one.rounds_in(budget / passes, MIN_ROUNDS / passes))
+        one.finish()
+    result = one.result(contender.name)
+    assert result is not None
+    return settled([result])[0]
 
 
-def _race(
-    workload: Workload,
-    phase: str,
-    implementation: Implementation,
-    budget: float,
-    noise_floor: float | None,
-    run_pairs: RunPairs,
-    timer: Callable[[], float],
-    put_back: Callable[[], None],
-) -> Result:
-    if noise_floor is None and implementation.name != "fused":
-        noise_floor = race(workload, phase, _FUSED, budget=budget, timer=timer).noise_floor
-    spent: dict[str, float] = {}
-    facts: dict[str, Any] = {
-        "workload": workload,
-        "phase": phase,
-        "implementation": implementation.name,
-        "threads": torch.get_num_threads(),
-        "spent_s": spent,
-    }
-    with _spending(spent, "check"):
-        found = check_equivalence(workload, implementation)
-    facts |= {"equivalence_error": found.error, "equivalence_where": found.where}
-    if not found.equal:
-        return Result(**facts, status="wrong", reason=f"in float64: {found}")
+class _Out(Exception):
+    """A contender has dropped out."""
 
-    reference = workload.reference()
-    fused = Step(reference, workload.input(), workload.target(), phase, put_back)
-    with _spending(spent, "warm_up"):
-        contender, found, fused_s, contender_s = _first_calls(fused, reference, implementation)
+
+@dataclass
+class Contender:
+    """An implementation in a race, and what became of it."""
+
+    implementation: Implementation
+    status: str = "ok"
+    reason: str = ""
+    step: Step | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    spent_s: dict[str, float] = field(default_factory=dict)
+    total_s: float = 0.0
+    printed: Printed = field(default_factory=Printed)
+    kept: KeptSettings = field(default_factory=KeptSettings)
+    first_s: float = 0.0
+
+    @property
+    def is_in(self) -> bool:
+        """Whether it takes part."""
+        return self.status == "ok"
+
+    @property
+    def compiles(self) -> bool:
+        """Whether its first call is another matter than those that follow."""
+        return self.implementation.uncompiled is not None
+
+    def drop(self, status: str, reason: str) -> None:
+        """It does not take part any more: for the first reason that there is."""
+        if self.is_in:
+            self.status, self.reason, self.step = status, reason, None
+
+    @contextmanager
+    def runs(self, timeout: float | None) -> Iterator[None]:
+        """Anybody's code runs inside: what it raises drops it out, and is raised on as `_Out`."""
+        began = perf_counter()
+        try:
+            with redirect_stdout(self.printed.stream):
+                if timeout is None:
+                    yield
+                else:
+                    with time_limit(max(timeout - self.total_s, 1e-3), "--timeout"):
+                        yield
+        except TimeLimitError:
+            self.drop("timed out", f"--timeout: expected at most {timeout:g} s, took longer; allow more")
+            raise _Out from None
+        except THEIRS as error:
+            if isinstance(error, _Out):
+                raise
+            self.drop(
+                "out of memory" if is_out_of_memory(error) else "failed",
+                f"{type(error).__name__}: {first_line(error)}",
+            )
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            raise _Out from None
+        finally:
+            self.kept.put_back()
+            self.total_s += perf_counter() - began
+
+
+# Of one call in a round: its seconds, those between CUDA events, and how often the process was pre-empted.
+Row = dict[str, tuple[float, float | None, int]]
+ERRORS = ("equivalence_error", "equivalence_where", "recheck_error")
+REFERENCE, AGAIN = "the reference", "the reference again"  # in a round, beside the names of the contenders
+
+
+class Race:
+    """All contenders on one workload: `prepare()`, `run_pass(rounds)` as often as one likes, `finish()`, `results()`.
+
+    In a round the reference runs twice, which shows the noise, and every contender once, in random order.
+    A contender that raises, hangs, computes something else or changes what is not its own drops out; a round in which
+    that happened is run again without it.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        phase: str,
+        implementations: Sequence[Implementation],
+        *,
+        threads: int | None = None,
+        timeout: float | None = None,
+        timer: Timer = perf_counter,
+    ) -> None:
+        self.workload, self.phase, self.timeout, self.timer = workload, phase, timeout, timer
+        self.threads = threads or torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        self.everybody = {each.name: Contender(each) for each in implementations}
+        self.fused = self.everybody.get("fused") or Contender(load("fused"))
+        self.rows: list[Row] = []
+        self.passes: list[int] = []
+        self.round_s = 0.0
+        self.lent: AsTimed | None = None
+        self._draws = random.Random(workload.seed)
+        self.bytes_held = 0  # by modules and inputs, while they stay built
+
+    @property
+    def contenders(self) -> list[Contender]:
+        """Those that take part, but for the reference itself."""
+        return [each for each in self.everybody.values() if each.is_in and each.implementation.name != "fused"]
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is left to be timed."""
+        return self.fused.is_in and ("fused" in self.everybody or bool(self.contenders))
+
+    def prepare(self) -> None:
+        """Build and check everybody, and let them run for the first time."""
+        torch.set_num_threads(self.threads)
+        for contender in self.contenders:
+            with self._turn(contender, "check"):
+                found = check_equivalence(self.workload, contender.implementation, self.phase)
+                contender.facts |= {"equivalence_error": found.error, "equivalence_where": found.where}
+                if not found.equal:
+                    contender.drop("wrong", f"in float64: {found}")
+        if self.is_on:
+            self._build()
+
+    def _build(self) -> None:
+        """The reference and all contenders, each of which is checked as it will be timed."""
+        with self._turn(self.fused, "warm_up"):
+            reference = self.workload.reference()
+            self._input, self._target = self.workload.input(), self.workload.target()
+            self._base = self._input.clone()
+            self._reference = Step(reference, self._input, self._target, self.phase)
+            self._reference()
+            self.lent = AsTimed(self.workload, self.phase, reference)
+        if not self.fused.is_in:
+            self._stop_without_reference()
+            return
+        for contender in self.contenders:
+            with self._turn(contender, "warm_up"):
+                self._first_calls(contender, reference)
+        modules = [each.step.module for each in self.contenders if each.step is not None]
+        self.bytes_held = _bytes_of(self._input, self._base, self._target, reference, *modules)
+        self.warm_up()
+
+    def _first_calls(self, contender: Contender, reference: nn.Module) -> None:
+        assert self.lent is not None
+        with _compiler_starting_cold(contender.implementation):
+            module = implement(contender.implementation, reference)
+            contender.step = Step(module, self._input, self._target, self.phase)
+            began = perf_counter()
+            contender.step()
+            contender.first_s = perf_counter() - began
+        self._check(contender)
+
+    def _check(self, contender: Contender) -> None:
+        """Once more, as it is timed, with a fresh input; it drops out where something else is computed."""
+        assert self.lent is not None
+        assert contender.step is not None
+        found = self.lent.check(contender.step.module)
         if not found.equal:
-            return Result(**facts, status="wrong", reason=f"in {workload.dtype}: {found}")
-        pair_s = fused_s + contender_s
-        if pair_s < WARM_UP_S or implementation.uncompiled is not None:
-            pair_s = _warm_up(fused, contender)
+            self.lent.restore()
+            contender.drop("wrong", f"in {self.workload.dtype}: {found}")
+        contender.facts["recheck_error"] = found.error
 
-    rounds = min(max(MIN_ROUNDS, int(budget / pair_s)), MAX_ROUNDS) | 1  # odd, so that the median is a round
-    pairs = PairedRounds(fused, contender, rounds, seed=workload.seed, timer=timer)
-    with _without_garbage_collection():
-        seconds = run_pairs(pairs)
-    if not seconds:  # benchmarking is disabled: checked and run once, but there is nothing to report
-        return Result(**facts)
-    if implementation.name == "fused":
-        noise_floor = paired_ratio(seconds, pairs.reference_seconds).noise_floor
-    if implementation.uncompiled is not None:
-        facts["compile_s"] = contender_s - median(seconds)
-        loop = implement(Implementation("uncompiled", implementation.uncompiled), reference)
-        facts["uncompiled_s"] = _median_seconds(Step(loop, fused.input, fused.target, phase, put_back))
-    with _spending(spent, "memory"):
-        facts |= _memory(contender, reference)
-    return Result(
-        **facts,
-        noise_floor=noise_floor or math.nan,
-        seconds=tuple(seconds),
-        reference_seconds=tuple(pairs.reference_seconds),
-        reference_first=tuple(pairs.reference_first),
-        event_seconds=tuple(contender.event_seconds),
-        reference_event_seconds=tuple(fused.event_seconds),
+    @contextmanager
+    def _turn(self, contender: Contender, what: str) -> Iterator[None]:
+        """Something is done for a contender, whose time is noted; what it raises drops it out."""
+        began = perf_counter()
+        try:
+            with contender.runs(self.timeout):
+                yield
+        except _Out:
+            pass
+        finally:
+            spent = contender.spent_s
+            spent[what] = spent.get(what, 0.0) + perf_counter() - began
+
+    def warm_up(self) -> None:
+        """Rounds that do not count, for `WARM_UP_S`, one at least; `round_s` is the median of their seconds."""
+        if not self.is_on:
+            return
+        began, seconds = perf_counter(), []
+        while not seconds or perf_counter() < began + WARM_UP_S:
+            if (row := self._round()) is not None:
+                seconds.append(sum(call[0] for call in row.values()))
+            elif not self.is_on:
+                return
+        self.round_s = median(seconds)
+        spent = self.fused.spent_s
+        spent["warm_up"] = spent.get("warm_up", 0.0) + perf_counter() - began
+
+    def rounds_in(self, seconds: float, fewest: float) -> int:
+        """How many rounds of this race fit into so many seconds, and `fewest` at least."""
+        return min(max(-int(-fewest // 1), int(seconds / self.round_s) if self.round_s else 1, 1), MAX_ROUNDS)
+
+    def run_pass(self, rounds: int) -> None:
+        """So many rounds, of which one, drawn at random, is compared with the reference in all that it computed."""
+        if not self.is_on:
+            return
+        torch.set_num_threads(self.threads)
+        if self.lent is None:
+            self._build()
+        elif self.passes:
+            self.warm_up()
+        while self.is_on:
+            rows = self._rows(rounds)
+            if self.changed() is None:
+                self.rows += rows
+                self.passes += [len(rows)] if rows else []
+                return
+            self._find_who_changed_it()  # what was timed on changed weights does not count
+
+    def _rows(self, rounds: int) -> list[Row]:
+        compared, rows = self._draws.randrange(rounds), list[Row]()
+        with without_garbage_collection():
+            while len(rows) < rounds and self.is_on:
+                if (row := self._round(compare=len(rows) == compared)) is not None:
+                    rows.append(row)
+        return rows if len(rows) == rounds else []
+
+    def _round(self, compare: bool = False) -> Row | None:
+        """One round of all; None where somebody dropped out in it."""
+        assert self.lent is not None
+        scale = 1 + SCALED_BY * (2 * self._draws.random() - 1)
+        torch.mul(self._base, scale, out=self._input.detach())
+        turns = [(name, self.fused, self._reference) for name in (REFERENCE, AGAIN)]
+        turns += [
+            (each.implementation.name, each, each.step) for each in self.contenders if each.step is not None
+        ]
+        self._draws.shuffle(turns)
+        row, outcomes = Row(), {}
+        try:
+            for name, contender, step in turns:
+                versions, step.keeps = self.lent.versions(self._input), compare
+                with contender.runs(self.timeout):
+                    call = timed(step, self.timer)
+                row[name] = (call.seconds, step.event_s(), call.preempted)
+                if self.lent.versions(self._input) != versions:
+                    self._changed(contender, self.changed() or "changed what is not its own")
+                if compare:
+                    outcomes[name] = step.outcome(self._reference.module)
+            self._compare(outcomes)
+        except _Out:
+            self._stop_without_reference()
+            return None
+        return row
+
+    def _compare(self, outcomes: dict[str, Quantities]) -> None:
+        """Everybody computed in a timed round what the reference did in the same one."""
+        assert self.lent is not None
+        for contender in self.contenders:
+            if (outcome := outcomes.get(contender.implementation.name)) is not None:
+                found = self.lent.compare(outcomes[REFERENCE], outcome)
+                if not found.equal:
+                    contender.drop("wrong", f"in a timed round: {found}")
+                    raise _Out
+
+    def changed(self) -> str | None:
+        """What is shared and is not as it was, in words: `changed weight_hh_l0, which the reference shares`."""
+        return self.lent.changed() if self.lent is not None else None
+
+    def _changed(self, contender: Contender, what: str) -> NoReturn:
+        assert self.lent is not None
+        self.lent.restore()
+        contender.drop("wrong", what)
+        raise _Out
+
+    def _find_who_changed_it(self) -> None:
+        """Something that is shared was changed in a way that leaves no trace: everybody is called once more, alone."""
+        assert self.lent is not None
+        what = self.changed() or ""
+        self.lent.restore()
+        suspects = self.contenders
+        for contender in suspects:
+            with self._turn(contender, "check"):
+                assert contender.step is not None
+                contender.step()
+                if found := self.changed():
+                    self._changed(contender, found)
+        if self.contenders == suspects:  # nobody does it again
+            for contender in suspects:
+                contender.drop("wrong", f"{what}, or another contender of this workload did")
+
+    def _stop_without_reference(self) -> None:
+        if not self.fused.is_in:
+            for each in self.everybody.values():
+                each.drop(self.fused.status, self.fused.reason)
+
+    def finish(self) -> None:
+        """After the clock: is it still the same work? And what does it keep in memory?"""
+        if not self.rows:
+            return
+        torch.set_num_threads(self.threads)
+        if self.lent is None:
+            self._build()
+        for contender in self.contenders:
+            with self._turn(contender, "check"):
+                self._check(contender)
+        everybody = [each for each in self.everybody.values() if each.is_in]
+        for contender in everybody:
+            step = contender.step or self._reference
+            with self._turn(contender, "memory"):
+                contender.facts |= _memory(step, self._reference.module)
+            if contender.implementation.uncompiled is not None:
+                with self._turn(contender, "memory"):
+                    loop = implement(
+                        Implementation("uncompiled", contender.implementation.uncompiled),
+                        self._reference.module,
+                    )
+                    step = Step(loop, self._input, self._target, self.phase)
+                    contender.facts["uncompiled_s"] = _median_seconds(step)
+
+    def release(self) -> None:
+        """Let go of modules and inputs; what is compiled stays, since that takes longer than anything else."""
+        if self.lent is None or any(each.compiles for each in self.contenders):
+            return
+        for contender in self.contenders:
+            contender.step = None
+        self.lent, self.bytes_held = None, 0
+        del self._reference, self._input, self._target, self._base
+
+    def result(self, name: str) -> Result | None:
+        """That of an implementation; None where it has none so far."""
+        contender = self.everybody[name]
+        if contender.is_in and not self.rows:
+            return None
+        said = notes(contender.kept, contender.printed)
+        facts: dict[str, Any] = {
+            "workload": self.workload,
+            "phase": self.phase,
+            "implementation": contender.implementation.name,
+            "threads": self.threads,
+            "status": contender.status,
+            "reason": contender.reason,
+            "notes": said,
+        }
+        if contender.status == "wrong":
+            facts |= {name: contender.facts[name] for name in ERRORS if name in contender.facts}
+        if not contender.is_in:
+            return Result(**facts)
+        is_reference = contender.implementation.name == "fused"
+        mine = [row[AGAIN if is_reference else contender.implementation.name] for row in self.rows]
+        theirs = [[row[REFERENCE]] if is_reference else [row[REFERENCE], row[AGAIN]] for row in self.rows]
+        on_cuda = mine[0][1] is not None
+        if "uncompiled_s" in contender.facts:
+            facts["compile_s"] = contender.first_s - median(call[0] for call in mine)
+        spent = dict.fromkeys(PARTS, 0.0) | contender.spent_s
+        if "fused" not in self.everybody and contender is next(iter(self.everybody.values())):
+            spent["warm_up"] += self.fused.spent_s.get("warm_up", 0.0)
+        return Result(
+            **facts,
+            **{"saved_bytes": 0, "peak_bytes": 0 if on_cuda else None} | contender.facts,
+            passes=tuple(self.passes),
+            seconds=tuple(call[0] for call in mine),
+            reference_seconds=tuple(call[0] for calls in theirs for call in calls),
+            preempted=tuple(
+                k for k, calls in enumerate(theirs) if mine[k][2] or any(call[2] for call in calls)
+            ),
+            event_seconds=tuple(call[1] for call in mine) if on_cuda else (),
+            reference_event_seconds=tuple(call[1] for calls in theirs for call in calls) if on_cuda else (),
+            spent_s=spent,
+        )
+
+
+def _bytes_of(*held: nn.Module | Tensor) -> int:
+    """Of tensors, and of the parameters and buffers of modules, each storage once."""
+    tensors = (
+        t
+        for each in held
+        for t in ((each,) if isinstance(each, Tensor) else (*each.parameters(), *each.buffers()))
     )
-
-
-def _first_calls(
-    fused: Step, reference: nn.Module, implementation: Implementation
-) -> tuple[Step, Equivalence, float, float]:
-    """Build the contender and call both sides once: do they agree, in the dtype that will be timed?
-
-    Gives the contender, what the comparison found, and the seconds of the first call of each side.
-    """
-    start = perf_counter()
-    expected = fused.quantities(reference)
-    fused_s = perf_counter() - start
-    if implementation.name == "fused":  # the same module: it need not be compared with itself
-        contender = Step(reference, fused.input, fused.target, fused.phase, fused.put_back)
-        return contender, Equivalence.exact(), fused_s, fused_s
-    with _compiler_starting_cold(implementation):
-        module = implement(implementation, reference)
-        contender = Step(module, fused.input, fused.target, fused.phase, fused.put_back)
-        start = perf_counter()
-        got = contender.quantities(reference)
-        contender_s = perf_counter() - start
-    contender.put_back()
-    # Half the digits: a wrong gate is off by far more, rounding over many steps by less.
-    tolerance = 4 * _epsilon(fused.input) ** 0.5
-    return contender, compare(expected, got, tolerance), fused_s, contender_s
-
-
-def _epsilon(input: Tensor) -> float:
-    """The spacing of numbers near 1 that products of this dtype are computed with."""
-    if input.is_cuda and input.dtype == torch.float32 and torch.backends.cudnn.allow_tf32:
-        return 2.0**-10  # TF32, which cuDNN's recurrences use unless told otherwise
-    return torch.finfo(input.dtype).eps
-
-
-def _warm_up(fused: Step, contender: Step) -> float:
-    """Call both in turn for `WARM_UP_S`, at least once each; gives the median seconds of a pair."""
-    deadline = perf_counter() + WARM_UP_S
-    pair_seconds: list[float] = []
-    while not pair_seconds or perf_counter() < deadline:
-        pair_seconds.append(_seconds_of(fused) + _seconds_of(contender))
-    return median(pair_seconds)
-
-
-def _seconds_of(step: Step) -> float:
-    step.reset()
-    start = perf_counter()
-    step()
-    return perf_counter() - start
+    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
 
 
 def _median_seconds(step: Step) -> float:
-    return median(_seconds_of(step) for _ in range(1 + UNCOMPILED_CALLS))
+    return median(timed(step).seconds for _ in range(1 + UNCOMPILED_CALLS))
 
 
-def _memory(contender: Step, reference: nn.Module) -> dict[str, int | None]:
-    contender.reset()
-    owned = [contender.input, contender.target, *reference.parameters()]
-    saved = saved_bytes(contender.loss, owned) if contender.phase == "training" else 0
-    contender.reset()
-    peak = peak_bytes(contender) if contender.input.is_cuda else None
-    contender.reset()
+def _memory(step: Step, reference: nn.Module) -> dict[str, int | None]:
+    step.reset()
+    owned = [step.input, step.target, *reference.parameters()]
+    saved = saved_bytes(step.loss, owned) if step.phase == "training" else 0
+    step.reset()
+    peak = peak_bytes(step) if step.input.is_cuda else None
+    step.reset()
     return {"saved_bytes": saved, "peak_bytes": peak}
-
-
-@contextmanager
-def _spending(spent: dict[str, float], what: str) -> Iterator[None]:
-    start = perf_counter()
-    try:
-        yield
-    finally:
-        spent[what] = spent.get(what, 0.0) + perf_counter() - start
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """A collection in the middle of a round would be charged to whoever runs then."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager

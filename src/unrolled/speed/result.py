@@ -50,8 +50,8 @@ FEWEST_LEFT = 2
 class Drifts:
     """What all benchmarks of a run show of how its passes differ: in ratios, and in times."""
 
-    ratio: Drift = Drift()
-    time: Drift = Drift()
+    ratio: Drift = field(default_factory=Drift)
+    time: Drift = field(default_factory=Drift)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class Result:
     uncompiled_s: Seconds | None = None
     spent_s: dict[str, Spent] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    drifts: Drifts = field(default=Drifts(), metadata=UNSAVED)
+    drifts: Drifts = field(default_factory=Drifts, metadata=UNSAVED)
     noise_floor: float = field(default=math.nan, metadata=UNSAVED)
 
     def check(self) -> None:

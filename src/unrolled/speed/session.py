@@ -1,112 +1,167 @@
-"""A benchmark session: races the cases one by one, keeps what they gave, and accounts for the time."""
+"""A benchmark session: several passes over all races, the results as they come, and an account of the time."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import torch
 
-from unrolled.environment import Environment, stolen_seconds
-from unrolled.errors import TimeLimitError, is_out_of_memory
-from unrolled.hearing import heard, notes
-from unrolled.plugins import THEIRS, first_line
-from unrolled.speed.grid import Case
-from unrolled.speed.pairs import time_pairs
-from unrolled.speed.race import RunPairs, race
-from unrolled.speed.result import Result
+from unrolled.environment import Environment, memory_bytes
+from unrolled.implementations import implement
+from unrolled.progress import ProgressLine
+from unrolled.speed.grid import Case, RaceKey
+from unrolled.speed.load import Load, Watch
+from unrolled.speed.race import Race
+from unrolled.speed.result import Result, settled
+from unrolled.speed.rounds import Timer
 from unrolled.speed.run import Run, accounting
 from unrolled.speed.settings import Settings
-from unrolled.time_limit import time_limit
+from unrolled.speed.step import Step
 from unrolled.torch_settings import settings_kept
+
+# Of the memory there is, what modules and inputs may take that stay built between passes.
+SHARE_HELD = 0.25
+KEEP_EVERY = 2.0  # seconds
 
 
 @dataclass
 class Session:
     """The state of a run; `started` and `imports_s` are seconds of `perf_counter` that the caller knows.
 
-    `keep` is handed the run as far as it has come, after each result.
+    `keep` is handed the run as far as it has come. `before` is how busy the machine was before the first round.
     """
 
     settings: Settings
     keep: Callable[[Run], object]
     started: float = field(default_factory=perf_counter)
     imports_s: float = 0.0
+    before: Load | None = None
 
     def __post_init__(self) -> None:
         self.environment = Environment.capture()
-        self.results: list[Result] = []
+        self.races: dict[RaceKey, Race] = {}
+        self._cases: tuple[Case, ...] = ()
         self._date = datetime.now(UTC).isoformat(timespec="seconds")
-        self._stolen_before = stolen_seconds()
+        self._watch = Watch()
+        self._during: Load | None = None
+        self._final: dict[Case, Result] = {}
+        self._kept = -KEEP_EVERY
         gc.collect()
         gc.freeze()  # what is imported by now need not be looked through before every race
 
+    def result(self, case: Case) -> Result | None:
+        """That of a case, as far as it has come; None where it has not."""
+        if case in self._final:
+            return self._final[case]
+        race = self.races.get(case.race)
+        return race.result(case.implementation) if race else None
+
+    @property
+    def results(self) -> list[Result]:
+        """Those of all cases that have one so far, in the order of the cases."""
+        return [found for case in self._cases if (found := self.result(case)) is not None]
+
     def run(self) -> Run:
         """All results so far, in order, and where the time went."""
-        return Run(self.environment, self._date, tuple(self.results), self.accounting())
-
-    def race(
-        self,
-        case: Case,
-        run_pairs: RunPairs = time_pairs,
-        timer: Callable[[], float] = perf_counter,
-        keep: bool = True,
-    ) -> Result:
-        """Race a case and keep the result. A contender that fails, or hangs, gives a result that says why.
-
-        `keep=False` checks and runs the case without recording it.
-        """
-        with settings_kept() as changed, heard() as printed:
-            try:
-                with time_limit(self.settings.timeout, "--timeout"):
-                    result = race(
-                        case.workload,
-                        case.phase,
-                        self.settings.implementations[case.implementation],
-                        budget=self.settings.budget,
-                        noise_floor=self._noise_floor(case) if keep else 1.0,
-                        run_pairs=run_pairs,
-                        timer=timer,
-                    )
-            except THEIRS as error:  # a contender is anybody's code; the other cases go on
-                result = _failed(case, error)
-        result = replace(result, notes=notes(changed, printed))
-        if keep:
-            self.results.append(result)
-            self.keep(self.run())
-        return result
-
-    def _noise_floor(self, case: Case) -> float | None:
-        """What fused against itself showed on this workload and phase, if that was raced already."""
-        for result in self.results:
-            same = (result.workload, result.phase) == (case.workload, case.phase)
-            if same and result.implementation == "fused" and result.timed:
-                return result.noise_floor
-        return None
-
-    def accounting(self) -> dict[str, float]:
-        """Where the seconds of the run went, up to now."""
+        during = self._during or self._watch.load()
         total = perf_counter() - self.started
-        stolen = (stolen_seconds() or 0.0) - (self._stolen_before or 0.0)
-        return accounting(self.results, total, self.imports_s, stolen / (total * self.environment.cores))
+        results = tuple(self.results)
+        spent = accounting(results, total, self.imports_s, during.stolen)
+        return Run(self.environment, self._date, results, spent, self.before, during)
+
+    def measure(self, cases: Iterable[Case], progress: ProgressLine, timer: Timer = perf_counter) -> None:
+        """Prepare all races, go over them in `settings.passes` passes, then check everybody once more.
+
+        A contender that fails or hangs drops out of its race with a result that says why.
+        """
+        passes = self.settings.passes
+        self._cases = tuple(cases)
+        names: dict[RaceKey, list[str]] = {}
+        for case in self._cases:
+            names.setdefault(case.race, []).append(case.implementation)
+        progress.start(len(names) * (passes + 1))
+        self._watch = Watch()
+        with settings_kept():
+            for number in range(passes):
+                for key in names:
+                    if number == 0:
+                        progress.show(f"checks · {key.label}")
+                        self.races[key] = self._prepared(key, names[key], timer)
+                    progress.show(f"pass {number + 1} of {passes} · {key.label}")
+                    self._pass(self.races[key])
+                    progress.advance()
+            self._decide(progress)
+            for key, race in self.races.items():
+                progress.show(f"checks after the clock · {key.label}")
+                race.finish()
+                progress.advance()
+                self._keep()
+        self._during = self._watch.load()
+        self._final = {case: found for case in self._cases if (found := self.result(case)) is not None}
+        self._final = dict(zip(self._final, settled(tuple(self._final.values())), strict=True))
+        self.keep(self.run())
+
+    def step(self, case: Case) -> Step:
+        """The timed call of a case, made anew: for a profiler, say."""
+        reference = case.workload.reference()
+        module = implement(self.settings.implementations[case.implementation], reference)
+        return Step(module, case.workload.input(), case.workload.target(), case.phase)
+
+    def try_out(self, case: Case) -> Result | None:
+        """Check a case and let it run once, without a clock; a result where it did not get through."""
+        with settings_kept():
+            return self._prepared(case.race, [case.implementation], perf_counter).result(case.implementation)
+
+    def _prepared(self, key: RaceKey, names: list[str], timer: Timer) -> Race:
+        implementations = [self.settings.implementations[name] for name in names]
+        race = Race(
+            key.workload,
+            key.phase,
+            implementations,
+            threads=key.threads,
+            timeout=self.settings.timeout,
+            timer=timer,
+        )
+        race.prepare()
+        return race
+
+    def _pass(self, race: Race) -> None:
+        settings = self.settings
+        budget = settings.budget * len(race.everybody) / settings.passes
+        race.run_pass(race.rounds_in(budget, settings.fewest_rounds / settings.passes))
+        if sum(each.bytes_held for each in self.races.values()) > _may_be_held(race.workload.device):
+            race.release()
+        self._keep()
+
+    def _decide(self, progress: ProgressLine) -> None:
+        """More passes over the races in which a verdict is open, as long as `until_decided` allows."""
+        deadline = perf_counter() + (self.settings.until_decided or 0.0)
+        while perf_counter() < deadline and (undecided := self._undecided()):
+            for key in undecided:
+                if (left := deadline - perf_counter()) > 0:
+                    progress.show(f"{len(undecided)} undecided, {left:.0f} s left · {key.label}")
+                    self._pass(self.races[key])
+
+    def _undecided(self) -> list[RaceKey]:
+        found = (
+            zip(self._cases, settled(self.results), strict=True)
+            if len(self.results) == len(self._cases)
+            else ()
+        )
+        unclear = (case.race for case, each in found if each.verdict == "unclear" and not each.is_reference)
+        return list(dict.fromkeys(unclear))
+
+    def _keep(self) -> None:
+        if monotonic() > self._kept + KEEP_EVERY:
+            self.keep(self.run())
+            self._kept = monotonic()
 
 
-def _failed(case: Case, error: BaseException) -> Result:
-    """The result of a contender that raised, and the memory that it had taken for the next one."""
-    reason = f"{type(error).__name__}: {first_line(error)}"
-    status = "out of memory" if is_out_of_memory(error) else "failed"
-    if isinstance(error, TimeLimitError):
-        status, reason = "timed out", str(error)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return Result(
-        workload=case.workload,
-        phase=case.phase,
-        implementation=case.implementation,
-        threads=torch.get_num_threads(),
-        status=status,
-        reason=reason,
-    )
+def _may_be_held(device: str) -> float:
+    if device.startswith("cuda"):
+        return SHARE_HELD * torch.cuda.get_device_properties(device).total_memory
+    return SHARE_HELD * (memory_bytes() or float("inf"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.cells import CELLS
+from unrolled.checks import check_size, check_threads
 from unrolled.errors import ImplementationError, InvalidValueError
 from unrolled.hearing import heard, notes
 from unrolled.implementations import (
@@ -22,10 +23,13 @@ from unrolled.implementations import (
 from unrolled.networks.workload import DTYPES, Workload
 from unrolled.plugins import THEIRS
 from unrolled.speed.grid import FOR_TORCHS_CELLS, PHASES, Case, cases, workloads
+from unrolled.speed.statistics import MIN_ROUNDS
 from unrolled.time_limit import time_limit
 
-# Seconds of timed rounds per benchmark, unless asked: the default grid then takes about two minutes.
+# Seconds of timed rounds per benchmark, unless asked, and passes over the grid: the default one then takes one to two
+# minutes.
 DEFAULT_BUDGET = 0.15
+DEFAULT_PASSES = 5
 DEFAULT_OUT = Path("results/bench")
 TINY: dict[str, Any] = {"input_size": 3, "hidden_size": 4, "batch_size": 2, "seq_len": 3}
 LEFT_OUT = (
@@ -95,6 +99,7 @@ LIST_OPTIONS = (
         "cpu, cuda or cuda:N; default: cpu, and cuda where there is one",
         "device",
     ),
+    Option("--threads", _integer, "N", "numbers of torch's threads on the CPU; default: torch's own"),
     Option("--phase", _word, "PHASE", f"phases: {', '.join(PHASES)}"),
     Option(
         "--implementation",
@@ -108,7 +113,11 @@ LIST_OPTIONS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """A checked request: which cases to race, for how long, and where the results go; `notes` is to be said."""
+    """A checked request: which cases to race, for how long, and where the results go; `notes` is to be said.
+
+    `budget`, `timeout` and `until_decided` are in seconds: of timed rounds for a benchmark, of all that one does, and
+    of further passes over races whose verdict is open. Each benchmark has at least `fewest_rounds` in all its passes.
+    """
 
     cases: tuple[Case, ...]
     implementations: Mapping[str, Implementation]
@@ -116,6 +125,9 @@ class Settings:
     out: Path
     notes: tuple[str, ...] = ()
     timeout: float | None = None
+    passes: int = DEFAULT_PASSES
+    fewest_rounds: int = MIN_ROUNDS
+    until_decided: float | None = None
 
     @classmethod
     def read(
@@ -126,13 +138,17 @@ class Settings:
         out: Path,
         devices: Sequence[str],
         timeout: float | None = None,
+        passes: int = DEFAULT_PASSES,
+        fewest_rounds: int = MIN_ROUNDS,
+        until_decided: float | None = None,
     ) -> Settings:
         """From the texts of `LIST_OPTIONS` by flag, and the plain options.
 
         `devices` are those raced when none is asked for. `timeout` is in seconds, for a case and for trying out a cell
         or plug-in. Raises an `UnrolledError` for whatever cannot be run.
         """
-        for flag, seconds in (("--budget", budget), ("--timeout", timeout)):
+        check_size("--passes", passes)
+        for flag, seconds in (("--budget", budget), ("--timeout", timeout), ("--until-decided", until_decided)):
             if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
                 raise InvalidValueError(f"{flag}: expected seconds above 0, got {seconds}")
         given = {
@@ -153,11 +169,25 @@ class Settings:
                 implementations[name] = load(name)
                 if name not in IMPLEMENTATIONS:
                     check_plugin(implementations[name], tuple(dict.fromkeys(workload.cell for workload in of)))
-        chosen = cases(of, given.get("--phase", PHASES), tuple(implementations))
+        threads = given.get("--threads", (None,))
+        for number in threads:
+            if number is not None:
+                check_threads("--threads", number)
+        chosen = cases(of, given.get("--phase", PHASES), tuple(implementations), threads)
         left_out = [name for name in implementations if name in FOR_TORCHS_CELLS]
         if own and left_out:
             said.append(LEFT_OUT.format(cells=", ".join(own), names=" and ".join(left_out)))
-        return cls(tuple(chosen), implementations, budget, out, tuple(said), timeout)
+        return cls(
+            tuple(chosen),
+            implementations,
+            budget,
+            out,
+            tuple(said),
+            timeout,
+            passes,
+            fewest_rounds,
+            until_decided,
+        )
 
 
 @contextmanager

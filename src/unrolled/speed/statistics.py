@@ -98,7 +98,9 @@ class Drift:
         # Two are as likely as any, at first: a coarse net over both, then finer ones around the best knot.
         scales, degrees = np.geomspace(1e-4, 1, 33) ** 2, np.geomspace(1, 1000, 33)
         for _ in range(3):
-            likely = np.array([[_log_likelihood(sample, freedom, v + within, d) for d in degrees] for v in scales])
+            likely = np.array(
+                [[_log_likelihood(sample, freedom, v + within, d) for d in degrees] for v in scales]
+            )
             i, j = np.unravel_index(likely.argmax(), likely.shape)
             best = cls(float(scales[i]), float(degrees[j]))
             scales, degrees = _around(scales, int(i)), _around(degrees, int(j))
@@ -113,7 +115,9 @@ def _log_likelihood(sample: np.ndarray, d: np.ndarray, scale: np.ndarray, d0: fl
     """Of sample variances that follow `scale * F(d, d0)`, but for what does not depend on `scale` and `d0`."""
     x = np.maximum(sample, 1e-12 * scale) / scale
     kinds, counts = np.unique(d, return_counts=True)
-    gammas = sum(n * (math.lgamma((k + d0) / 2) - math.lgamma(d0 / 2)) for k, n in zip(kinds, counts, strict=True))
+    gammas = sum(
+        n * (math.lgamma((k + d0) / 2) - math.lgamma(d0 / 2)) for k, n in zip(kinds, counts, strict=True)
+    )
     terms = d / 2 * np.log(d / d0) + d / 2 * np.log(x) - (d + d0) / 2 * np.log1p(d * x / d0)
     return float(terms.sum() + gammas)
 
@@ -225,6 +229,8 @@ def student(degrees: float, confidence: float = CONFIDENCE) -> float:
         y = ((1 / (((degrees + 6) / (degrees * y) - 0.089 * d - 0.822) * (degrees + 2) * 3) + 0.5 / (degrees + 4))
              * y - 1) * (degrees + 1) / (degrees + 2) + 1 / y  # fmt: skip
     return math.sqrt(degrees * y)
+
+
 def median_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The percentile bootstrap interval of the median, exactly: as if with infinitely many resamples.
 
