@@ -147,17 +147,20 @@ class KeptSettings(list[str]):
                 if change not in changed:
                     changed.append(change)
 
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """What is put back within another one inside is in this list too; afterwards every setting is as it was."""
+        _collecting.append(self)
+        try:
+            yield
+        finally:
+            _collecting.pop()
+            self.put_back()
+
 
 @contextmanager
 def settings_kept() -> Iterator[KeptSettings]:
-    """Whatever happens inside, every setting is afterwards as it was; gives the list of what was changed.
-
-    What is put back within another one inside is in the list too.
-    """
+    """Whatever happens inside, every setting is afterwards as it was; gives the list of what was changed."""
     kept = KeptSettings()
-    _collecting.append(kept)
-    try:
+    with kept.watching():
         yield kept
-    finally:
-        _collecting.pop()
-        kept.put_back()

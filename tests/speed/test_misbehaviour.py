@@ -1,7 +1,7 @@
 """Contenders that change torch's settings, leave the process, hang, print or take all memory; the others go on."""
 
+import io
 import itertools
-import math
 import sys
 import time
 import warnings
@@ -17,9 +17,11 @@ from unrolled.errors import ImplementationError, TimeLimitError
 from unrolled.implementations import Implementation, load
 from unrolled.implementations.cells import Cells
 from unrolled.networks.workload import Workload
+from unrolled.progress import ProgressLine
 from unrolled.speed.grid import Case
-from unrolled.speed.pairs import time_pairs
+from unrolled.speed.race import Race
 from unrolled.speed.result import STATUSES
+from unrolled.speed.rounds import timed
 from unrolled.speed.run import Run
 from unrolled.speed.session import Session
 from unrolled.speed.settings import Settings, check_plugin
@@ -27,20 +29,33 @@ from unrolled.torch_settings import TorchSettings
 
 TINY = Workload(cell="gru", input_size=3, hidden_size=4, batch_size=2, seq_len=3)
 PATIENCE = 30  # seconds after which what was not stopped gives up
+ROUNDS = []  # not empty while rounds that count are run
+
+
+@pytest.fixture(autouse=True)
+def rounds_are_known(monkeypatch):
+    rows = Race._rows
+
+    def known(self, count):
+        ROUNDS.append(self)
+        try:
+            return rows(self, count)
+        finally:
+            ROUNDS.clear()
+
+    monkeypatch.setattr(Race, "_rows", known)
 
 
 class Does(Cells):
-    """Cells that do something of their own before the work, in every call or from a given one on."""
+    """Cells that do something of their own before the work, in every call or in timed rounds alone."""
 
-    def __init__(self, reference, act, first=0):
+    def __init__(self, reference, act, in_rounds_only=False):
         super().__init__(reference)
-        self.act, self.left = act, first
+        self.act, self.in_rounds_only = act, in_rounds_only
 
     def forward(self, input, hx=None):
-        if self.left == 0:
+        if ROUNDS or not self.in_rounds_only:
             self.act()
-        else:
-            self.left -= 1
         return super().forward(input, hx)
 
 
@@ -49,14 +64,7 @@ def in_each_call(act):
 
 
 def in_a_round(act):
-    """Not before `in_rounds` lets it, in the fourth round."""
-    return lambda reference: Does(reference, act, first=math.inf)
-
-
-def in_rounds(pairs):
-    """The rounds, for a session to run."""
-    pairs.contender.module.left = min(getattr(pairs.contender.module, "left", 0), 3)
-    return time_pairs(pairs)
+    return lambda reference: Does(reference, act, in_rounds_only=True)
 
 
 def when_built(act):
@@ -67,46 +75,42 @@ def when_built(act):
     return build
 
 
-def session(tmp_path, timeout=None, **builds):
+def measured(tmp_path, *cases, timeout=None, **builds):
+    """The results of the cases, each a workload, a phase and a name, which are on disk besides."""
     implementations = {"fused": load("fused")} | {n: Implementation(n, b) for n, b in builds.items()}
     keep = partial(Run.save, path=tmp_path / "bench.json")
-    return Session(Settings((), implementations, 0.01, tmp_path, timeout=timeout), keep)
+    settings = Settings((), implementations, 0.01, tmp_path, timeout=timeout, passes=2)
+    running = Session(settings, keep)
+    running.measure([Case(*case) for case in cases], ProgressLine(io.StringIO()))
+    return running.results
 
 
-def watched(seen):
-    """Rounds in which the settings are looked at right before each timed call of either side."""
-
-    def run(pairs):
-        for side in (pairs.reference, pairs.contender):
-            side.__class__ = type("Watched", (side.__class__,), {"__call__": looking(side.__class__, seen)})
-        return time_pairs(pairs)
-
-    return run
-
-
-def looking(kind, seen):
-    def call(self):
-        seen.append(TorchSettings.now())
-        kind.__call__(self)
-
-    return call
+def statuses(path):
+    return [each.status for each in Run.load(path / "bench.json").results]
 
 
 @pytest.mark.parametrize("when", [in_each_call, when_built])
 @pytest.mark.parametrize("name", CHANGES)
-def test_no_call_is_timed_under_a_setting_that_a_contender_changed(name, when, tmp_path):
+def test_no_call_is_timed_under_a_setting_that_a_contender_changed(name, when, tmp_path, monkeypatch):
     before, seen = TorchSettings.now(), []
-    running = session(tmp_path, changes=when(CHANGES[name]))
+
+    def watched(runner, timer):
+        runner.reset()
+        seen.append(TorchSettings.now())
+        return timed(runner, timer)
+
+    monkeypatch.setattr("unrolled.speed.race.timed", watched)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's, about some of the settings
-        result = running.race(Case(TINY, "forward", "changes"), run_pairs=watched(seen))
+        fused, result = measured(
+            tmp_path, (TINY, "forward", "fused"), (TINY, "forward", "changes"), changes=when(CHANGES[name])
+        )
     assert TorchSettings.now() == before
-    assert set(seen) <= {before}
+    assert set(seen) == {before}
     assert name in result.notes[0]
-    if when is when_built or name not in FAILING:
-        assert (result.status, len(seen)) == ("ok", 2 * len(result.seconds))
-    fused = running.race(Case(TINY, "forward", "fused"))
     assert (fused.status, fused.notes) == ("ok", ())
+    if when is when_built or name not in FAILING:
+        assert result.status == "ok"
 
 
 # What the work of the same call cannot be done under.
@@ -114,8 +118,8 @@ FAILING = ("inference mode", "default dtype", "default device", "grad mode", "au
 
 
 def test_a_changed_setting_is_said_in_the_result_also_from_disk(tmp_path):
-    running = session(tmp_path, changes=in_each_call(lambda: torch.set_num_threads(7)))
-    result = running.race(Case(TINY, "training", "changes"))
+    changes = in_each_call(lambda: torch.set_num_threads(7))
+    (result,) = measured(tmp_path, (TINY, "training", "changes"), changes=changes)
     threads = torch.get_num_threads()
     assert result.notes == (f"changed threads {threads} -> 7; put back",)
     assert result.threads == threads
@@ -132,11 +136,11 @@ LEAVES = {
 @pytest.mark.parametrize("phase", ["forward", "training"])
 @pytest.mark.parametrize("when", LEAVES)
 def test_a_contender_that_ends_the_process_is_a_failed_cell(when, phase, tmp_path):
-    running = session(tmp_path, leaves=LEAVES[when], cells=Cells)
-    result = running.race(Case(TINY, phase, "leaves"), in_rounds)
-    assert (result.status, result.reason) == ("failed", "SystemExit: 0")
-    assert running.race(Case(TINY, phase, "cells")).status == "ok"
-    assert [each.status for each in Run.load(tmp_path / "bench.json").results] == ["failed", "ok"]
+    cases = [(TINY, phase, name) for name in ("fused", "leaves", "cells")]
+    fused, left, cells = measured(tmp_path, *cases, leaves=LEAVES[when], cells=Cells)
+    assert (left.status, left.reason) == ("failed", "SystemExit: 0")
+    assert len(fused.seconds) == len(cells.seconds) == sum(cells.passes) > 0
+    assert statuses(tmp_path) == ["ok", "failed", "ok"]
 
 
 class LeavesInBackward(torch.autograd.Function):
@@ -156,7 +160,7 @@ class Backward(Cells):
 
 
 def test_so_is_one_that_does_so_in_the_backward_pass(tmp_path):
-    result = session(tmp_path, leaves=Backward).race(Case(TINY, "training", "leaves"))
+    (result,) = measured(tmp_path, (TINY, "training", "leaves"), leaves=Backward)
     assert (result.status, result.reason) == ("failed", "SystemExit: no more")
 
 
@@ -166,7 +170,7 @@ def test_ctrl_c_ends_the_run(when, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        session(tmp_path, stopped=when(interrupt)).race(Case(TINY, "forward", "stopped"), in_rounds)
+        measured(tmp_path, (TINY, "forward", "stopped"), stopped=when(interrupt))
 
 
 def hang():
@@ -181,19 +185,19 @@ def hang():
 
 @pytest.mark.parametrize("when", [in_each_call, in_a_round, when_built])
 def test_a_contender_that_hangs_is_marked_and_the_others_go_on(when, tmp_path):
-    running = session(tmp_path, timeout=3, hangs=when(hang), cells=Cells)
-    result = running.race(Case(TINY, "training", "hangs"), in_rounds)
+    cases = [(TINY, "training", name) for name in ("fused", "hangs")]
+    fused, result = measured(tmp_path, *cases, timeout=1, hangs=when(hang))
     assert result.status == result.verdict == "timed out"
     assert result.status in STATUSES
-    assert "3 s" in result.reason
+    assert " 1 s" in result.reason
     assert not result.timed
-    assert running.race(Case(TINY, "training", "fused")).status == "ok"
-    assert [each.status for each in Run.load(tmp_path / "bench.json").results] == ["timed out", "ok"]
+    assert fused.status == "ok"
+    assert statuses(tmp_path) == ["ok", "timed out"]
 
 
 def test_a_contender_that_prints_is_not_shown_and_is_said(tmp_path, capsys):
-    running = session(tmp_path, prints=in_each_call(lambda: print("hello\nworld")))
-    result = running.race(Case(TINY, "forward", "prints"))
+    prints = in_each_call(lambda: print("hello\nworld"))
+    (result,) = measured(tmp_path, (TINY, "forward", "prints"), prints=prints)
     assert capsys.readouterr().out == ""
     assert result.status == "ok"
     (note,) = result.notes
@@ -212,12 +216,12 @@ def test_a_contender_that_prints_is_not_shown_and_is_said(tmp_path, capsys):
 )
 @pytest.mark.parametrize("phase", ["forward", "training"])
 def test_what_no_memory_holds_is_marked_and_the_others_go_on(sizes, phase, tmp_path):
-    running = session(tmp_path, cells=Cells)
-    for name in ("fused", "cells"):
-        result = running.race(Case(TINY.replace(**sizes), phase, name))
+    cases = [(TINY.replace(**sizes), phase, name) for name in ("fused", "cells")]
+    *marked, small = measured(tmp_path, *cases, (TINY, phase, "cells"), cells=Cells)
+    for result in marked:
         assert result.status == "out of memory"
         assert "\n" not in result.reason
-    assert running.race(Case(TINY, phase, "cells")).status == "ok"
+    assert small.status == "ok"
     assert len(Run.load(tmp_path / "bench.json").results) == 3
 
 
@@ -226,7 +230,8 @@ def huge(reference):
 
 
 def test_a_contender_that_asks_for_more_memory_than_there_is_is_marked_too(tmp_path):
-    assert session(tmp_path, huge=huge).race(Case(TINY, "forward", "huge")).status == "out of memory"
+    (result,) = measured(tmp_path, (TINY, "forward", "huge"), huge=huge)
+    assert result.status == "out of memory"
 
 
 @pytest.mark.parametrize("when", [in_each_call, when_built])

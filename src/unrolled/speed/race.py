@@ -127,7 +127,7 @@ class Contender:
         """Anybody's code runs inside: what it raises drops it out, and is raised on as `_Out`."""
         began = perf_counter()
         try:
-            with redirect_stdout(self.printed.stream):
+            with redirect_stdout(self.printed.stream), self.kept.watching():
                 if timeout is None:
                     yield
                 else:
@@ -147,7 +147,6 @@ class Contender:
                 torch.cuda.empty_cache()
             raise _Out from None
         finally:
-            self.kept.put_back()
             self.total_s += perf_counter() - began
 
 
@@ -286,7 +285,7 @@ class Race:
         torch.set_num_threads(self.threads)
         if self.lent is None:
             self._build()
-        elif self.passes:
+        elif self.passes and self.round_s < WARM_UP_S:  # a longer one is warm after its first steps
             self.warm_up()
         while self.is_on:
             rows = self._rows(rounds)
