@@ -380,6 +380,8 @@ def measure(config, items):
     session, progress = config.stash[SESSION], config.stash[PROGRESS]
     cases = [item.callspec.params["case"] for item in items if "race" in getattr(item, "fixturenames", ())]
     timer = load_timer(config.getoption("benchmark_timer")).target
+    if progress.live:
+        config.pluginmanager.getplugin("terminalreporter").ensure_newline()
     session.measure(cases, progress, timer)
     progress.stop()
 
@@ -390,14 +392,6 @@ def note(config, case, result):
     name = shown_name(case.workload, case.implementation)
     said = [f"{name}: {note}" for note in (result.notes if result else ())]
     lines += [line for line in said if line not in lines]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_report_teststatus(report, config):
-    """No dots under a live progress line; a failure is told at the end, with its reason."""
-    if config.stash[PROGRESS].showing and report.when == "call":
-        return report.outcome, "", ""
-    return None
 
 
 @pytest.hookimpl(tryfirst=True)

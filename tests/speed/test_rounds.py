@@ -31,7 +31,9 @@ class World:
         return self.now
 
     def steps(self):
-        return [FakeStep(name, seconds, self) for name, seconds in (("fused", 2.0), ("mine", 3.0), ("theirs", 5.0))]
+        return [
+            FakeStep(name, seconds, self) for name, seconds in (("fused", 2.0), ("mine", 3.0), ("theirs", 5.0))
+        ]
 
 
 def rounds(count, seed=0):

@@ -264,7 +264,7 @@ class Race:
         """Rounds that do not count, for `WARM_UP_S`, one at least; `round_s` is the median of their seconds."""
         if not self.is_on:
             return
-        began, seconds = perf_counter(), []
+        began, seconds = perf_counter(), list[float]()
         while not seconds or perf_counter() < began + WARM_UP_S:
             if (row := self._round()) is not None:
                 seconds.append(sum(call[0] for call in row.values()))
@@ -438,11 +438,9 @@ class Race:
             passes=tuple(self.passes),
             seconds=tuple(call[0] for call in mine),
             reference_seconds=tuple(call[0] for calls in theirs for call in calls),
-            preempted=tuple(
-                k for k, calls in enumerate(theirs) if mine[k][2] or any(call[2] for call in calls)
-            ),
-            event_seconds=tuple(call[1] for call in mine) if on_cuda else (),
-            reference_event_seconds=tuple(call[1] for calls in theirs for call in calls) if on_cuda else (),
+            preempted=tuple(k for k, row in enumerate(self.rows) if any(call[2] for call in row.values())),
+            event_seconds=tuple(call[1] for call in mine if call[1] is not None),
+            reference_event_seconds=tuple(call[1] for each in theirs for call in each if call[1] is not None),
             spent_s=spent,
         )
 

@@ -62,7 +62,7 @@ class Result:
     many rounds each pass had. `seconds[k]` is that of round `k`; `reference_seconds` has the calls of the reference in
     the same rounds, one or two for each: `reference_seconds[2 * k]` and the one after it. Of `fused` itself, `seconds`
     are the second calls, and `reference_seconds` the first. `preempted` names the rounds in which this process had to
-    leave a core to another one during one of these calls.
+    leave a core to another one during any of their calls.
     The times between CUDA events are kept beside them. `recheck_error` is the largest error after the clock, in the
     timed dtype; NaN where it did not come to that. `spent_s` says where the time of the benchmark went, and `notes`
     what else the implementation did. `drifts` and `noise_floor`, the largest ratio that the reference against itself
@@ -170,12 +170,14 @@ class Result:
     @cached_property
     def _reference_logs(self) -> np.ndarray:
         """The logarithms of the seconds of the reference, a row for each round that counts."""
-        return np.log(np.reshape(self.reference_seconds, (len(self.seconds), -1)))[self._left]
+        logs: np.ndarray = np.log(np.reshape(self.reference_seconds, (len(self.seconds), -1)))
+        return logs[self._left]
 
     @cached_property
     def _ratio_logs(self) -> np.ndarray:
         """The logarithm of each round that counts: of its ratio, to the geometric mean of the reference's calls."""
-        return np.log(self.seconds)[self._left] - self._reference_logs.mean(axis=1)
+        logs: np.ndarray = np.log(self.seconds)[self._left] - self._reference_logs.mean(axis=1)
+        return logs
 
     @property
     def _noise_logs(self) -> np.ndarray | None:

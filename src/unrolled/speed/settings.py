@@ -144,7 +144,7 @@ class Settings:
     ) -> Settings:
         """From the texts of `LIST_OPTIONS` by flag, and the plain options.
 
-        `devices` are those raced when none is asked for. `timeout` is in seconds, for a case and for trying out a cell
+        `devices` are those raced when none is asked for; a single number of threads is what torch has. `timeout` is in seconds, for a case and for trying out a cell
         or plug-in. Raises an `UnrolledError` for whatever cannot be run.
         """
         check_size("--passes", passes)
@@ -169,11 +169,11 @@ class Settings:
                 implementations[name] = load(name)
                 if name not in IMPLEMENTATIONS:
                     check_plugin(implementations[name], tuple(dict.fromkeys(workload.cell for workload in of)))
-        threads = given.get("--threads", (None,))
+        threads = given.get("--threads", ())
         for number in threads:
-            if number is not None:
-                check_threads("--threads", number)
-        chosen = cases(of, given.get("--phase", PHASES), tuple(implementations), threads)
+            check_threads("--threads", number)
+        axis = threads if len(threads) > 1 else (None,)  # one for all is what torch was told
+        chosen = cases(of, given.get("--phase", PHASES), tuple(implementations), axis)
         left_out = [name for name in implementations if name in FOR_TORCHS_CELLS]
         if own and left_out:
             said.append(LEFT_OUT.format(cells=", ".join(own), names=" and ".join(left_out)))
