@@ -141,7 +141,14 @@ def test_a_run_prints_tables_and_leaves_results_and_plots(run):
         # The very rounds that were clocked: a float's decimals in JSON are read back as that float.
         assert ours["seconds"] == theirs["stats"]["data"]
         assert theirs["extra_info"]["verdict"]
-        sizes = {"cell": "gru", "num_layers": 1, "batch_size": 2, "seq_len": 3, "input_size": 5, "hidden_size": 4}
+        sizes = {
+            "cell": "gru",
+            "num_layers": 1,
+            "batch_size": 2,
+            "seq_len": 3,
+            "input_size": 5,
+            "hidden_size": 4,
+        }
         rest = {name: ours[name] for name in ("phase", "implementation", "threads")}
         assert theirs["params"] == sizes | rest | {"bidirectional": False, "device": "cpu", "dtype": "float32"}
     assert json.loads(saved.read_text())["machine_info"]["unrolled"]["threads"] == 2

@@ -16,7 +16,7 @@ from tests.processes import ROOT, environment
 MODULES = (
     "torch", "pandas", "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
     "unrolled.gradients.study", "unrolled.spectrum.study", "unrolled.forecast.study", "unrolled.shapes.measure",
-    "unrolled.speed.run", "unrolled.speed.compare", "unrolled.render.bench", "unrolled.render.gradflow",
+    "unrolled.speed.run", "unrolled.speed.compare", "unrolled.render.comparison", "unrolled.render.bench", "unrolled.render.gradflow",
     "unrolled.render.spectrum", "unrolled.render.forecast", "unrolled.render.shapes", "unrolled.cli.command",
     "unrolled.networks.model", "unrolled.networks.checkpoint", "unrolled.cli.compare", "unrolled.cli.plots",
 )  # fmt: skip

@@ -29,6 +29,9 @@ VALUES = {
     "--k": (("spectrum",), NO_SIZE),
     "--proj-size": (("shapes",), NO_SIZE[1:]),
     "--most": (("compare",), NO_SIZE),
+    "--fail": (("compare",), ("", "slower", "slower:", "slower:5", "slower:-5%", "slower:nan%", "quicker:5%", "5%", LONG)),
+    "--allow": (("compare",), ("", "colour", "torch,", "torch;os")),
+    "--format": (("compare",), ("", "html")),
     "--width": (("plots",), (*NO_SIZE, "59")),
     "--seed": (MEASURING, ("-1", "2147483648", "1.5", "x", "")),
     "--timeout": (MEASURING, ("0", "-1", "nan", "inf", "soon", "")),
@@ -74,7 +77,7 @@ LINES = {
     "plots": ("--clop", "none", "text.csv", ". ", "empty", "other.pt", "list.json", "deep.json", "else.json",
               "newer.json", "--svg", "--svg=", "--out=", "bench.json --svg=.", f"{LONG}", "none --no-plots", "bench.json --cell lstm"),
     "compare": ("--clop", "", "none", "none none", "text.csv list.json", "deep.json deep.json", "else.json else.json",
-                "empty empty", "a b c"),
+                "empty empty", "a b c", "none none --strict"),
 }  # fmt: skip
 OUT = ("", "text.csv", "text.csv/in", "/dev/null", "/proc/none", f"{LONG}")
 

@@ -1,15 +1,17 @@
 """The commands around the benchmarks: they draw from files alone, compare, list themselves and refuse in one line."""
 
 import dataclasses
+import json
 import re
 
+import numpy as np
 import pytest
 from diagnostics.__main__ import commands
 
 from diagnostics import compare, plots
 from tests.diagnostics.conftest import status_of
 from tests.processes import python
-from tests.speed.test_result import MACHINE, result, run
+from tests.speed.test_result import MACHINE, noisy, result, run
 
 
 @pytest.fixture
@@ -30,16 +32,72 @@ def test_plots_draws_again_from_the_files_alone(results, tmp_path, capsys):
     assert (out / "table.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
+def saved(folder, *results, name="bench.json", **machine):
+    folder.mkdir(exist_ok=True)
+    one = run(*results)
+    dataclasses.replace(one, environment=dataclasses.replace(MACHINE, **machine)).save(folder / name)
+    return str(folder)
+
+
 def test_compare_lists_changes_and_warns_of_another_machine(results, tmp_path, capsys):
-    other = tmp_path / "other"
-    other.mkdir()
-    machine = dataclasses.replace(MACHINE, cpu="another CPU")
-    dataclasses.replace(run(result(2.2)), environment=machine).save(other / "bench.json")
-    assert compare.main([str(results), str(other)]) == 0
+    other = saved(tmp_path / "other", result(1.0, name="fused"), result(2.2), cpu="another CPU")
+    assert compare.main([str(results), other]) == 0
     printed = capsys.readouterr()
     assert re.search("cpu .*a CPU .*another CPU", printed.err)
     assert "+10.0%" in printed.out
-    assert "1 benchmarks in common; the median ratio moved by 10.0%" in " ".join(printed.out.split())
+    assert "2 changes held to slower:5% and faster:5%: 1 slower, 0 undecided, 1 within." in printed.out
+
+
+@pytest.mark.parametrize(
+    ("after", "machine", "options", "status"),
+    [
+        ([result(1.0, name="fused"), result(2.02)], {}, [], 0),
+        ([result(1.0, name="fused"), result(2.2)], {}, [], 1),
+        ([result(1.0, name="fused"), result(2.2)], {"torch": "3.0"}, [], 3),
+        ([result(1.0, name="fused"), result(2.2)], {"torch": "3.0"}, ["--allow", "torch,os"], 1),
+        ([result(1.0, name="fused"), result(1.5)], {}, [], 0),
+        ([result(1.0, name="fused"), result(1.5)], {}, ["--fail", "faster:20%"], 1),
+        ([result(1.0, name="fused")], {}, [], 1),
+        ([result(1.0, name="fused")], {"cpu": "another"}, [], 1),
+        ([result(2.0)], {}, ["--fail", "slower:300%"], 1),
+    ],
+)
+def test_compare_is_a_gate(results, tmp_path, capsys, after, machine, options, status):
+    other = saved(tmp_path / "other", *after, **machine)
+    assert compare.main([str(results), other, "--fail", "slower:5%", *options]) == status
+    assert capsys.readouterr().err.endswith(f"(exit status {status})\n") == bool(status)
+    assert compare.main([str(results), other, *options[options.count("--fail") * 2 :]]) == 0  # without a bound
+
+
+def test_a_strict_gate_does_not_pass_what_is_undecided(tmp_path, capsys):
+    wide = saved(tmp_path / "wide", *noisy(np.random.default_rng(0), cells=3, drift=0.2))
+    assert compare.main([wide, wide, "--fail", "slower:5%"]) == 0
+    assert compare.main([wide, wide, "--fail", "slower:5%", "--strict"]) == 3
+    assert "undecided (exit status 3)" in capsys.readouterr().err
+
+
+def test_a_gate_takes_folders_files_and_parts_of_runs(results, tmp_path, capsys):
+    part = saved(tmp_path / "part", result(2.2), name="bench.partial.json")
+    for after in (part, f"{part}/bench.partial.json"):
+        assert compare.main([f"{results}/bench.json", after, "--fail", "slower:5%"]) == 1
+        assert "1 lost; slower: cells" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_gate_writes_markdown_and_json(results, tmp_path, capsys, status):
+    after = saved(tmp_path / "after", result(1.0, name="fused"), result(2.2 if status else 2.0))
+    line = [str(results), after, "--fail", "slower:5%", "--format"]
+    assert compare.main([*line, "json"]) == status
+    assert json.loads(capsys.readouterr().out)["status"] == status
+    assert compare.main([*line, "markdown"]) == status
+    said = "slower: cells" if status else "nothing beyond slower:5%"
+    assert capsys.readouterr().out.startswith(f"### Benchmarks: {said}\n")
+
+
+def test_compare_says_where_rounds_are_of_one_pass(tmp_path, capsys):
+    one = saved(tmp_path / "one", result(passes=(15,)))
+    assert compare.main([one, one]) == 0
+    assert capsys.readouterr().err.count("all rounds are of one pass") == 2
 
 
 @pytest.mark.parametrize(
@@ -58,6 +116,9 @@ def test_compare_lists_changes_and_warns_of_another_machine(results, tmp_path, c
             ["{results}", "{results}", "--most", "0"],
             "--most: .*got 0",
         ),
+        (compare, ["{results}", "{results}", "--fail", "5%"], "--fail: expected slower:5%, got '5%'; "),
+        (compare, ["{results}", "{results}", "--strict"], "--strict: .*add --fail"),
+        (compare, ["{results}", "{results}", "--allow", "colour"], "--allow: .*got 'colour'"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_status_2(results, capsys, module, arguments, message):

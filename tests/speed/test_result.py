@@ -5,7 +5,10 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.processes import ROOT
 from unrolled import Environment, Workload
@@ -13,9 +16,10 @@ from unrolled.errors import ResultFileError
 from unrolled.render import bench
 from unrolled.render.files import write_frames
 from unrolled.render.speed_summary import summary
-from unrolled.speed.compare import compare_runs
-from unrolled.speed.result import Result, frame
+from unrolled.speed.load import Load
+from unrolled.speed.result import Drifts, Result, frame, settled
 from unrolled.speed.run import Run, accounting
+from unrolled.speed.statistics import Drift, Passes, median_interval, student
 
 MACHINE = Environment(
     cpu="a CPU",
@@ -37,16 +41,22 @@ MACHINE = Environment(
 )
 
 
+PASSES = (5, 5, 5)
+ROUNDS = sum(PASSES)
+
+
 def result(ratio=2.0, name="cells", **fields):
-    reference = [0.010 + 0.0001 * k for k in range(11)]
+    """Three passes of five rounds, in each of which the implementation takes `ratio` times as long, exactly."""
+    reference = [0.0103, 0.0104, 0.0105, 0.0106, 0.0107] * len(PASSES)
+    calls = 1 if name == "fused" else 2
     values = {
         "workload": Workload(hidden_size=(30, 20), seq_len=10, batch_size=4),
         "phase": "training",
         "implementation": name,
         "threads": 2,
+        "passes": PASSES,
         "seconds": tuple(ratio * s for s in reference),
-        "reference_seconds": tuple(reference),
-        "reference_first": tuple(k % 2 == 0 for k in range(11)),
+        "reference_seconds": tuple(s for s in reference for _ in range(calls)),
         "noise_floor": 1.05,
         "saved_bytes": 1000,
         "spent_s": {"check": 0.5, "warm_up": 0.25, "memory": 0.125},
@@ -54,8 +64,38 @@ def result(ratio=2.0, name="cells", **fields):
     return Result(**{**values, **fields})
 
 
+def untimed(status="failed", **fields):
+    """What got no time."""
+    values = {"workload": Workload(), "phase": "forward", "implementation": "x", "threads": 1, "reason": "no"}
+    return Result(status=status, **{**values, **fields})
+
+
+def noisy(
+    rng, names=("cells", "hoisted"), cells=9, passes=PASSES, drift=0.01, noise=0.01, ratios=(), machine=1.0
+):
+    """The results of a run over `cells` workloads: passes differ by `drift`, rounds by `noise`, in logarithms.
+
+    All take `machine` times as long, and `ratios[name]` times the reference, 1.5 times where nothing is said.
+    """
+    rounds, made = sum(passes), []
+    for batch in range(1, cells + 1):
+        moved = np.repeat(rng.normal(scale=drift, size=(len(passes), len(names))), passes, axis=0)
+        reference = 0.01 * machine * np.exp(noise * rng.normal(size=(rounds, 2)))
+        shared = {
+            "workload": Workload(batch_size=batch),
+            "reference_seconds": tuple(map(float, reference.ravel())),
+        }
+        first, again = (tuple(map(float, column)) for column in reference.T)
+        made.append(result(name="fused", passes=passes, seconds=again, **shared | {"reference_seconds": first}))
+        for k, name in enumerate(names):
+            logs = noise * rng.normal(size=rounds) + moved[:, k]
+            seconds = 0.01 * machine * dict(ratios).get(name, 1.5) * np.exp(logs)
+            made.append(result(name=name, passes=passes, seconds=tuple(map(float, seconds)), **shared))
+    return made
+
+
 def run(*results):
-    return Run(MACHINE, "2026-01-01T00:00:00+00:00", results, accounting(results, 8.0, 0.5, 0.0))
+    return Run(MACHINE, "2026-01-01T00:00:00+00:00", results, accounting(results, 8.0, 0.5, 0.0), None, None)
 
 
 def test_figures_follow_from_the_rounds():
@@ -76,38 +116,66 @@ def test_fused_against_itself_can_be_called_different():
 
 
 def test_compiling_pays_after_its_cost_over_its_gain():
-    quarter = {"seconds": (0.25,) * 11, "compile_s": 2.5}  # sums and quotients of these are exact
+    quarter = {"seconds": (0.25,) * ROUNDS, "reference_seconds": (0.25,) * ROUNDS, "compile_s": 2.4}
     assert result(**quarter, uncompiled_s=0.5).pays_after_calls == 10
     assert result(**quarter, uncompiled_s=0.375).pays_after_calls == 20
-    assert result(**quarter, uncompiled_s=0.25).pays_after_calls == math.inf
+    assert result(**quarter, uncompiled_s=0.2).pays_after_calls == math.inf
     assert math.isnan(result(1.0).pays_after_calls)
 
 
-def test_a_run_survives_a_trip_to_disk_with_its_environment(tmp_path):
-    kept = run(result(2.0), result(1.0, name="fused"), result(compile_s=3.0, uncompiled_s=0.1))
+def test_a_run_survives_a_trip_to_disk_with_its_environment_and_load(tmp_path):
+    load = Load(2.0, 2, 1.0, 0.5, 0.0, 3, None)
+    kept = run(
+        result(2.0), result(1.0, name="fused"), result(compile_s=3.0, uncompiled_s=0.1, preempted=(0, 7))
+    )
+    kept = dataclasses.replace(kept, before=load, during=load)
     kept.save(tmp_path / "bench.json")
     loaded = Run.load(tmp_path / "bench.json")
     # A float's decimals are read back as that float; as text, NaN is equal to NaN.
-    assert repr(loaded) == repr(kept)
-    assert loaded.frame().equals(frame(kept.results))
+    unsettled = [dataclasses.replace(each, noise_floor=math.nan) for each in kept.results]
+    assert repr(loaded) == repr(dataclasses.replace(kept, results=tuple(unsettled)))
+    assert loaded.frame().equals(kept.frame())  # what is not kept follows from the rest
 
 
-def test_a_file_of_version_1_is_read_with_every_figure_of_its_table(tmp_path):
+def test_the_published_run_is_read_and_shows_what_is_published_beside_it(tmp_path):
     import pandas as pd
 
     folder = ROOT / "docs" / "results" / "cpu"
     loaded = Run.load(folder / "bench.json")
     table = pd.read_csv(write_frames(bench.frames(loaded), tmp_path)[0])
-    before = pd.read_csv(folder / "bench.csv")
-    assert table[list(before)].equals(before)  # the same computation from the same decimals
-    assert loaded.accounting["total_s"] == 145.2293
+    published = pd.read_csv(folder / "bench.csv")
+    exact = ["cell", "hidden_size", "phase", "implementation", "threads", "status", "rounds", "saved_bytes"]
+    assert table[exact].equals(published[exact])
+    np.testing.assert_allclose(table["ratio"], published["ratio"], rtol=1e-9)
+    assert all(len(each.passes) >= each.timed for each in loaded.results)
+
+
+def test_a_file_of_version_2_is_read_as_one_pass_of_pairs(tmp_path):
+    run(result(2.0), untimed()).save(tmp_path / "bench.json")
+    content = json.loads((tmp_path / "bench.json").read_text()) | {"version": 2}
+    del content["before"], content["during"]
+    for each in content["results"]:
+        del each["passes"], each["preempted"], each["recheck_error"]
+        each["reference_seconds"] = each["reference_seconds"][::2]
+        each |= {"reference_first": [True] * len(each["seconds"]), "noise_floor": 1.02}
+    content["accounting"] = {}
+    (tmp_path / "bench.json").write_text(json.dumps(content))
+    loaded = Run.load(tmp_path / "bench.json")
+    assert [each.passes for each in loaded.results] == [(ROUNDS,), ()]
+    assert loaded.results[0].calls_of_reference == 1
+    assert loaded.settled[0].interval.ratio == pytest.approx(2.0)
+    assert math.isnan(loaded.settled[0].noise_floor)  # no `fused` shows one
+    loaded.save(tmp_path / "bench.json")
+    assert repr(Run.load(tmp_path / "bench.json")) == repr(loaded)
 
 
 def test_null_was_nan_in_version_1_and_an_interrupted_run_had_no_accounting(tmp_path):
     run(result()).save(tmp_path / "bench.json")
     content = json.loads((tmp_path / "bench.json").read_text()) | {"version": 1}
-    del content["accounting"]
-    content["results"][0] |= {"noise_floor": None, "equivalence_error": None}
+    del content["accounting"], content["before"], content["during"]
+    (each,) = content["results"]
+    del each["passes"], each["preempted"], each["recheck_error"], each["notes"]
+    each |= {"reference_first": [True] * ROUNDS, "noise_floor": None, "equivalence_error": None}
     (tmp_path / "bench.json").write_text(json.dumps(content))
     loaded = Run.load(tmp_path / "bench.json")
     assert math.isnan(loaded.results[0].noise_floor)
@@ -116,7 +184,7 @@ def test_null_was_nan_in_version_1_and_an_interrupted_run_had_no_accounting(tmp_
 
 
 def test_without_a_time_every_figure_is_nan_and_none_is_0():
-    failed = Result(workload=Workload(), phase="forward", implementation="x", threads=1, status="failed").row()
+    failed = untimed().row()
     figures = [
         "median_s",
         "reference_median_s",
@@ -126,7 +194,7 @@ def test_without_a_time_every_figure_is_nan_and_none_is_0():
         "ratio_high",
         "noise_floor",
     ]
-    figures += ["tokens_per_s", "gflops", "pays_after_calls", "equivalence_error"]
+    figures += ["tokens_per_s", "gflops", "pays_after_calls", "equivalence_error", "recheck_error"]
     assert [name for name in figures if not math.isnan(failed[name])] == []
     assert math.isnan(result().event_median_s)  # on the CPU there are no events
 
@@ -134,8 +202,8 @@ def test_without_a_time_every_figure_is_nan_and_none_is_0():
 def test_the_csv_is_tidy_and_has_the_promised_columns(tmp_path):
     import pandas as pd
 
-    failed = Result(workload=Workload(), phase="forward", implementation="x", threads=1, status="failed")
-    (path,) = write_frames(bench.frames(run(result(), failed)), tmp_path)
+    failed = untimed(reason="")
+    (path,) = write_frames(bench.frames(run(result(1.5), failed)), tmp_path)
     table = pd.read_csv(path)
     promised = (
         "cell num_layers hidden_size batch_size seq_len phase implementation device dtype threads median_s ratio "
@@ -144,7 +212,8 @@ def test_the_csv_is_tidy_and_has_the_promised_columns(tmp_path):
     assert set(promised.split()) <= set(table.columns)
     assert list(table["verdict"]) == ["slower", "failed"]
     text = pd.read_csv(path, dtype=str, keep_default_na=False)
-    assert list(text["median_s"]) == ["0.021", "nan"]
+    assert float(text["median_s"][0]) == pytest.approx(1.5 * 0.0105)
+    assert text["median_s"][1] == "nan"
     assert list(text["saved_bytes"]) == ["1000", "nan"]  # whole beside one that is missing
 
 
@@ -157,16 +226,28 @@ def test_the_csv_is_tidy_and_has_the_promised_columns(tmp_path):
         ({"threads": 0}, "threads"),
         ({"status": "failed", "reason": "no"}, "no time"),
         ({"reason": "it was late"}, "reason"),
-        ({"seconds": (0.01,) * 10}, "pairs"),
-        ({"seconds": (-0.01,) * 11}, "seconds"),
-        ({"seconds": (0.5,) * 11, "reference_seconds": (1e12,) * 11}, "reference_seconds"),
-        ({"reference_first": (True,) * 12}, "pairs"),
-        ({"event_seconds": (0.01,) * 11}, "events"),
-        ({"event_seconds": (0.01,) * 11, "reference_event_seconds": (0.01,) * 11}, "event for each"),
-        ({"noise_floor": 0.5}, "noise floor"),
-        ({"noise_floor": math.inf}, "noise floor"),
+        ({"passes": (5, 5)}, "passes of all"),
+        ({"passes": (5, 0, 10)}, "passes"),
+        ({"passes": ()}, "passes of all"),
+        ({"seconds": (0.01,) * (ROUNDS - 1)}, "passes of all"),
+        ({"reference_seconds": (0.01,) * (ROUNDS + 1)}, "one or two calls"),
+        ({"reference_seconds": (0.01,) * 3 * ROUNDS}, "one or two calls"),
+        ({"implementation": "fused"}, "one call of the reference"),
+        ({"seconds": (-0.01,) * ROUNDS}, "seconds"),
+        ({"seconds": (0.5,) * ROUNDS, "reference_seconds": (1e12,) * ROUNDS}, "reference_seconds"),
+        ({"preempted": (ROUNDS,)}, "pre-empted"),
+        ({"preempted": (3, 3)}, "pre-empted"),
+        ({"preempted": (4, 2)}, "pre-empted"),
+        ({"preempted": (-1,)}, "preempted"),
+        ({"event_seconds": (0.01,) * ROUNDS}, "event for each"),
+        (
+            {"workload": Workload(device="cuda"), "event_seconds": (0.01,) * ROUNDS, "peak_bytes": 5},
+            "both sides",
+        ),
         ({"equivalence_error": -1e-9}, "error"),
         ({"equivalence_error": math.inf}, "error"),
+        ({"recheck_error": -1e-9}, "error"),
+        ({"recheck_error": 2.0}, "after the clock"),
         ({"saved_bytes": -1}, "saved_bytes"),
         ({"compile_s": 1.0}, "compiling"),
         ({"saved_bytes": None}, "bytes"),
@@ -198,6 +279,7 @@ def test_a_result_that_no_race_gives_is_refused_when_it_is_read(tmp_path, change
         ({"accounting": accounting((result(),), 8.0, 0.5, 0.0) | {"share_outside": 0.5}}, "these results"),
         ({"environment": dataclasses.replace(MACHINE, cores=0)}, "core"),
         ({"environment": dataclasses.replace(MACHINE, load_average=-1.0)}, "-1.0"),
+        ({"before": Load(-1.0, 2, 1.0, 0.5, 0.0, 3, None)}, "before.seconds"),
     ],
 )
 def test_a_run_that_never_was_is_refused_when_it_is_read(tmp_path, changes, said):
@@ -207,31 +289,80 @@ def test_a_run_that_never_was_is_refused_when_it_is_read(tmp_path, changes, said
 
 
 def test_events_and_the_cost_of_compiling_are_read_where_there_were_some(tmp_path):
-    events = {"event_seconds": (0.01,) * 11, "reference_event_seconds": (0.0,) * 11}
+    events = {"event_seconds": (0.01,) * ROUNDS, "reference_event_seconds": (0.0,) * 2 * ROUNDS}
     compiled = {"peak_bytes": 5, "compile_s": -0.1, "uncompiled_s": 0.2, "equivalence_error": 1e-16}
-    kept = run(result(workload=Workload(device="cuda"), **events, **compiled))
+    kept = run(result(workload=Workload(device="cuda"), noise_floor=math.nan, **events, **compiled))
     kept.save(tmp_path / "bench.json")
     assert repr(Run.load(tmp_path / "bench.json")) == repr(kept)
 
 
-def test_comparing_runs_finds_what_moved_what_turned_and_what_machine():
-    before = run(result(2.0), result(1.0, name="fused"), result(0.5, name="hoisted"))
-    other = dataclasses.replace(MACHINE, threads=1, load_average=9.0, git_commit="abc")
-    after = run(result(2.2), result(1.0, name="fused"), result(2.0, name="hoisted"))
-    after = dataclasses.replace(after, environment=other)
-    found = compare_runs(before, after)
-    assert found.differences == {"threads": (2, 1)}
-    assert sorted(found.frame["change"]) == pytest.approx([0.0, 0.1, 3.0])
-    assert found.median_change == pytest.approx((0.1 + 3.0) / 2)  # fused against itself does not count
-    assert list(found.turned["implementation"]) == ["hoisted"]
-    with pytest.raises(ResultFileError, match="benchmarks in common"):
-        compare_runs(before, run(result(workload=Workload())))
+positive = st.floats(1e-6, 1e3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data(), st.lists(st.integers(1, 5), min_size=1, max_size=4), st.sampled_from([1, 2]))
+def test_times_and_ratios_are_never_in_opposite_order(data, passes, calls):
+    rounds = sum(passes)
+    seconds, reference = (
+        tuple(data.draw(st.lists(positive, min_size=n, max_size=n))) for n in (rounds, calls * rounds)
+    )
+    one = result(passes=tuple(passes), seconds=seconds, reference_seconds=reference)
+    assert one.median_s == pytest.approx(one.reference_median_s * one.interval.ratio)
+    if abs(one.interval.ratio - 1) > 1e-12:
+        assert (one.median_s > one.reference_median_s) == (one.interval.ratio > 1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sets(st.integers(0, ROUNDS - 1)), st.integers(0, 99))
+def test_preempted_rounds_are_left_out_whatever_their_times(marked, seed):
+    rng = np.random.default_rng(seed)
+    one = result(
+        preempted=tuple(sorted(marked)),
+        seconds=tuple(rng.lognormal(size=ROUNDS)),
+        reference_seconds=tuple(rng.lognormal(size=2 * ROUNDS)),
+    )
+    left = [[k for k in range(5 * p, 5 * p + 5) if k not in marked] for p in range(3)]
+    enough = min(map(len, left)) >= 3  # half of five rounds, and two
+    assert one.rounds_left_out == (len(marked) if enough else 0)
+    if enough:
+        rounds = [k for part in left for k in part]
+        calls = [one.reference_seconds[2 * k + j] for k in rounds for j in (0, 1)]
+        cut = result(
+            passes=tuple(map(len, left)),
+            seconds=tuple(one.seconds[k] for k in rounds),
+            reference_seconds=tuple(calls),
+        )
+        assert (one.interval, one.median_s) == (cut.interval, cut.median_s)
+    else:
+        assert one.interval == dataclasses.replace(one, preempted=()).interval
+
+
+def test_the_results_of_a_run_share_their_drift_and_each_race_its_noise_floor():
+    found = settled(noisy(np.random.default_rng(0)))
+    timed = [Passes.of(np.log(each.seconds), each.passes) for each in found]
+    (drifts,) = {each.drifts for each in found}
+    assert drifts == Drifts(Drift.fit([each.ratio_passes for each in found]), Drift.fit(timed))
+    assert drifts.ratio.degrees > 0
+    for each in found:
+        calls = np.log(np.reshape(each.reference_seconds, (ROUNDS, -1)))
+        noise = np.log(each.seconds) - calls[:, 0] if each.is_reference else calls[:, 1] - calls[:, 0]
+        expected = Passes.of(noise, each.passes).estimate(drifts.ratio).interval.noise_floor
+        assert each.noise_floor == pytest.approx(expected)
+
+
+def test_a_single_pass_has_the_interval_of_its_rounds_and_no_drift():
+    rng = np.random.default_rng(0)
+    seconds, reference = (tuple(rng.lognormal(size=n)) for n in (21, 42))
+    one = result(passes=(21,), seconds=seconds, reference_seconds=reference)
+    (found, _) = settled([one, untimed()])
+    logs = np.log(seconds) - np.log(np.reshape(reference, (21, 2))).mean(axis=1)
+    low, high = median_interval(logs)
+    assert found.estimate.log == np.median(logs)
+    assert student(math.inf) * found.estimate.error == pytest.approx((high - low) / 2)
 
 
 def test_the_summary_counts_what_it_says():
-    failed = Result(
-        workload=Workload(), phase="forward", implementation="mine", threads=1, status="failed", reason="no"
-    )
+    failed = untimed(implementation="mine")
     said = summary(frame([result(2.0), result(4.5), result(1.0, name="fused"), failed]))
     assert (
         "cells took 3.00 times as long (geometric mean over 2 workloads, 2.00 to 4.50; slower in 2, faster in 0)"

@@ -8,12 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.speed.statistics import (
+    CONFIDENCE,
+    FEWEST_TO_FIT,
+    MEDIAN_VARIANCE,
     MIN_ROUNDS,
     RESOLUTION,
+    Drift,
+    Estimate,
     Interval,
+    Passes,
     _binomial_tail,
+    estimated,
     median_interval,
     paired_ratio,
+    student,
     verdict,
 )
 
@@ -117,3 +125,135 @@ def test_noise_floor_is_the_largest_ratio_that_fused_against_itself_allows():
     assert Interval(1.0, 0.8, 1.1).noise_floor == pytest.approx(1.25)
     assert Interval(1.0, 0.95, 1.2).noise_floor == pytest.approx(1.2)
     assert Interval(1.0, 1.0, 1.0).noise_floor == RESOLUTION
+
+
+# Two-sided, at 95, 99 and 99.9 %: any table of Student's t distribution, such as Abramowitz and Stegun (1964), 26.10.
+TABLE = {
+    1: (12.706, 63.657, 636.619),
+    2: (4.303, 9.925, 31.599),
+    3: (3.182, 5.841, 12.924),
+    4: (2.776, 4.604, 8.610),
+    5: (2.571, 4.032, 6.869),
+    10: (2.228, 3.169, 4.587),
+    30: (2.042, 2.750, 3.646),
+    120: (1.980, 2.617, 3.373),
+    math.inf: (1.960, 2.576, 3.291),
+}
+
+
+@pytest.mark.parametrize("degrees", TABLE)
+def test_student_is_what_tables_have(degrees):
+    found = [student(degrees, confidence) for confidence in (0.95, 0.99, 0.999)]
+    assert found == pytest.approx(TABLE[degrees], abs=5.1e-4, rel=1e-5)
+
+
+@pytest.mark.parametrize("confidence", [0.5, CONFIDENCE, CONFIDENCE ** (1 / 200)])
+@pytest.mark.parametrize("degrees", [2, 2.5, 4, 7.3, 20, 150.5])
+def test_so_much_of_the_density_lies_within_a_quantile_of_student(degrees, confidence):
+    def within(angle):  # t = sqrt(degrees) tan(angle), of whose density cos(angle)^(degrees - 1) is left
+        angles = angle * (np.arange(20_000) + 0.5) / 20_000
+        return angle * np.mean(np.cos(angles) ** (degrees - 1))
+
+    outside = 1 - within(math.atan(student(degrees, confidence) / math.sqrt(degrees))) / within(math.pi / 2)
+    assert outside == pytest.approx(1 - confidence, rel=2e-3)
+
+
+def grid(rng, benchmarks=80, passes=5, tau=0.03, d0=6.0, within=0.0002):
+    """Passes of a run that follow the model, and the log ratios they are around; variances of their rounds vary."""
+    truths = rng.normal(size=benchmarks)
+    known = within * rng.uniform(0.5, 2, size=benchmarks)
+    spread = np.sqrt((tau**2 + known) * d0 / rng.chisquare(d0, size=benchmarks))
+
+    def run():
+        logs = truths[:, None] + spread[:, None] * rng.normal(size=(benchmarks, passes))
+        return [Passes(tuple(map(float, row)), float(w)) for row, w in zip(logs, known, strict=True)]
+
+    return truths, run
+
+
+@pytest.mark.parametrize("passes", [3, 5])
+def test_intervals_cover_the_truth_99_times_in_100_and_a_second_run_93_times(passes):
+    rng = np.random.default_rng(passes)
+    covered, held = [], []
+    for _ in range(10):
+        truths, run = grid(rng, passes=passes)
+        one, two = run(), run()
+        drift = Drift.fit(one)
+        for truth, each, other in zip(truths, one, two, strict=True):
+            interval = each.estimate(drift).interval
+            covered.append(interval.low <= math.exp(truth) <= interval.high)
+            held.append(interval.low <= math.exp(np.mean(other.logs)) <= interval.high)
+    assert np.mean(covered) == pytest.approx(0.99, abs=0.011)  # 3 standard errors of 800
+    # Both runs are off: P(|N(0, 2)| < 2.58) = 0.93, and a little more where Student's t is wider.
+    assert np.mean(held) == pytest.approx(0.94, abs=0.027)
+
+
+def test_drift_is_found_that_is_there():
+    rng = np.random.default_rng(0)
+    _, run = grid(rng, benchmarks=1000, tau=0.04, d0=8.0)
+    found = Drift.fit(run())
+    assert math.sqrt(found.variance) == pytest.approx(0.04, rel=0.1)
+    assert found.degrees == pytest.approx(8, rel=0.4)
+    _, run = grid(rng, benchmarks=1000, tau=0.0)
+    assert math.sqrt(Drift.fit(run()).variance) < 0.005  # the rounds explain all, sqrt(0.0002) = 0.014
+
+
+def test_drift_of_few_benchmarks_or_of_single_passes_is_not_known():
+    rng = np.random.default_rng(0)
+    _, run = grid(rng, benchmarks=FEWEST_TO_FIT - 1)
+    assert Drift.fit(run()) == Drift(0, 0)
+    _, run = grid(rng, passes=1)
+    assert Drift.fit(run()) == Drift(0, 0)
+    assert Drift.fit([]) == Drift(0, 0)
+    _, run = grid(rng, benchmarks=FEWEST_TO_FIT)
+    assert Drift.fit(run()).degrees > 0
+
+
+def test_passes_have_the_medians_of_their_rounds_and_what_these_are_known_by():
+    rng = np.random.default_rng(0)
+    rounds = [200, 300]
+    logs = np.concatenate([rng.normal(0.5, 0.1, size=200), rng.normal(0.7, 0.1, size=300)])
+    found = Passes.of(logs, rounds)
+    assert found.logs == (np.median(logs[:200]), np.median(logs[200:]))
+    assert found.within == pytest.approx(MEDIAN_VARIANCE * 0.1**2 * (1 / 200 + 1 / 300) / 2, rel=0.15)
+    assert found.between == pytest.approx((found.logs[1] - found.logs[0]) ** 2 / 2)
+
+
+def test_a_benchmark_alone_has_the_t_interval_of_its_passes_and_never_less_than_its_rounds():
+    logs = (0.1, 0.2, 0.4, 0.1)
+    alone = Passes(logs, 1e-6).estimate(Drift())
+    assert (alone.log, alone.degrees) == (pytest.approx(0.2), 3)
+    assert alone.error == pytest.approx(np.std(logs, ddof=1) / 2)
+    assert math.log(alone.interval.high / alone.interval.ratio) == pytest.approx(5.841 * alone.error, rel=1e-4)
+    assert Passes((0.1, 0.1, 0.1, 0.1), 0.04).estimate(Drift()).error == pytest.approx(0.2 / 2)
+    # Half of what is known is the benchmark's own, half that of all.
+    shared = Passes(logs, 0.01).estimate(Drift(0.02, 3.0))
+    assert shared.error**2 == pytest.approx((0.03 + np.var(logs, ddof=1)) / 2 / 4)
+    assert shared.degrees == 6
+
+
+def test_a_single_pass_keeps_the_width_of_the_interval_of_its_median():
+    logs = np.random.default_rng(0).normal(size=31)
+    found = estimated(logs, [31], Drift(0.1, 5.0))
+    low, high = median_interval(logs)
+    assert found.log == np.median(logs)
+    assert math.log(found.interval.high / found.interval.low) == pytest.approx(high - low)
+
+
+def test_a_difference_has_the_degrees_of_welch():
+    one, two = Estimate(0.5, 0.3, 4), Estimate(0.2, 0.4, 9)
+    found = one - two
+    assert (found.log, found.error) == (pytest.approx(0.3), pytest.approx(0.5))
+    assert found.degrees == pytest.approx(0.25**2 / (0.09**2 / 4 + 0.16**2 / 9))
+    assert (one - one).degrees == pytest.approx(8)
+    assert (one - Estimate(0.0, 0.0, 1)).degrees == pytest.approx(4)
+    assert (Estimate(1.0, 0.0, 3) - Estimate(1.0, 0.0, 3)).interval == Interval(1, 1, 1)
+
+
+def test_differences_of_means_of_unequal_spread_cover_the_truth():
+    rng = np.random.default_rng(0)
+    covered = []
+    for few, many in zip(rng.normal(0, 1, size=(3000, 5)), rng.normal(0, 3, size=(3000, 12)), strict=True):
+        found = Passes(tuple(few), 0.0).estimate(Drift()) - Passes(tuple(many), 0.0).estimate(Drift())
+        covered.append(abs(found.log) <= student(found.degrees) * found.error)
+    assert np.mean(covered) == pytest.approx(0.99, abs=0.006)  # 3 standard errors

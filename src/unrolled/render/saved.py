@@ -38,9 +38,13 @@ def files_in(path: Path) -> list[Path]:
 
 
 def load(path: Path, format: str | None = None) -> Any:
-    """The record in a file, or the one of `format` in a folder. Raises `ResultFileError` where there is none."""
+    """The record in a file, or the one of `format` in a folder: its part where there is nothing whole.
+
+    Raises `ResultFileError` where there is none.
+    """
     if format and path.is_dir():
-        path = path / f"{format.removeprefix('unrolled.')}.json"
+        whole, part = (path / f"{format.removeprefix('unrolled.')}{end}" for end in (".json", ".partial.json"))
+        path = part if part.exists() and not whole.exists() else whole
     module, name = RECORDS[name_of(path, format)]
     return getattr(import_module(module), name).load(path)
 

@@ -209,6 +209,16 @@ class Result:
         return dict(enumerate(Passes.of(logs, self._rounds).logs)) if self.timed else {}
 
     @property
+    def ratio_passes(self) -> Passes:
+        """What the passes say about the logarithm of the ratio."""
+        return Passes.of(self._ratio_logs, self._rounds)
+
+    @property
+    def reference_passes(self) -> Passes:
+        """What they say about the logarithm of the seconds of a call of the reference."""
+        return Passes.of(self._reference_logs.mean(axis=1), self._rounds)
+
+    @property
     def median_s(self) -> float:
         """Seconds of a call of the implementation: medians of passes, their geometric mean.
 
@@ -309,7 +319,7 @@ def settled(results: Sequence[Result]) -> tuple[Result, ...]:
     A reference that ran once a round shows no noise there: the floor is that of `fused` on the same workload.
     """
     timed = [result for result in results if result.timed]
-    ratios = [Passes.of(result._ratio_logs, result._rounds) for result in timed]
+    ratios = [result.ratio_passes for result in timed]
     times = [Passes.of(np.log(result.seconds)[result._left], result._rounds) for result in timed]
     drifts = Drifts(Drift.fit(ratios), Drift.fit(times))
     floors = {result.race: _floor(result, drifts) for result in timed if result.is_reference}
