@@ -6,12 +6,17 @@ import math
 import pytest
 from rich.console import Console
 
-from tests.speed.test_result import result
+from tests.render.runs import BUSY, race, run
 from unrolled import Workload
-from unrolled.render import text
-from unrolled.render.speed_plots import draw_speed, ratio_figure, time_figure
-from unrolled.render.speed_tables import speed_tables
-from unrolled.speed.result import Result, frame
+from unrolled.render import bench, text
+from unrolled.render.speed_axes import places
+from unrolled.render.speed_reading import LONGEST, read, short_names
+from unrolled.render.speed_tables import best_of
+
+PLUG_INS = (
+    "company.research.kernels.recurrent.lstm_cuda_fast:build",
+    "company.research.kernels.recurrent.lstm_triton_fast:build",
+)
 
 
 @pytest.mark.parametrize(
@@ -31,80 +36,192 @@ def test_amounts_have_three_digits_and_a_prefix(amount, shown):
     assert text.amount(*amount) == shown
 
 
-def results():
-    made = []
-    for phase in ("forward", "training"):
-        for batch in (1, 64):
-            for name, ratio in (("fused", 1.0), ("cells", 12.345), ("hoisted", 0.5)):
-                made.append(result(ratio, name=name, phase=phase, workload=Workload(batch_size=batch)))
-    wrong = Result(
-        workload=Workload(batch_size=1),
-        phase="forward",
-        implementation="mine",
-        threads=2,
-        status="wrong",
-        reason="r",
-    )
-    return [*made, wrong]
+def grid():
+    ratios = {"fused": 1.0, "cells": 12.345, "hoisted": 0.5}
+    made = [
+        each
+        for phase in ("forward", "training")
+        for batch in (1, 64)
+        for each in race(ratios, Workload(batch_size=batch), phase)
+    ]
+    return run([*made, *race({"mine": 1.0}, Workload(batch_size=1), wrong=("mine",))])
 
 
-def printed(width):
+def printed(of, width=120, as_="ratio"):
     console = Console(width=width, file=io.StringIO(), record=True)
-    for table in speed_tables(frame(results()), width):
-        console.print(table)
+    bench.show(of, console, as_)
     return console.export_text()
+
+
+def said(of, **how):
+    """Everything printed, as one line."""
+    return " ".join(printed(of, **how).split())
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_tables_fit_their_terminal_and_cut_nothing(width):
-    shown = printed(width)
+    shown = printed(grid(), width)
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
     assert "lstm · forward · cpu float32" in shown
     assert "lstm · training · cpu float32" in shown
-    for word in ("12.3", "0.500", "slower", "faster", "WRONG", "±5.0%", "tokens/s", "GFLOP/s", "keeps 1000 B"):
+    for word in ("12.3", "0.500", "slower", "faster", "WRONG", "tokens/s", "GFLOP/s", "keeps 1000 B"):
         assert word in shown
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_names_that_are_long_stay_apart_and_fit(width):
+    shown = printed(run(race({"fused": 1.0, "cells": 2.0} | dict.fromkeys(PLUG_INS, 0.5))), width)
+    assert max(map(len, shown.splitlines())) <= width
+    assert "…cuda_fast:build" in shown
+    assert "…triton_fast:build" in shown
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        PLUG_INS,
+        [f"a.very.long.package.of.mine{k}.with.one.name:build" for k in range(12)],
+        [f"{'x' * 40}{k}{'y' * 40}" for k in (1, 2)],
+        [f"{letter}{'-' * 60}{end}" for letter in "ab" for end in "cd"],
+        [f"p{'-' * k}q{'-' * 60}" for k in range(1, 9)],
+    ],
+)
+def test_short_names_are_short_and_distinct(names):
+    short = short_names(names)
+    assert list(short) == list(names)
+    assert len(set(short.values())) == len(names)
+    assert max(map(len, short.values())) <= LONGEST
+
+
+def test_numbers_come_in_the_order_of_numbers_and_those_of_single_layers_last():
+    sizes = (128, (30, 20), 16, 8, (8, 16), 64, 32)
+    made = [each for size in sizes for each in race({"fused": 1.0}, Workload(hidden_size=size))]
+    assert [place[0] for place in places(run(made).frame(), ["hidden_size"])] == [
+        8,
+        16,
+        32,
+        64,
+        128,
+        "8+16",
+        "30+20",
+    ]
+    rows = [line.split()[2] for line in printed(run(made)).splitlines() if " ms " in line]
+    assert rows == ["8", "16", "32", "64", "128", "8+16", "30+20"]
+
+
 def test_the_best_is_marked_and_fused_is_best_where_nothing_is_faster():
-    for line in printed(120).splitlines():
-        if "5.25 ms" in line:  # hoisted takes half the time
-            assert "★ 5.25 ms" in line
-    only = frame([result(1.0, name="fused"), result(2.0)])
-    console = Console(width=100, file=io.StringIO(), record=True)
-    console.print(*speed_tables(only, 100))
-    assert "★ 10.5 ms" in console.export_text()
+    lines = printed(grid()).splitlines()
+    assert all("★ 5.00 ms" in line for line in lines if "5.00 ms" in line)  # hoisted takes half the time
+    assert sum("★" in line for line in lines) == 4
+    assert "★ 10.0 ms" in printed(run(race({"fused": 1.0, "cells": 2.0})))
 
 
-def test_plots_are_the_same_files_for_the_same_results(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    first = draw_speed(frame(results()), tmp_path / "a", "a machine")
-    second = draw_speed(frame(results()), tmp_path / "b", "a machine")
-    assert [p.name for p in first] == [
-        "ratio-cpu.png", "ratio-cpu.svg", "time-forward-cpu.png", "time-forward-cpu.svg",
-        "time-training-cpu.png", "time-training-cpu.svg",
-    ]  # fmt: skip
-    for one, other in zip(first, second, strict=True):
-        assert (
-            one.read_bytes() == other.read_bytes()
-        )  # the same numbers in one process, and no date in the file
+def rows(**verdicts):
+    """Of one workload: ratio and verdict by name, each known to 10 %."""
+    return {
+        name: {
+            "rounds": 25, "median_s": ratio, "ratio": ratio, "ratio_low": ratio / 1.1, "ratio_high": ratio * 1.1,
+            "verdict": verdict, "told": True,
+        }
+        for name, (ratio, verdict) in verdicts.items()
+    }  # fmt: skip
 
 
-def test_every_panel_names_its_axes_with_units_and_uses_log_axes():
-    table = frame(results())
-    timed = table[table["rounds"] > 0]
-    for figure in (ratio_figure(timed, "foot"), time_figure(timed[timed["phase"] == "forward"], "foot")):
-        panels = figure.axes
-        assert panels[0].get_ylabel() in ("time / time of fused", "median time (ms)")
-        assert all(panel.get_yscale() == "log" for panel in panels)
-        assert all(panel.get_title(loc="left") for panel in panels)
-        assert len(figure.legends) == 1
+@pytest.mark.parametrize(
+    ("raced", "best"),
+    [
+        (rows(fused=(1, "same"), cells=(2, "slower"), mine=(1, "same")), "fused"),
+        (rows(fused=(1, "same"), cells=(2, "slower"), mine=(0.5, "faster")), "mine"),
+        (rows(a=(0.4, "faster"), b=(0.5, "faster")), "a"),
+        (rows(fused=(1, "same"), cells=(2, "slower"), mine=(0.95, "unclear")), None),
+        (rows(a=(0.9, "faster"), b=(0.95, "unclear")), None),  # b may be as fast as a
+        (rows(a=(0.5, "faster"), b=(0.95, "unclear")), "a"),  # b is not
+        (rows(fused=(1, "same")), None),  # against nobody
+    ],
+)
+def test_a_winner_is_marked_only_where_that_is_decided(raced, best):
+    assert best_of(raced, "fused") == best
 
 
-def test_plots_leave_the_global_settings_alone(tmp_path):
-    import matplotlib as mpl
+def test_an_interval_that_tells_nothing_is_a_question_mark_and_in_no_mean():
+    made = race({"cells": 2.0, "hoisted": 0.4}, wide=("hoisted",))
+    shown = said(run(made))
+    assert "★" not in shown
+    assert "? unclear" in shown
+    assert "Nothing can be told about hoisted." in shown
+    other = race({"cells": 2.0, "hoisted": 0.4}, Workload(batch_size=1))
+    third = race({"cells": 8.0, "hoisted": 0.1}, Workload(batch_size=2))
+    shown = said(run([*made, *other, *third]))
+    assert (
+        "hoisted took 0.20 times as long (geometric mean over the 2 of 3 workloads that can be told, 0.10"
+        in shown
+    )
+    assert "cells took 3.17 times as long (geometric mean over 3 workloads" in shown  # 32 ** (1 / 3)
 
-    before = dict(mpl.rcParams)
-    draw_speed(frame(results()), tmp_path, "a machine")
-    assert dict(mpl.rcParams) == before
+
+def test_a_busy_machine_is_named_and_no_budget_is_recommended_there():
+    made = race({"fused": 1.0, "hoisted": 1.0}, wide=("hoisted",))
+    quiet, busy = said(run(made)), said(run(made, BUSY))
+    assert "1 of 1 comparisons are unclear at this noise; --until-decided SECONDS decides more" in quiet
+    assert "The machine was busy during the run: other processes take 1.9 of its 2 cores" in busy
+    assert "--until-decided" not in busy
+    assert "--budget" not in busy + quiet
+    assert "until-decided" not in said(run(race({"fused": 1.0, "hoisted": 2.0})))
+
+
+def test_rounds_left_out_and_results_not_checked_again_are_counted():
+    made = race({"fused": 1.0, "cells": 2.0}, preempted=(0, 7), recheck_error=math.nan)
+    shown = said(run(made))
+    assert "4 of 50 rounds were left out, since the process was pre-empted in them." in shown
+    assert "1 result was not checked again after the clock" in shown
+    shown = said(run(race({"fused": 1.0, "cells": 2.0}, passes=1, recheck_error=math.nan)))
+    assert "left out" not in shown
+    assert "not checked again" not in shown
+
+
+def test_times_are_in_the_order_of_ratios_also_where_each_contender_met_another_reference():
+    slow, fast = race({"cells": 1.2}, base=0.009, passes=1), race({"hoisted": 1.1}, base=0.012, passes=1)
+    frame = read(run([*slow, *fast]).frame())
+    times = dict(zip(frame["implementation"], frame["median_s"], strict=True))
+    assert times["cells"] > times["hoisted"] > frame["reference_median_s"].iloc[0]
+    assert frame["reference_median_s"].nunique() == 1
+
+
+def test_a_speedup_is_the_ratio_turned_round_with_its_interval():
+    ratio, speedup = (read(grid().frame(), as_) for as_ in ("ratio", "speedup"))
+    for name, other in (("ratio", "ratio"), ("ratio_low", "ratio_high"), ("ratio_high", "ratio_low")):
+        assert speedup[name].dropna().tolist() == pytest.approx((1 / ratio[other]).dropna().tolist())
+    assert speedup["verdict"].tolist() == ratio["verdict"].tolist()
+    shown = said(grid(), as_="speedup")
+    assert "hoisted was 2.00 times as fast" in shown
+    assert "2.00 (" in shown
+    assert shown.count("★") == 4
+
+
+def test_threads_are_rows_and_have_a_table_against_the_first():
+    made = [
+        each
+        for threads in (1, 2, 4)
+        for each in race({"fused": 1.0, "cells": 2.0}, base=0.01 / threads, threads=threads)
+    ]
+    shown = printed(run(made))
+    assert "lstm · forward · cpu float32 · time by threads, against 1 thread" in shown
+    lines = [line.split() for line in shown.splitlines() if line.endswith("faster")]
+    assert [(line[2], line[5], line[8]) for line in lines] == [
+        ("fused", "0.500", "0.250"),
+        ("cells", "0.500", "0.250"),
+    ]
+    assert "2.00 (" in printed(run(made), as_="speedup")
+
+
+def test_dtypes_are_held_against_the_first_in_the_order_given():
+    made = [
+        each
+        for dtype, base in (("float32", 0.010), ("bfloat16", 0.005))
+        for each in race({"fused": 1.0}, Workload(dtype=dtype), base=base)
+    ]
+    shown = printed(run(made))
+    assert "fused lstm · forward · cpu · time in bfloat16, against float32" in shown
+    assert shown.index("cpu float32") < shown.index("cpu bfloat16")
+    assert "0.500" in shown

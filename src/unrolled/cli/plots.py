@@ -13,7 +13,8 @@ from unrolled.streams import console, list_files
 NARROWEST = 60  # columns that a table fits into
 EXAMPLES = """examples:
   python -m diagnostics.plots results/gradflow
-  python -m diagnostics.plots results/bench --cell lstm --no-plots --width 100 --svg lstm.svg
+  python -m diagnostics.plots results/bench --cell lstm,gru --no-plots --width 100 --svg tables.svg
+  python -m diagnostics.plots results/bench --as speedup
   python -m diagnostics.plots results/spectrum/spectrum.partial.json
 """
 
@@ -23,8 +24,11 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("results", type=path, nargs="?", default=Path("results/bench"),
                         help="a results folder, or a file in it such as gradflow.json")  # fmt: skip
     parser.add_argument("--out", type=path, help="folder for the plots (default: that of the results)")
-    parser.add_argument("--cell", action="append", metavar="CELL",
-                        help="of a benchmark, only this cell, by its name; repeatable")  # fmt: skip
+    parser.add_argument("--cell", action="append", default=[], metavar="CELL,...",
+                        help="of a benchmark, only these cells, by their names")  # fmt: skip
+    parser.add_argument("--as", dest="as_", choices=("ratio", "speedup"),
+                        help="of a benchmark, how contenders compare: time / time of the reference (the default), or "
+                        "the other way round")  # fmt: skip
     parser.add_argument("--no-plots", action="store_true", help="print the tables and draw nothing")
     parser.add_argument("--svg", type=path, help="also save the tables, as they look in a terminal, as SVG")
     parser.add_argument("--width", type=size, help="columns of the tables (default: those of the terminal)")
@@ -43,15 +47,18 @@ def run(command: Command) -> None:
     if options.svg is not None and options.svg.is_dir():
         raise InvalidValueError(f"--svg: expected a file, got the folder {options.svg}; name a file in it")
     files = files_in(options.results)
-    if options.cell:
+    cells = [name.strip() for names in options.cell for name in names.split(",")]
+    if cells or options.as_:  # which are about benchmarks alone
         files = [file for file in files if name_of(file) == "bench"] or files[:1]
-        records = [load(file, "unrolled.bench").only(options.cell) for file in files]
+        records = [load(file, "unrolled.bench") for file in files]
+        records = [record.only(cells) for record in records] if cells else records
     else:
         records = [load(file) for file in files]
+    how = {"as_": options.as_} if options.as_ else {}
     paths: list[Path] = []
     for file, record in zip(files, records, strict=True) if not options.no_plots else ():
         with ResultFolder(options.out or file.parent, name_of(file)) as folder:
-            paths += folder.add(file, partial(view_of(record).draw, record))
+            paths += folder.add(file, partial(view_of(record).draw, record, **how))
     screens: list[Any] = []
 
     def show() -> None:
@@ -60,7 +67,7 @@ def run(command: Command) -> None:
         for number, record in enumerate(records):
             if number:
                 screen.print()
-            view_of(record).show(record, screen)
+            view_of(record).show(record, screen, **how)
         if paths:
             list_files(screen, paths)
 

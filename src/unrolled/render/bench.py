@@ -1,13 +1,15 @@
-"""A benchmark run: its tables, its frame, its plots."""
+"""A benchmark run: its tables, its frames, its plots."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unrolled.render.relative_tables import relative_tables
 from unrolled.render.speed_plots import draw_speed
 from unrolled.render.speed_summary import summary
 from unrolled.render.speed_tables import speed_tables
+from unrolled.speed.relative import relative_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,20 +20,30 @@ if TYPE_CHECKING:
 WHOLE = ("saved_bytes", "peak_bytes")  # numbers that may be missing and are whole where they are not
 
 
-def show(run: Run, screen: Console) -> None:
-    """The tables and what they amount to."""
+def show(run: Run, screen: Console, as_: str = "ratio") -> None:
+    """The tables and what they amount to; `as_` is one of `speed_reading.QUANTITIES`."""
     frame = run.frame()
-    for table in speed_tables(frame, screen.width):
+    tables = speed_tables(frame, screen.width, as_)
+    for table in [*tables, *relative_tables(relative_frame(run.settled), screen.width, as_)]:
         screen.print(table)
         screen.print()
-    screen.print(summary(frame))
+    screen.print(summary(frame, run.during, as_))
 
 
 def frames(run: Run) -> dict[str, pd.DataFrame]:
-    """A row per benchmark."""
-    return {"bench": run.frame().astype(dict.fromkeys(WHOLE, "Int64"))}
+    """A row per benchmark; where threads or dtypes have several values, each against the first one."""
+    return {
+        "bench": run.frame().astype(dict.fromkeys(WHOLE, "Int64")),
+        "relative": relative_frame(run.settled),
+    }
 
 
-def draw(run: Run, folder: Path) -> list[Path]:
-    """Times and ratios."""
-    return draw_speed(run.frame(), folder, run.environment.describe())
+def draw(run: Run, folder: Path, as_: str = "ratio") -> list[Path]:
+    """Ratios, and times over each axis with several values; nothing where nothing was timed."""
+    environment = run.environment
+    foot = environment.describe()
+    if len({result.threads for result in run.results}) > 1:
+        foot = foot.replace(f"{environment.threads} thread{'s' * (environment.threads != 1)}, ", "")
+    if run.during is not None and run.during.is_busy:
+        foot += f" · busy machine: {run.during}"
+    return draw_speed(run.frame(), folder, foot, as_)

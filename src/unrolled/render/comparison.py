@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from unrolled.render import text
-from unrolled.render.speed_tables import STYLES, compact_table
+from unrolled.render.columns import compact_table
+from unrolled.render.speed_tables import STYLES
 from unrolled.results.codec import encode
 
 if TYPE_CHECKING:

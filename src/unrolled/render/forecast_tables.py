@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unrolled.render import text
-from unrolled.render.speed_tables import compact_table
+from unrolled.render.columns import compact_table
 
 if TYPE_CHECKING:
     import pandas as pd

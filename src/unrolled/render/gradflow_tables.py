@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unrolled.render import text
-from unrolled.render.speed_tables import compact_table
+from unrolled.render.columns import compact_table
 from unrolled.render.text import INITIALISATION, titled
 
 if TYPE_CHECKING:

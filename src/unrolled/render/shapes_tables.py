@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.render.speed_tables import compact_table
+from unrolled.render.columns import compact_table
 
 if TYPE_CHECKING:
     import pandas as pd

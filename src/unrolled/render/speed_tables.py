@@ -4,115 +4,106 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
 from unrolled.render import text
+from unrolled.render.columns import Block, Column, tables, width_of
+from unrolled.render.speed_axes import ROW_AXES, at, labels, places, row_axes, value_of
+from unrolled.render.speed_reading import quantity, read
+from unrolled.speed.statistics import TELLS_WITHIN
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# What a row of the table is, and the short name that each axis has there.
-ROW_AXES = {
-    "num_layers": "L",
-    "batch_size": "B",
-    "seq_len": "T",
-    "input_size": "I",
-    "hidden_size": "H",
-    "bidirectional": "bi",
-}
 STYLES = {"faster": "green", "slower": "red", "same": "cyan", "unclear": "yellow"}
+NOTHING_TOLD = "?"  # in place of a number
+Rows = dict[str, Any]  # of one workload, by the names of their implementations
 
 
-def speed_tables(frame: pd.DataFrame, width: int) -> list[Table]:
-    """A table per cell, phase, device and dtype; contenders that do not fit beside each other go below."""
-    tables = []
+def speed_tables(frame: pd.DataFrame, width: int, as_: str = "ratio") -> list[Group]:
+    """A table per cell, phase, device and dtype; contenders that do not fit beside each other go below.
+
+    `as_` is one of `speed_reading.QUANTITIES`.
+    """
+    frame, shown = read(frame, as_), quantity(as_)
+    made = []
     for (cell, phase, device, dtype), part in frame.groupby(["cell", "phase", "device", "dtype"], sort=False):
-        reference = part["reference"].iloc[0]
+        axes, reference = row_axes(part), part["reference"].iloc[0]
+        found = places(part, axes)
+        rows: list[Rows] = [
+            {row["implementation"]: row for _, row in at(part, axes, place).iterrows()} for place in found
+        ]
+        best = [best_of(by_name, reference) for by_name in rows]
+        left = [*axis_columns(axes, found), *_reference_columns(rows, best, reference)]
         names = [name for name in part["implementation"].unique() if name != reference]
-        compiled = 22 if part["compile_s"].notna().any() else 0
-        left = 3 * len(row_axes(part)) + 16  # columns taken by the axes, the reference and its noise
-        wide = left + len(names) * (36 + compiled) <= width
-        fitting = max(1, (width - left) // (compiled + (36 if wide else 26)))
-        for first in range(0, max(len(names), 1), fitting):
-            title = f"{cell} · {phase} · {device} {dtype}"
-            tables.append(_table(part, names[first : first + fitting], title, wide))
-    return tables
+        for wide in (True, False):
+            heading = shown.heading.format(reference)
+            blocks = [_contender(name, rows, best, heading, wide) for name in names]
+            if wide and width_of(left, *blocks) <= width:
+                break
+        made += tables(f"{cell} · {phase} · {device} {dtype}", _caption(part), left, blocks, width)
+    return made
 
 
-def compact_table(title: str, caption: str = "") -> Table:
-    """One space between columns and a rule under the head: figures fit in 80 columns."""
-    return Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption=caption,
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        padding=0,
-    )
+def axis_columns(axes: list[str], found: list[tuple[Any, ...]]) -> list[Column]:
+    """What a row is, on each axis."""
+    values = zip(*found, strict=True)
+    return [
+        Column(ROW_AXES[axis], [Text(value_of(v)) for v in of]) for axis, of in zip(axes, values, strict=True)
+    ]
 
 
-def row_axes(frame: pd.DataFrame) -> list[str]:
-    """Layers and batch always, and every other axis that varies."""
-    always = ("num_layers", "batch_size")
-    return [axis for axis in ROW_AXES if axis in always or frame[axis].nunique() > 1]
+def best_of(rows: Rows, reference: str) -> str | None:
+    """Who won a race, where that is decided: nobody whose verdict is open may be as fast.
+
+    It is the fastest of those that are faster than the reference, or else the reference.
+    """
+    raced = {name: row for name, row in rows.items() if row["rounds"] and name != reference}
+    faster = {name: row["median_s"] for name, row in raced.items() if row["verdict"] == "faster"}
+    best = min(faster, key=lambda name: faster[name], default=reference)
+    rivals = [row for row in raced.values() if row["verdict"] == "unclear"]
+    if best == reference:
+        return reference if raced and not rivals else None
+    return best if all(row["told"] and _apart(raced[best], row) for row in rivals) else None
 
 
-def _table(part: pd.DataFrame, names: list[str], title: str, wide: bool) -> Table:
-    axes, reference = row_axes(part), part["reference"].iloc[0]
-    compiled = [name for name in names if part.loc[part["implementation"] == name, "compile_s"].notna().any()]
-    table = compact_table(title, _caption(part))
-    for axis in axes:
-        table.add_column(ROW_AXES[axis], justify="right")
-    table.add_column(reference, justify="right")
-    table.add_column("noise", justify="right")
-    for name in names:
-        table.add_column(name, justify="right")
-        table.add_column(f"× {reference}" + (" (99 %)" if wide else ""), justify="right")
-        table.add_column("")
-        if name in compiled:
-            table.add_column("compile", justify="right")
-            table.add_column("pays after", justify="right")
-    for key, rows in part.groupby(axes, sort=True):
-        by_name = {row["implementation"]: row for _, row in rows.iterrows()}
-        best = _best(by_name, reference)
-        cells = [Text(_axis_value(value)) for value in (key if isinstance(key, tuple) else (key,))]
-        cells += _reference_cells(by_name, best, reference)
-        for name in names:
-            row = by_name.get(name)
-            cells += _contender_cells(row, best == name, wide)
-            if name in compiled:
-                cells += _compile_cells(row)
-        table.add_row(*cells)
-    return table
-
-
-def _axis_value(value: Any) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _best(by_name: dict[str, Any], reference: str) -> str:
-    """The contender that is clearly faster than the reference by the most, or the reference."""
-    faster = {name: row["ratio"] for name, row in by_name.items() if row["verdict"] == "faster"}
-    return min(faster, key=lambda name: faster[name], default=reference)
+def _apart(one: Any, other: Any) -> bool:
+    """Whether the intervals of two have nothing in common."""
+    return bool(one["ratio_high"] < other["ratio_low"] or other["ratio_high"] < one["ratio_low"])
 
 
 def _time(seconds: float, best: bool) -> Text:
     return Text(("★ " if best else "") + text.seconds(seconds), style="bold" if best else "")
 
 
-def _reference_cells(by_name: dict[str, Any], best: str, reference: str) -> list[Text]:
-    if reference in by_name and by_name[reference]["rounds"] == 0:
-        return [Text(by_name[reference]["status"].upper(), style="bold red"), Text("–")]
-    timed = [row for row in by_name.values() if row["rounds"]]
+def _reference_columns(rows: list[Rows], best: list[str | None], reference: str) -> Block:
+    cells = [_reference_cells(*each, reference) for each in zip(rows, best, strict=True)]
+    times, noises = zip(*cells, strict=True)
+    return Column(reference, times), Column("noise", noises)
+
+
+def _reference_cells(rows: Rows, best: str | None, reference: str) -> tuple[Text, Text]:
+    if reference in rows and not rows[reference]["rounds"]:
+        return Text(rows[reference]["status"].upper(), style="bold red"), Text("–")
+    timed = [row for row in rows.values() if row["rounds"]]
     if not timed:
-        return [Text("–"), Text("–")]
-    row = by_name.get(reference, timed[0])
-    floor = f"±{text.percent(row['noise_floor'] - 1)}"
-    return [_time(row["reference_median_s"], best == reference), Text(floor, style="dim")]
+        return Text("–"), Text("–")
+    row = rows.get(reference, timed[0])
+    floor = row["noise_floor"]
+    noise = NOTHING_TOLD if floor > TELLS_WITHIN else f"±{text.percent(floor - 1)}"
+    return _time(row["reference_median_s"], best == reference), Text(noise, style="dim")
+
+
+def _contender(name: str, rows: list[Rows], best: list[str | None], heading: str, wide: bool) -> Block:
+    """The columns of one implementation."""
+    mine = [by_name.get(name) for by_name in rows]
+    heads = [name, heading + " (99 %)" * wide, ""]
+    cells = [_contender_cells(row, first == name, wide) for row, first in zip(mine, best, strict=True)]
+    if any(row is not None and row["compile_s"] > 0 for row in mine):
+        heads += ["compile", "pays after"]
+        cells = [[*these, *_compile_cells(row)] for these, row in zip(cells, mine, strict=True)]
+    return [Column(head, of, left=not head) for head, of in zip(heads, zip(*cells, strict=True), strict=True)]
 
 
 def _contender_cells(row: Any, best: bool, wide: bool) -> list[Text]:
@@ -120,13 +111,20 @@ def _contender_cells(row: Any, best: bool, wide: bool) -> list[Text]:
         return [Text("")] * 3
     if not row["rounds"]:
         return [Text("–"), Text("–"), Text(row["status"].upper(), style="bold red")]
+    if not row["told"]:
+        return [Text(f"~{text.seconds(row['median_s'])}", style="dim"), *ratio_cells(row, wide)]
+    return [_time(row["median_s"], best), *ratio_cells(row, wide)]
+
+
+def ratio_cells(row: Any, wide: bool) -> list[Text]:
+    """A ratio with its interval, and the verdict; a question mark where nothing can be told."""
+    verdict = Text(row["verdict"], style=STYLES[row["verdict"]])
+    if not row["told"]:
+        return [Text(NOTHING_TOLD), verdict]
     ratio, low, high = row["ratio"], row["ratio_low"], row["ratio_high"]
     if wide:
-        interval = f"{text.significant(ratio)} ({text.significant(low)}–{text.significant(high)})"
-    else:
-        interval = f"{text.significant(ratio)} ±{text.percent(max(high / ratio - 1, 1 - low / ratio))}"
-    verdict = row["verdict"]
-    return [_time(row["median_s"], best), Text(interval), Text(verdict, style=STYLES[verdict])]
+        return [Text(f"{text.significant(ratio)} ({text.significant(low)}–{text.significant(high)})"), verdict]
+    return [Text(f"{text.significant(ratio)} ±{text.percent(max(high / ratio - 1, 1 - low / ratio))}"), verdict]
 
 
 def _compile_cells(row: Any) -> list[Text]:
@@ -141,14 +139,14 @@ def _compile_cells(row: Any) -> list[Text]:
 
 def _caption(part: pd.DataFrame) -> str:
     """Beside time, at the largest workload: throughput, and in training what is kept for backward."""
-    timed = part[part["rounds"] > 0]
+    timed = part[(part["rounds"] > 0) & (part["told"] | (part["implementation"] == part["reference"]))]
     if timed.empty:
         return ""
-    size = timed["seq_len"] * timed["batch_size"] * timed["num_layers"]
-    largest = timed[size == size.max()]
-    row = largest.iloc[0]
-    said = [_beside_time(r) for _, r in largest.drop_duplicates("implementation").iterrows()]
-    return f"at L{row['num_layers']} B{row['batch_size']}: " + "; ".join(said)
+    axes = row_axes(part)
+    sized = timed[["seq_len", "batch_size", "num_layers"]].prod(axis=1)
+    largest = places(timed[sized == sized.max()], axes)[-1]
+    said = [_beside_time(row) for _, row in at(timed, axes, largest).iterrows()]
+    return f"at {' '.join(labels(axes, largest))}: " + "; ".join(said)
 
 
 def _beside_time(row: Any) -> str:

@@ -1,0 +1,62 @@
+"""The sizes that tell the benchmarks of a run apart: in which order they come, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What a row of a table is, and the short name that each axis has there.
+ROW_AXES = {
+    "num_layers": "L",
+    "batch_size": "B",
+    "seq_len": "T",
+    "input_size": "I",
+    "hidden_size": "H",
+    "bidirectional": "bi",
+    "threads": "thr",
+}
+ALWAYS = ("num_layers", "batch_size")
+Place = tuple[Any, ...]  # a value for each of some axes
+
+
+def row_axes(frame: pd.DataFrame, without: str = "") -> list[str]:
+    """Layers and batch always, and every other axis that varies; not the one `without`."""
+    there = [axis for axis in ROW_AXES if axis in frame and axis != without]
+    return [axis for axis in there if axis in ALWAYS or frame[axis].nunique() > 1]
+
+
+def places(frame: pd.DataFrame, axes: Sequence[str]) -> list[Place]:
+    """What occurs on some axes, each once: numbers in the order of numbers, those of single layers (`30+20`) last."""
+    found = {tuple(row) for row in frame[list(axes)].itertuples(index=False)}
+    return sorted(found, key=lambda place: tuple(map(_rank, place)))
+
+
+def _rank(value: Any) -> tuple[int, ...]:
+    numbers = [int(number) for number in str(value).split("+")] if isinstance(value, str) else [int(value)]
+    return (len(numbers), *numbers)
+
+
+def at(frame: pd.DataFrame, axes: Sequence[str], place: Place) -> pd.DataFrame:
+    """The rows at one place."""
+    return frame[(frame[list(axes)] == list(place)).all(axis=1)]
+
+
+def value_of(value: Any) -> str:
+    """One value as a cell of a table."""
+    return {True: "yes", False: "no"}[bool(value)] if str(value) in ("True", "False") else str(value)
+
+
+def labels(axes: Sequence[str], place: Place) -> list[str]:
+    """`["L2", "B16", "4 thr"]`."""
+    said = []
+    for axis, value in zip(axes, place, strict=True):
+        if axis == "bidirectional":
+            said.append("both ways" if value else "one way")
+        elif axis == "threads":
+            said.append(f"{value} thr")
+        else:
+            said.append(f"{ROW_AXES[axis]}{value}")
+    return said
