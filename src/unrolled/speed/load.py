@@ -9,7 +9,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 from unrolled.environment import stolen_seconds, usable_cores
-from unrolled.results.codec import Count, NonNegative
+from unrolled.results.codec import Count, NonNegative, require
 
 try:
     import resource
@@ -47,6 +47,12 @@ class Load:
     stolen: NonNegative
     preempted: Count
     load_average: NonNegative | None
+
+    def check(self) -> None:
+        """Raise `ValueError` for what no machine shows."""
+        require(self.cores >= 1 and self.stolen <= 1, "at least a core, and no more stolen than there is")
+        most = 2 * self.cores + 1  # clocks tick, and so add up to more than all in a moment
+        require(max(self.own, self.others or 0.0) <= most, "no more time of cores than there is")
 
     @property
     def is_busy(self) -> bool:
@@ -90,7 +96,7 @@ class Watch:
             cores=cores,
             own=own / seconds,
             others=others,
-            stolen=max(given, 0.0) / (seconds * (os.cpu_count() or cores)),
+            stolen=min(max(given, 0.0) / (seconds * (os.cpu_count() or cores)), 1.0),
             preempted=preemptions() - self._preempted,
             load_average=average,
         )

@@ -144,8 +144,8 @@ class Settings:
     ) -> Settings:
         """From the texts of `LIST_OPTIONS` by flag, and the plain options.
 
-        `devices` are those raced when none is asked for; a single number of threads is what torch has. `timeout` is in seconds, for a case and for trying out a cell
-        or plug-in. Raises an `UnrolledError` for whatever cannot be run.
+        `devices` are those raced when none is asked for; a single number of threads is what torch has. `timeout` is in
+        seconds, for a case and for trying out a cell or plug-in. Raises an `UnrolledError` for whatever cannot be run.
         """
         check_size("--passes", passes)
         for flag, seconds in (("--budget", budget), ("--timeout", timeout), ("--until-decided", until_decided)):
