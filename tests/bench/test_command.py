@@ -133,7 +133,7 @@ def test_a_run_prints_tables_and_leaves_results_and_plots(run):
     assert len(table) == 2 * 3
     assert (table["rounds"] >= MIN_ROUNDS).all()
     names = {path.name for path in out.iterdir()}
-    assert names >= {"bench.json", "bench.csv", "ratio-cpu.png", "ratio-cpu.svg", "bench.csv"}
+    assert names >= {"bench.json", "bench.csv", "ratio-cpu.png", "ratio-cpu.svg"}
     rounds = json.loads((out / "bench.json").read_text())["results"]
     benchmarks = json.loads(saved.read_text())["benchmarks"]
     assert len(benchmarks) == len(rounds)
@@ -183,7 +183,7 @@ def test_saving_and_comparing_show_pytest_benchmark_s_own_table(run):
 def test_a_wrong_plug_in_gets_no_time_and_fails_and_a_good_one_goes_on(plugged):
     done, out = plugged
     assert done.returncode == 1
-    assert "WRONG: in float64: largest error" in done.stdout
+    assert "WRONG: in float64: " in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     table = pd.read_csv(out / "bench.csv").set_index("implementation")
     assert table.loc["my_package:Wrong", "verdict"] == "wrong"

@@ -44,6 +44,12 @@ def test_a_size_that_is_not_an_integer_is_a_type_error(value):
         Workload(batch_size=value)
 
 
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_both_ways_are_asked_for_by_true_or_false(value):
+    with pytest.raises(InvalidTypeError, match=f"bidirectional: expected True or False, got {value!r}"):
+        Workload(bidirectional=value)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_reference_is_the_fused_module_with_the_sizes_asked_for(cell, bidirectional):

@@ -1,5 +1,8 @@
 """The check before the clock: right implementations pass, and every planted mistake is found and named."""
 
+import copy
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +12,7 @@ from unrolled.implementations import IMPLEMENTATIONS, Implementation, load
 from unrolled.implementations.cells import Cells
 from unrolled.implementations.hoisted import Hoisted
 from unrolled.networks.workload import Workload
+from unrolled.results.codec import decode, encode
 from unrolled.speed.equivalence import check_equivalence
 
 
@@ -24,7 +28,7 @@ def workload(cell="lstm", **fields):
 def test_every_implementation_is_the_same_to_rounding(name, cell, shape):
     found = check_equivalence(workload(cell, **shape), load(name))
     assert found.equal
-    # Relative to the largest entry: some tens of roundings of 2e-16 over 6 steps and 2 layers, forward and back.
+    # Of norms: some tens of roundings of 2e-16 over 6 steps and 2 layers, forward and back.
     assert found.error < 1e-13
 
 
@@ -93,23 +97,69 @@ class CopiedParameters(nn.Module):
         return self.twin(input, hx)
 
 
+class ShorterState(Cells):
+    def forward(self, input, hx=None):
+        output, (h, c) = super().forward(input, hx)
+        return output, (h[:, :1], c)
+
+
+class OneTensor(Cells):
+    def forward(self, input, hx=None):
+        return super().forward(input, hx)[0]
+
+
+UNSHARED = "does not share the reference's parameters (no gradient came to weight_ih_l0)"
+
+
 @pytest.mark.parametrize(
     ("build", "fields", "where"),
     [
-        (SwappedGates, {}, "gradient of"),
-        (LostBias, {}, "gradient of"),
-        (DetachedState, {}, "gradient of"),
-        (IgnoredInitialState, {}, "gradient of initial state 0 (nothing came"),
-        (WrongFinalState, {}, "state"),
-        (FirstDirectionOnly, {"bidirectional": True}, "output (shape (6, 3, 5), expected (6, 3, 10))"),
-        (NaN, {}, "output"),
-        (CopiedParameters, {}, "(nothing came; are the reference's own parameters used?)"),
+        (SwappedGates, {}, "in output, allowed 1e-09"),
+        (LostBias, {}, "in output, allowed 1e-09"),
+        (DetachedState, {}, "in gradient of input, allowed 1e-09"),
+        (IgnoredInitialState, {}, "in output, allowed 1e-09"),
+        (WrongFinalState, {}, "in final state 0, allowed 1e-09"),
+        (ShorterState, {}, "final state 0 of shape (1, 1, 5), expected (1, 3, 5)"),
+        (OneTensor, {}, "no output came"),
+        (FirstDirectionOnly, {"bidirectional": True}, "output of shape (6, 3, 5), expected (6, 3, 10)"),
+        (NaN, {}, "output is not finite"),
+        (CopiedParameters, {}, UNSHARED),
+        (copy.deepcopy, {}, UNSHARED),
     ],
+    ids=lambda of: getattr(of, "__name__", None),
 )
-def test_a_planted_mistake_is_found_and_its_place_named(build, fields, where):
+def test_a_planted_mistake_is_found_and_what_is_wrong_first_is_named(build, fields, where):
     found = check_equivalence(workload(**fields), Implementation(build.__name__, build))
     assert not found.equal
-    assert where in str(found)
+    assert str(found).endswith(where)
+    assert "\n" not in str(found)
+    kept = decode(float, json.loads(json.dumps(encode(found.error))))
+    assert kept == pytest.approx(found.error, nan_ok=True)
+
+
+@pytest.mark.parametrize("build", [copy.deepcopy, CopiedParameters, DetachedState])
+def test_forward_asks_for_outputs_and_states_alone(build):
+    assert check_equivalence(workload(), Implementation(build.__name__, build), "forward").equal
+
+
+@pytest.mark.parametrize(
+    "build", [SwappedGates, LostBias, IgnoredInitialState, WrongFinalState, ShorterState, NaN]
+)
+def test_and_finds_what_is_wrong_with_them(build):
+    assert not check_equivalence(workload(), Implementation(build.__name__, build), "forward").equal
+
+
+def test_forward_is_checked_in_inference_mode_and_training_is_not():
+    seen = []
+
+    class Watched(Cells):
+        def forward(self, input, hx=None):
+            seen.append((torch.is_inference_mode_enabled(), self.training))
+            return super().forward(input, hx)
+
+    for phase in ("forward", "training"):
+        check_equivalence(workload(), Implementation("watched", Watched), phase)
+    assert seen == [(True, False), (False, True)]
 
 
 def test_a_detached_state_has_right_outputs_and_is_caught_by_its_gradients_alone():

@@ -107,12 +107,13 @@ def test_no_call_is_timed_under_a_setting_that_a_contender_changed(name, when, t
         )
     assert TorchSettings.now() == before
     assert set(seen) == {before}
-    assert name in result.notes[0]
+    assert (when is in_each_call and name in UNDONE) or name in result.notes[0]
     assert (fused.status, fused.notes) == ("ok", ())
     if when is when_built or name not in FAILING:
         assert result.status == "ok"
 
 
+UNDONE = ("grad mode", "inference mode")  # which torch itself puts back when the mode of a forward pass ends
 # What the work of the same call cannot be done under.
 FAILING = ("inference mode", "default dtype", "default device", "grad mode", "autocast")
 

@@ -368,5 +368,5 @@ def test_the_summary_counts_what_it_says():
         "cells took 3.00 times as long (geometric mean over 2 workloads, 2.00 to 4.50; slower in 2, faster in 0)"
         in said
     )
-    assert "1 got no time, the first mine on lstm L1 B16 forward (failed: no)." in said
+    assert "1 got no time, the first mine on lstm L1 B16 T50 H128 1 thr forward (failed: no)." in said
     assert summary(frame([failed])) == "Nothing was timed."

@@ -9,9 +9,19 @@ Names and plug-ins are resolved alike, so that importing this package does not i
 from unrolled.implementations.registry import (
     DEFAULT_IMPLEMENTATIONS,
     IMPLEMENTATIONS,
+    Build,
     Implementation,
+    as_implementation,
     implement,
     load,
 )
 
-__all__ = ["DEFAULT_IMPLEMENTATIONS", "IMPLEMENTATIONS", "Implementation", "implement", "load"]
+__all__ = [
+    "DEFAULT_IMPLEMENTATIONS",
+    "IMPLEMENTATIONS",
+    "Build",
+    "Implementation",
+    "as_implementation",
+    "implement",
+    "load",
+]

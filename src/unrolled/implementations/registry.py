@@ -6,9 +6,9 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import ImplementationError
+from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
 from unrolled.plugins import resolve
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ IMPLEMENTATIONS = {
     "hoisted": "unrolled.implementations.hoisted:build",
     "compiled": "unrolled.implementations.compiled:build",
 }
+REFERENCE = "fused"  # the name of the module that all are compared with
 DEFAULT_IMPLEMENTATIONS = ("fused", "cells", "hoisted")
 
 
@@ -31,11 +32,24 @@ class Implementation:
     """A named `build(reference) -> module`.
 
     `uncompiled` is the `build` of the same loop without its compiler, for an implementation that compiles.
+    Raises `InvalidTypeError` for what is no function, and `InvalidValueError` for another one under the name that
+    stands for the reference.
     """
 
     name: str
     build: Build
     uncompiled: Build | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.build):
+            raise InvalidTypeError(
+                f"implementation {self.name}: expected a function build(reference) -> module, "
+                f"got {type(self.build).__name__}; give the function"
+            )
+        if self.name == REFERENCE and self.build is not resolve(IMPLEMENTATIONS[REFERENCE], "implementation"):
+            raise InvalidValueError(
+                f"implementation {self.name}: expected another name, got that of the reference; rename yours"
+            )
 
 
 def load(name: str) -> Implementation:
@@ -56,17 +70,36 @@ def load(name: str) -> Implementation:
     return Implementation(name, build, getattr(module, "uncompiled", None))
 
 
+def as_implementation(what: str | Build | Implementation) -> Implementation:
+    """An implementation by its name or path, of a function that builds it (under its own name), or as it is.
+
+    Raises `InvalidTypeError` for anything else, and what `load` and `Implementation` raise.
+    """
+    if isinstance(what, Implementation):
+        return what
+    if isinstance(what, str):
+        return load(what)
+    from torch import nn
+
+    if not callable(what) or isinstance(what, nn.Module):
+        raise InvalidTypeError(
+            "implementation: expected a name such as 'cells', a function build(reference) -> module or an "
+            f"Implementation, got {type(what).__name__}; give one of these"
+        )
+    return Implementation(getattr(what, "__name__", type(what).__name__), what)
+
+
 def implement(implementation: Implementation, reference: nn.Module) -> nn.Module:
     """Build `implementation` for `reference`; a `Stack` is built layer by layer.
 
     Raises `ImplementationError` when what comes back is not a module that can be called like the
-    reference: `module(input)` and `module(input, hx)`.
+    reference: `module(input)` and `module(input, hx)`. Where nothing tells how it is called, the calls will.
     """
     from torch import nn
 
     from unrolled.networks.stack import Stack
 
-    if isinstance(reference, Stack) and implementation.name != "fused":
+    if isinstance(reference, Stack) and implementation.name != REFERENCE:
         return Stack([implement(implementation, layer) for layer in reference.layers])
     module: object = implementation.build(reference)
     if not isinstance(module, nn.Module):
@@ -74,13 +107,34 @@ def implement(implementation: Implementation, reference: nn.Module) -> nn.Module
             f"implementation {implementation.name}: expected build(reference) to return an nn.Module, "
             f"got {type(module).__name__}"
         )
-    signature = inspect.signature(module.forward)
+    if unlike := _called_otherwise(module):
+        raise ImplementationError(
+            f"implementation {implementation.name}: expected a module called as forward(input, hx=None), "
+            f"like {type(reference).__name__}, got {unlike}"
+        )
+    return module
+
+
+def _called_otherwise(module: nn.Module) -> str:
+    """How a module is called, where not as `module(input)` and `module(input, hx)`; else nothing.
+
+    TorchScript keeps a schema of its own. A scripted module of several overloads, such as `nn.LSTM`, has no `forward`.
+    """
+    forward: Any = getattr(module, "forward", None)
+    if forward is None:
+        return "a module without forward; call it in the forward of a module of your own"
+    if (schema := getattr(forward, "schema", None)) is not None:
+        arguments = schema.arguments[1:]
+        needed = [argument for argument in arguments if not argument.has_default_value()]
+        alike = len(needed) <= 1 and len(arguments) >= 2
+        return "" if alike else f"forward({', '.join(argument.name for argument in arguments)})"
+    try:
+        signature = inspect.signature(forward)
+    except ValueError:
+        return ""
     try:
         signature.bind(None)
         signature.bind(None, None)
     except TypeError:
-        raise ImplementationError(
-            f"implementation {implementation.name}: expected a module called as forward(input, hx=None), "
-            f"like {type(reference).__name__}, got forward{signature}"
-        ) from None
-    return module
+        return f"forward{signature}"
+    return ""

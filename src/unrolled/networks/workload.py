@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.cells import CELLS, GATES, check_cell, short_name
 from unrolled.checks import check_choice, check_size
-from unrolled.errors import DeviceUnavailableError, InvalidValueError
+from unrolled.errors import DeviceUnavailableError, InvalidTypeError, InvalidValueError
 from unrolled.networks.memory import DRAWN, check_memory
 from unrolled.results.codec import require
 
@@ -68,6 +68,8 @@ class Workload:
             )
         for name in ("num_layers", "input_size", "batch_size", "seq_len"):
             check_size(name, getattr(self, name))
+        if not isinstance(self.bidirectional, bool):
+            raise InvalidTypeError(f"bidirectional: expected True or False, got {self.bidirectional!r}")
         if self.layers > MOST_LAYERS:
             raise InvalidValueError(
                 f"num_layers: expected at most {MOST_LAYERS:,}, got {self.layers}; choose fewer"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,14 +15,13 @@ from torch import Tensor, nn
 from unrolled.implementations import Implementation, implement
 from unrolled.networks.workload import Workload
 from unrolled.speed.explicit import explicit
-from unrolled.speed.step import same_draws
+from unrolled.speed.step import Quantities, gradients, leaves, same_draws, train, values
 from unrolled.torch_settings import settings_kept
 
-Call = Callable[..., tuple[Tensor, Any]]
-# Everything a call computes, by name: "output", "final state 0", "gradient of weight_hh_l0", ...
-Quantities = dict[str, Tensor | None]
+Call = Callable[..., Any]
+Tolerance = Callable[[str, Tensor], float]
 
-# Largest error, relative to the largest entry of the true tensor, that rounding in float64 explains.
+# Largest error that rounding in float64 explains.
 FLOAT64_TOLERANCE = 1e-9
 # The sequences of a batch do not know of each other; the whole batch is compared in the dtype that is timed.
 CHECKED_BATCH = 16
@@ -30,12 +31,17 @@ COMPILED_STEPS = 6
 
 @dataclass(frozen=True)
 class Equivalence:
-    """The largest error found, as a share of the largest entry of the true tensor, and where it was."""
+    """The first quantity that is wrong, or the one with the largest error where all are right.
+
+    An error is the norm of the difference over the norm of the true tensor: infinite where nothing came, or something
+    of another shape, and NaN where nothing could be compared or what came is not finite. `words` say what is wrong
+    where no number does.
+    """
 
     error: float
     where: str
     tolerance: float
-    detail: str = ""
+    words: str = ""
 
     @classmethod
     def exact(cls) -> Equivalence:
@@ -44,87 +50,159 @@ class Equivalence:
 
     @property
     def equal(self) -> bool:
-        """Whether the error is one that rounding explains; NaN is not."""
-        return self.error <= self.tolerance
+        """Whether the error is one that rounding explains."""
+        return not self.words and not self.error > self.tolerance
 
     def __str__(self) -> str:
-        detail = f" ({self.detail})" if self.detail else ""
-        return f"largest error {self.error:.1e} in {self.where}{detail}, allowed {self.tolerance:.0e}"
+        return self.words or f"error {self.error:.1e} in {self.where}, allowed {self.tolerance:.0e}"
 
 
-def check_equivalence(workload: Workload, implementation: Implementation) -> Equivalence:
+def check_equivalence(
+    workload: Workload, implementation: Implementation, phase: str = "training"
+) -> Equivalence:
     """Compare `implementation` with the explicit recurrence in float64, for up to `CHECKED_BATCH` sequences.
 
-    The initial state is given, and random: outputs, final states and every gradient must agree.
+    The initial state is given, and random. In `forward`, outputs and final states must agree under
+    `torch.inference_mode`; in `training`, every gradient too. Weights and input are rounded to the workload's dtype.
     """
-    workload = workload.replace(dtype="float64", batch_size=min(workload.batch_size, CHECKED_BATCH))
+    workload = probed(workload)
     if implementation.uncompiled is not None:  # compiling takes time in proportion to the steps
         workload = workload.replace(seq_len=min(workload.seq_len, COMPILED_STEPS))
-    return _check(workload, implementation)
+    return _check(workload, implementation, phase)
 
 
-@lru_cache(maxsize=64)  # all phases of a workload ask the same, and all large batches
-def _check(workload: Workload, implementation: Implementation) -> Equivalence:
-    reference = workload.reference()
+@lru_cache(maxsize=64)  # all large batches ask the same
+def _check(workload: Workload, implementation: Implementation, phase: str) -> Equivalence:
+    reference = workload.reference().double()
     with settings_kept():
-        module = implement(implementation, reference)
-    return compare(_oracle(workload), _quantities(module, reference, workload), FLOAT64_TOLERANCE)
+        module = train(implement(implementation, reference), phase)
+    found = called(module, reference, workload, phase, torch.float64)
+    return compare(of_phase(truth(workload), phase), found, lambda name, true: FLOAT64_TOLERANCE)
 
 
-def compare(expected: Quantities, found: Quantities, tolerance: float) -> Equivalence:
-    """The worst of all `expected` quantities; a missing one, or one of another shape, is infinitely wrong."""
-    return max((_compare_one(n, expected[n], found.get(n), tolerance) for n in expected), key=_badness)
+def probed(workload: Workload) -> Workload:
+    """With as many sequences as are checked against the oracle."""
+    return workload.replace(batch_size=min(workload.batch_size, CHECKED_BATCH))
 
 
-def _compare_one(name: str, expected: Tensor | None, found: Tensor | None, tolerance: float) -> Equivalence:
-    if expected is None or found is None:
-        missing = "nothing came; are the reference's own parameters used?" if expected is not None else ""
-        return Equivalence(0.0 if expected is found else float("inf"), name, tolerance, missing)
-    if expected.shape != found.shape:
-        shapes = f"shape {tuple(found.shape)}, expected {tuple(expected.shape)}"
-        return Equivalence(float("inf"), name, tolerance, shapes)
-    scale = max(float(expected.abs().max()), torch.finfo(expected.dtype).tiny)
-    return Equivalence(float((found.to(expected) - expected).abs().max()) / scale, name, tolerance)
+@lru_cache(maxsize=2)  # the implementations of one workload are checked one after the other
+def truth(workload: Workload) -> Quantities:
+    """What `called` has to give in `training`, by the explicit recurrence in float64."""
+    reference = workload.reference().double()
+    call = lambda input, hx: explicit(reference, input, hx)  # noqa: E731
+    return called(call, reference, workload, "training", torch.float64)
 
 
-def _badness(result: Equivalence) -> float:
-    return result.error if result.error == result.error else float("inf")
+def of_phase(quantities: Quantities, phase: str) -> Quantities:
+    """Those that a phase asks for."""
+    is_asked = phase == "training"
+    return {name: each for name, each in quantities.items() if is_asked or not is_gradient(name)}
 
 
-@lru_cache(maxsize=1)  # the implementations of one workload are raced one after the other
-def _oracle(workload: Workload) -> Quantities:
-    reference = workload.reference()
-    return _quantities(lambda input, hx: explicit(reference, input, hx), reference, workload)
+def called(
+    call: Call, reference: nn.Module, workload: Workload, phase: str, dtype: torch.dtype, scale: float = 1.0
+) -> Quantities:
+    """All that one call in `dtype` from a random initial state gives; gradients of the parameters of `reference`.
 
-
-def _quantities(call: Call, reference: nn.Module, workload: Workload) -> Quantities:
-    """Output, final states and all gradients of one call from a random initial state, which draws from one seed."""
-    input = workload.input().requires_grad_()
-    state = workload.random_state(reference, input[:1].detach())
+    Input and state are those of the workload, whatever the dtype; cells that draw random numbers draw from one seed.
+    In the backward pass all numbers are `scale` times those that are given back.
+    """
+    training = phase == "training"
+    input = workload.input().to(dtype).requires_grad_(training)
+    state = _as(workload.random_state(reference, input[:1].detach()), dtype)
     for part in leaves(state):
-        part.requires_grad_(part.is_floating_point())
+        part.requires_grad_(training and part.is_floating_point())
     reference.zero_grad(set_to_none=True)
-    with settings_kept(), same_draws(workload.seed):
-        output, final = call(input, state)
-    torch.autograd.backward(*_cotangents(output, final))
-    finals = {f"final state {k}": part.detach() for k, part in enumerate(leaves(final))}
-    initials = {f"gradient of initial state {k}": part.grad for k, part in enumerate(leaves(state))}
-    gradients = {f"gradient of {name}": p.grad for name, p in reference.named_parameters()}
-    return {"output": output.detach(), **finals, "gradient of input": input.grad, **initials, **gradients}
+    mode = nullcontext() if training else torch.inference_mode()
+    with same_draws(workload.seed), mode, settings_kept():  # torch puts some back itself when the mode ends
+        result = call(input, state)
+        if training:
+            _backward(result, scale)
+    found = values(result)
+    if training:
+        initials = {f"gradient of initial state {k}": part.grad for k, part in enumerate(leaves(state))}
+        found |= {
+            name: None if each is None else each.double() / scale
+            for name, each in {"gradient of input": input.grad, **initials, **gradients(reference)}.items()
+        }
+        reference.zero_grad(set_to_none=True)
+    return found
 
 
-def _cotangents(output: Tensor, final: Any) -> tuple[list[Tensor], list[Tensor]]:
-    """Outputs and states that can be differentiated, and a fixed random cotangent for each."""
-    tensors = [part for part in (output, *leaves(final)) if part.requires_grad]
-    generator = torch.Generator().manual_seed(7)
-    cotangents = [torch.randn(part.shape, generator=generator, dtype=torch.float64) for part in tensors]
-    return tensors, [c.to(part) for c, part in zip(cotangents, tensors, strict=True)]
-
-
-def leaves(state: Any) -> Iterator[Tensor]:
-    """The tensors of a state, however nested: `h_n`, `(h_n, c_n)`, or one of these per layer."""
+def _as(state: Any, dtype: torch.dtype) -> Any:
+    """A state in another dtype, but for parts that count."""
     if isinstance(state, Tensor):
-        yield state
-    elif state is not None:
-        for part in state:
-            yield from leaves(part)
+        return state.to(dtype) if state.is_floating_point() else state
+    return tuple(_as(part, dtype) for part in state)
+
+
+def _backward(result: Any, scale: float) -> None:
+    """From outputs and states that can be differentiated, with a fixed random cotangent for each."""
+    generator = torch.Generator().manual_seed(7)
+    parts, cotangents = [], []
+    for part in leaves(result):
+        cotangent = scale * torch.randn(part.shape, generator=generator, dtype=torch.float64)
+        if part.requires_grad:
+            parts.append(part)
+            cotangents.append(cotangent.to(part))
+    if parts:
+        torch.autograd.backward(parts, cotangents)
+
+
+def compare(expected: Quantities, found: Quantities, tolerance: Tolerance) -> Equivalence:
+    """The first of the `expected` quantities that is wrong, else the one with the largest error.
+
+    Where `tolerance`, of its name and the true tensor, is infinite, it has to come in its shape, with any value.
+    """
+    parameters = [each for name, each in found.items() if is_of_parameter(name)]
+    shares = any(each is not None for each in parameters)
+    compared = []
+    for name, true in expected.items():
+        one = _compare_one(name, true, found.get(name), tolerance)
+        if not one.equal and is_of_parameter(name) and not shares:
+            return replace(one, words=f"does not share the reference's parameters ({one.words})")
+        if not one.equal:
+            return one
+        compared.append(one)
+    return largest(compared)
+
+
+def largest(compared: list[Equivalence]) -> Equivalence:
+    """The one with the largest error that is a number."""
+    return max(compared, key=lambda one: -1 if math.isnan(one.error) else one.error)
+
+
+def is_gradient(name: str) -> bool:
+    """Whether a quantity is one of the backward pass."""
+    return name.startswith("gradient of ")
+
+
+def is_of_parameter(name: str) -> bool:
+    """Whether it is one of those that the weights get."""
+    return is_gradient(name) and not name.startswith(("gradient of input", "gradient of initial state"))
+
+
+def _compare_one(name: str, true: Tensor | None, found: Tensor | None, tolerance: Tolerance) -> Equivalence:
+    short = name.removeprefix("gradient of ")
+    if true is None:
+        is_none = found is None or not found.any()
+        words = "" if is_none else f"a gradient came to {short}, to which the reference gives none"
+        return Equivalence(0.0 if is_none else math.inf, name, 0.0, words)
+    if found is None:
+        words = f"no gradient came to {short}" if is_gradient(name) else f"no {name} came"
+        return Equivalence(math.inf, name, 0.0, words)
+    if true.shape != found.shape:
+        words = f"{name} of shape {tuple(found.shape)}, expected {tuple(true.shape)}"
+        return Equivalence(math.inf, name, 0.0, words)
+    allowed = tolerance(name, true)
+    if allowed == math.inf or not true.isfinite().all():
+        return Equivalence(math.nan, name, allowed)
+    error = relative_error(true, found)
+    return Equivalence(error, name, allowed, "" if math.isfinite(error) else f"{name} is not finite")
+
+
+def relative_error(true: Tensor, found: Tensor) -> float:
+    """The norm of the difference over that of the true tensor."""
+    true = true.double()
+    difference = (found.to(true) - true).norm()
+    return float(difference) / max(float(true.norm()), torch.finfo(torch.float64).tiny)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
@@ -20,13 +20,14 @@ from unrolled.hearing import Printed, notes
 from unrolled.implementations import Build, Implementation, as_implementation, implement, load
 from unrolled.networks.workload import Workload
 from unrolled.plugins import THEIRS, first_line
-from unrolled.speed.equivalence import AsTimed, Quantities, check_equivalence
+from unrolled.speed.as_timed import AsTimed
+from unrolled.speed.equivalence import check_equivalence
 from unrolled.speed.grid import PHASES
 from unrolled.speed.memory import peak_bytes, saved_bytes
 from unrolled.speed.result import PARTS, Result, settled
 from unrolled.speed.rounds import Timer, timed, without_garbage_collection
 from unrolled.speed.statistics import MIN_ROUNDS
-from unrolled.speed.step import Step
+from unrolled.speed.step import Quantities, Step, same_draws
 from unrolled.time_limit import time_limit
 from unrolled.torch_settings import KeptSettings, settings_kept
 
@@ -230,10 +231,12 @@ class Race:
     def _first_calls(self, contender: Contender, reference: nn.Module) -> None:
         assert self.lent is not None
         with _compiler_starting_cold(contender.implementation):
-            module = implement(contender.implementation, reference)
-            contender.step = Step(module, self._input, self._target, self.phase)
+            with settings_kept():
+                module = implement(contender.implementation, reference)
+            contender.step = Step(module, self._input, self._target, self.phase, reference)
             began = perf_counter()
-            contender.step()
+            with settings_kept():
+                contender.step()
             contender.first_s = perf_counter() - began
         self._check(contender)
 
@@ -241,7 +244,7 @@ class Race:
         """Once more, as it is timed, with a fresh input; it drops out where something else is computed."""
         assert self.lent is not None
         assert contender.step is not None
-        found = self.lent.check(contender.step.module)
+        found = self.lent.check(contender.step.module, from_a_state=not contender.compiles)
         if not found.equal:
             self.lent.restore()
             contender.drop("wrong", f"in {self.workload.dtype}: {found}")
@@ -262,15 +265,11 @@ class Race:
 
     def warm_up(self) -> None:
         """Rounds that do not count, for `WARM_UP_S`, one at least; `round_s` is the median of their seconds."""
-        if not self.is_on:
-            return
         began, seconds = perf_counter(), list[float]()
-        while not seconds or perf_counter() < began + WARM_UP_S:
+        while self.is_on and (not seconds or perf_counter() < began + WARM_UP_S):
             if (row := self._round()) is not None:
                 seconds.append(sum(call[0] for call in row.values()))
-            elif not self.is_on:
-                return
-        self.round_s = median(seconds)
+        self.round_s = median(seconds) if seconds else 0.0
         spent = self.fused.spent_s
         spent["warm_up"] = spent.get("warm_up", 0.0) + perf_counter() - began
 
@@ -317,13 +316,15 @@ class Race:
         try:
             for name, contender, step in turns:
                 versions, step.keeps = self.lent.versions(self._input), compare
-                with contender.runs(self.timeout):
+                with contender.runs(self.timeout), same_draws(len(self.rows)) if compare else nullcontext():
                     call = timed(step, self.timer)
                 row[name] = (call.seconds, step.event_s(), call.preempted)
                 if self.lent.versions(self._input) != versions:
-                    self._changed(contender, self.changed() or "changed what is not its own")
+                    is_kept = torch.equal(self._input, self._base * scale)
+                    if what := self.changed() or ("" if is_kept else "changed its input"):
+                        self._changed(contender, what)
                 if compare:
-                    outcomes[name] = step.outcome(self._reference.module)
+                    outcomes[name] = step.outcome()
             self._compare(outcomes)
         except _Out:
             self._stop_without_reference()

@@ -170,13 +170,15 @@ class Result:
     @cached_property
     def _reference_logs(self) -> np.ndarray:
         """The logarithms of the seconds of the reference, a row for each round that counts."""
-        logs: np.ndarray = np.log(np.reshape(self.reference_seconds, (len(self.seconds), -1)))
-        return logs[self._left]
+        rounds: np.ndarray = np.reshape(self.reference_seconds, (len(self.seconds), -1))[self._left]
+        logs: np.ndarray = np.log(rounds)
+        return logs
 
     @cached_property
     def _ratio_logs(self) -> np.ndarray:
         """The logarithm of each round that counts: of its ratio, to the geometric mean of the reference's calls."""
-        logs: np.ndarray = np.log(self.seconds)[self._left] - self._reference_logs.mean(axis=1)
+        seconds: np.ndarray = np.array(self.seconds)[self._left]
+        logs: np.ndarray = np.log(seconds) - self._reference_logs.mean(axis=1)
         return logs
 
     @property

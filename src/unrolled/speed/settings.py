@@ -219,7 +219,7 @@ def check_own_cells(of: Sequence[Workload]) -> list[str]:
 
 
 def check_plugin(implementation: Implementation, cells: Sequence[str]) -> None:
-    """Build and call a plug-in once at a tiny size, so that a mistake is told before the run and not during it.
+    """Build a plug-in at a tiny size and call it, with and without a state: a mistake is told before the run.
 
     A plug-in may serve some cells only: where `build` refuses others, their benchmarks will say so.
     Raises `ImplementationError` when it serves none, or what it builds cannot stand in for the reference.
@@ -231,8 +231,10 @@ def check_plugin(implementation: Implementation, cells: Sequence[str]) -> None:
         workload = Workload(cell=cell, **TINY)
         try:
             with settings_kept():
-                module = implement(implementation, workload.reference())
-                result: object = module(workload.input())
+                reference, x = workload.reference(), workload.input()
+                module = implement(implementation, reference)
+                result: object = module(x)
+                module(x, workload.random_state(reference, x[:1]))
         except ImplementationError:
             raise
         except THEIRS as error:
@@ -245,6 +247,6 @@ def check_plugin(implementation: Implementation, cells: Sequence[str]) -> None:
             )
     if len(refusals) == len(cells):
         raise ImplementationError(
-            f"implementation {implementation.name}: expected build(reference) to give a module that runs, "
-            f"but it raised for every cell ({'; '.join(refusals)})"
+            f"implementation {implementation.name}: expected build(reference) to give a module that runs as "
+            f"module(input) and module(input, hx), but it raised for every cell ({'; '.join(refusals)})"
         )
