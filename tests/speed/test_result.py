@@ -369,4 +369,4 @@ def test_the_summary_counts_what_it_says():
         in said
     )
     assert "1 got no time, the first mine on lstm L1 B16 T50 H128 1 thr forward (failed: no)." in said
-    assert summary(frame([failed])) == "Nothing was timed."
+    assert summary(frame([failed])).startswith("Nothing was timed")
