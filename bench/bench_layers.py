@@ -2,5 +2,5 @@
 
 
 def bench_layers(case, race):
-    """One (workload, phase, implementation): checked, then timed in pairs with the fused module."""
+    """One (workload, phase, implementation): checked, timed in rounds with the fused module, checked again."""
     race(case)

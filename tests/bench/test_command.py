@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.processes import ROOT, environment, python
+from unrolled.speed.settings import DEFAULT_PASSES
 from unrolled.speed.statistics import MIN_ROUNDS, RESOLUTION
 
 TINY = [
@@ -110,7 +111,7 @@ def run(tmp_path_factory):
     """One run in a folder of its own, saved in every way there is."""
     folder = tmp_path_factory.mktemp("run")
     done = bench(*TINY, "--out", "out", "--phase", "forward,training", "--threads", "2",
-                 "--benchmark-json=saved.json", "--benchmark-save=one", cwd=folder)  # fmt: skip
+                 "--benchmark-json=saved.json", "--benchmark-save=one", "--benchmark-min-rounds=101", cwd=folder)  # fmt: skip
     return done, folder
 
 
@@ -131,7 +132,9 @@ def test_a_run_prints_tables_and_leaves_results_and_plots(run):
     assert "Against the fused module, cells took" in done.stdout
     table = pd.read_csv(out / "bench.csv")
     assert len(table) == 2 * 3
-    assert (table["rounds"] >= MIN_ROUNDS).all()
+    assert (table["rounds"] >= 101).all()
+    assert (table["passes"] == DEFAULT_PASSES).all()
+    assert ((table["ratio"] > 1) == (table["median_s"] > table["reference_median_s"])).all()
     names = {path.name for path in out.iterdir()}
     assert names >= {"bench.json", "bench.csv", "ratio-cpu.png", "ratio-cpu.svg"}
     rounds = json.loads((out / "bench.json").read_text())["results"]
@@ -152,6 +155,20 @@ def test_a_run_prints_tables_and_leaves_results_and_plots(run):
         rest = {name: ours[name] for name in ("phase", "implementation", "threads")}
         assert theirs["params"] == sizes | rest | {"bidirectional": False, "device": "cpu", "dtype": "float32"}
     assert json.loads(saved.read_text())["machine_info"]["unrolled"]["threads"] == 2
+
+
+def test_threads_and_dtypes_are_axes_with_tables_against_their_first_value(tmp_path):
+    done = bench(*TINY, "--out", "out", "--phase", "forward", "--threads", "1,2", "--dtype", "float32,bfloat16",
+                 "--as", "speedup", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(tmp_path / "out" / "bench.csv")
+    assert len(table) == 3 * 2 * 2
+    assert (table["rounds"] >= MIN_ROUNDS).all()
+    assert set(table["threads"]) == {1, 2}
+    assert "bfloat16, against float32" in done.stdout
+    relative = pd.read_csv(tmp_path / "out" / "relative.csv")
+    assert len(relative) == 3 * 2 + 3 * 2  # each implementation, on the one axis at both values of the other
+    assert (tmp_path / "out" / "speedup-cpu-float32.png").exists()
 
 
 def test_k_selects_and_measures_the_noise_floor_all_the_same(tmp_path):

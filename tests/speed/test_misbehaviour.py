@@ -36,10 +36,10 @@ ROUNDS = []  # not empty while rounds that count are run
 def rounds_are_known(monkeypatch):
     rows = Race._rows
 
-    def known(self, count):
+    def known(self, *count):
         ROUNDS.append(self)
         try:
-            return rows(self, count)
+            return rows(self, *count)
         finally:
             ROUNDS.clear()
 

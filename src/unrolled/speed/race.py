@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import warnings
 from collections.abc import Iterator, Sequence
@@ -82,7 +83,7 @@ def race(
         one = Race(workload, phase, [contender], threads=threads, timeout=timeout, timer=timer)
         one.prepare()
         for _ in range(passes):
-            one.run_pass(one.rounds_in(budget / passes, MIN_ROUNDS / passes))
+            one.run_pass(budget / passes, MIN_ROUNDS / passes)
         one.finish()
     result = one.result(contender.name)
     assert result is not None
@@ -158,7 +159,7 @@ REFERENCE, AGAIN = "the reference", "the reference again"  # in a round, beside 
 
 
 class Race:
-    """All contenders on one workload: `prepare()`, `run_pass(rounds)` as often as one likes, `finish()`, `results()`.
+    """All contenders on one workload: `prepare()`, `run_pass(...)` as often as one likes, `finish()`, `result(name)`.
 
     In a round the reference runs twice, which shows the noise, and every contender once, in random order.
     A contender that raises, hangs, computes something else or changes what is not its own drops out; a round in which
@@ -273,12 +274,11 @@ class Race:
         spent = self.fused.spent_s
         spent["warm_up"] = spent.get("warm_up", 0.0) + perf_counter() - began
 
-    def rounds_in(self, seconds: float, fewest: float) -> int:
-        """How many rounds of this race fit into so many seconds, and `fewest` at least."""
-        return min(max(-int(-fewest // 1), int(seconds / self.round_s) if self.round_s else 1, 1), MAX_ROUNDS)
+    def run_pass(self, seconds: float, fewest: float) -> None:
+        """Rounds for so many seconds, and `fewest` of them at least.
 
-    def run_pass(self, rounds: int) -> None:
-        """So many rounds, of which one, drawn at random, is compared with the reference in all that it computed."""
+        One of them, drawn at random, is compared with the reference in all that it computed.
+        """
         if not self.is_on:
             return
         torch.set_num_threads(self.threads)
@@ -287,20 +287,21 @@ class Race:
         elif self.passes and self.round_s < WARM_UP_S:  # a longer one is warm after its first steps
             self.warm_up()
         while self.is_on:
-            rows = self._rows(rounds)
+            rows = self._rows(seconds, math.ceil(fewest))
             if self.changed() is None:
                 self.rows += rows
                 self.passes += [len(rows)] if rows else []
                 return
             self._find_who_changed_it()  # what was timed on changed weights does not count
 
-    def _rows(self, rounds: int) -> list[Row]:
-        compared, rows = self._draws.randrange(rounds), list[Row]()
+    def _rows(self, seconds: float, fewest: int) -> list[Row]:
+        compared, rows = self._draws.randrange(fewest), list[Row]()
+        end = perf_counter() + seconds
         with without_garbage_collection():
-            while len(rows) < rounds and self.is_on:
+            while self.is_on and len(rows) < MAX_ROUNDS and (len(rows) < fewest or perf_counter() < end):
                 if (row := self._round(compare=len(rows) == compared)) is not None:
                     rows.append(row)
-        return rows if len(rows) == rounds else []
+        return rows if len(rows) >= fewest else []
 
     def _round(self, compare: bool = False) -> Row | None:
         """One round of all; None where somebody dropped out in it."""

@@ -18,6 +18,7 @@ from unrolled.results.codec import UNSAVED, Count, Size, require
 from unrolled.speed.grid import PHASES, shown_name
 from unrolled.speed.operations import flops
 from unrolled.speed.statistics import (
+    MIN_ROUNDS,
     NOTHING,
     RESOLUTION,
     Drift,
@@ -41,9 +42,9 @@ PARTS = ("check", "warm_up", "memory")  # of the time that a benchmark takes, be
 LARGEST_ERROR = (
     1e-6  # in float64, relative, of what may be timed; far above what the check before the clock allows
 )
-# Rounds in which the process was pre-empted are left out where at least this share of each pass is left.
-SHARE_LEFT = 0.5
-FEWEST_LEFT = 2
+# Rounds in which the process was pre-empted are left out where at least so many others remain, in so many passes.
+FEWEST_LEFT = MIN_ROUNDS
+FEWEST_PASSES_LEFT = 3
 
 
 @dataclass(frozen=True)
@@ -149,13 +150,12 @@ class Result:
 
     @cached_property
     def _left(self) -> np.ndarray:
-        """Which rounds count: all but those pre-empted, where enough of each pass are left. No time is looked at."""
+        """Which rounds count: those not pre-empted, where enough of them are left, or all. No time is looked at."""
         left = np.ones(len(self.seconds), dtype=bool)
         left[list(self.preempted)] = False
-        for part in np.split(left, np.cumsum(self.passes)[:-1]):
-            if part.sum() < max(FEWEST_LEFT, SHARE_LEFT * len(part)):
-                return np.ones_like(left)
-        return left
+        passes = sum(part.any() for part in np.split(left, np.cumsum(self.passes)[:-1]))
+        enough = left.sum() >= FEWEST_LEFT and passes >= min(FEWEST_PASSES_LEFT, len(self.passes))
+        return left if enough else np.ones_like(left)
 
     @property
     def rounds_left_out(self) -> int:
@@ -163,9 +163,14 @@ class Result:
         return int((~self._left).sum()) if self.timed else 0
 
     @cached_property
+    def _in_passes(self) -> dict[int, int]:
+        """How many rounds count of each pass that has any, by its number."""
+        parts = np.split(self._left, np.cumsum(self.passes)[:-1])
+        return {number: int(part.sum()) for number, part in enumerate(parts) if part.any()}
+
+    @property
     def _rounds(self) -> list[int]:
-        """How many rounds of each pass count."""
-        return [int(part.sum()) for part in np.split(self._left, np.cumsum(self.passes)[:-1])]
+        return list(self._in_passes.values())
 
     @cached_property
     def _reference_logs(self) -> np.ndarray:
@@ -208,7 +213,7 @@ class Result:
     def pass_times(self) -> dict[int, float]:
         """The logarithm of the seconds of a call in each pass, by its number."""
         logs = np.log(self.seconds)[self._left]
-        return dict(enumerate(Passes.of(logs, self._rounds).logs)) if self.timed else {}
+        return dict(zip(self._in_passes, Passes.of(logs, self._rounds).logs, strict=True)) if self.timed else {}
 
     @property
     def ratio_passes(self) -> Passes:

@@ -132,7 +132,7 @@ class Session:
     def _pass(self, race: Race) -> None:
         settings = self.settings
         budget = settings.budget * len(race.everybody) / settings.passes
-        race.run_pass(race.rounds_in(budget, settings.fewest_rounds / settings.passes))
+        race.run_pass(budget, settings.fewest_rounds / settings.passes)
         if sum(each.bytes_held for each in self.races.values()) > _may_be_held(race.workload.device):
             race.release()
         self._keep()

@@ -28,7 +28,7 @@ from unrolled.time_limit import time_limit
 
 # Seconds of timed rounds per benchmark, unless asked, and passes over the grid: the default one then takes one to two
 # minutes.
-DEFAULT_BUDGET = 0.15
+DEFAULT_BUDGET = 0.3
 DEFAULT_PASSES = 5
 DEFAULT_OUT = Path("results/bench")
 TINY: dict[str, Any] = {"input_size": 3, "hidden_size": 4, "batch_size": 2, "seq_len": 3}
