@@ -38,6 +38,7 @@ FILES = pytest.StashKey[list[Path]]()
 ERRORS = pytest.StashKey[TextIO]()  # standard error, past pytest's capture
 OPEN = pytest.StashKey[ExitStack]()  # to be closed at the end: the folder, the handlers of signals
 INTERRUPTED = pytest.StashKey[bool]()  # by Ctrl-C
+CUT_OFF = pytest.StashKey[bool]()  # before everything was measured
 PROGRESS = pytest.StashKey[ProgressLine]()
 REPLAY = pytest.StashKey["Replay"]()
 LINES = pytest.StashKey[list[str]]()
@@ -69,17 +70,16 @@ OWN_TABLE = {
 }
 
 
-# Options of pytest-benchmark that mean nothing here: what they are by themselves, and what to give in their place.
+# Options of pytest-benchmark that mean nothing here: what they are by themselves, and why, or what to give.
 # A round is one call, all contenders of a workload have the same rounds, and each race is warmed up in every pass.
 MEANINGLESS = {
-    "min_time": (0.000005, "--budget SECONDS, for all rounds of a benchmark"),
-    "calibration_precision": (10, "nothing, since a round is one call"),
-    "warmup": (False, "nothing, since every race is warmed up in every pass"),
-    "warmup_iterations": (100_000, "nothing, since every race is warmed up in every pass"),
-    "precision": (None, "--until-decided SECONDS"),
-    "confidence": (0.99, "nothing, since all intervals are at 99 %"),
+    "min_time": (0.000005, "give --budget SECONDS, for all rounds of a benchmark"),
+    "calibration_precision": (10, "a round is one call"),
+    "warmup": (False, "every race is warmed up"),
+    "warmup_iterations": (100_000, "every race is warmed up"),
+    "precision": (None, "give --until-decided SECONDS"),
+    "confidence": (0.99, "all intervals are at 99 %"),
 }
-MAX_TIME = 1.0  # which has a meaning here where it is another one
 
 
 class Replay:
@@ -207,7 +207,7 @@ def start_session(config):
     )
     folder = config.stash[FOLDER] = ResultFolder(settings.out, "bench")
     load = None
-    if not config.option.collectonly:
+    if measures(config):
         config.stash[OPEN].enter_context(folder)
         config.stash[OPEN].enter_context(ending(partial(end, config), ("SIGTERM", "SIGHUP")))
         watch = Watch()
@@ -223,15 +223,22 @@ def start_session(config):
     return Session(settings, folder.keep, started=STARTED, imports_s=imports_s, before=load)
 
 
+def measures(config):
+    """Whether anything will be timed: not in the processes of pytest-xdist, under which benchmarks are disabled."""
+    options = config.option
+    apart = hasattr(config, "workerinput") or getattr(options, "numprocesses", None)
+    return not (apart or options.collectonly or options.benchmark_disable or options.benchmark_skip)
+
+
 def rounds_asked(config):
     """The budget in seconds, and the fewest rounds, also where pytest-benchmark's options say them."""
     for name, (default, instead) in MEANINGLESS.items():
         value = config.getoption(f"benchmark_{name}", default)
         if default != (value if value is None else float(value)):
             flag = f"--benchmark-{name.replace('_', '-')}"
-            raise InvalidValueError(f"{flag}: expected to be left out here, got {value}; give {instead}")
+            raise InvalidValueError(f"{flag}: expected to be left out here, got {value}; {instead}")
     budget, most = config.getoption("budget"), float(config.getoption("benchmark_max_time"))
-    if most != MAX_TIME:
+    if any(str(argument).startswith("--benchmark-max-time") for argument in config.invocation_params.args):
         if budget is not None:
             raise InvalidValueError(
                 f"--benchmark-max-time: expected to stand alone, got {most:g} beside --budget {budget:g}; leave one out"
@@ -331,8 +338,10 @@ def threads_asked(request):
     def threads(default):
         before = torch.get_num_threads()
         torch.set_num_threads(numbers[0] if numbers else default)
-        yield
-        torch.set_num_threads(before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     return threads
 
@@ -360,6 +369,8 @@ def race(benchmark, replay, request):
             if not session.races:
                 measure(config, request.session.items)
             result = session.result(case)
+            if result is None:
+                pytest.fail("was not measured, since the run was cut off", pytrace=False)
         benchmark.group = case.race.label
         note(config, case, result)
         if result is not None and result.status != "ok":
@@ -369,7 +380,8 @@ def race(benchmark, replay, request):
             row = result.row()
             benchmark.params = {name: row[name] for name in PARAMS}
             benchmark.extra_info |= {key: row[key] for key in ("ratio", "ratio_low", "ratio_high", "verdict")}
-            replay(result.seconds, lambda: session.step(case)())
+            step = session.step(case) if benchmark.cprofile else None
+            replay(result.seconds, lambda: step and step())
         return result
 
     return run
@@ -382,7 +394,9 @@ def measure(config, items):
     timer = load_timer(config.getoption("benchmark_timer")).target
     if progress.live:
         config.pluginmanager.getplugin("terminalreporter").ensure_newline()
+    config.stash[CUT_OFF] = True
     session.measure(cases, progress, timer)
+    del config.stash[CUT_OFF]
     progress.stop()
 
 
@@ -400,8 +414,9 @@ def pytest_sessionfinish(session):
     config = session.config
     config.stash[PROGRESS].stop()
     running = config.stash.get(SESSION, None)
-    if INTERRUPTED in config.stash:
-        session.exitstatus = 130
+    if INTERRUPTED in config.stash or CUT_OFF in config.stash:
+        if INTERRUPTED in config.stash:
+            session.exitstatus = 130
         if running is not None and running.results:
             config.stash[FOLDER].keep(running.run())
     elif running is not None and running.results:

@@ -17,3 +17,18 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "cuda" in item.keywords:
             item.add_marker(no_cuda)
+
+
+@pytest.fixture
+def fresh_torchscript():
+    """TorchScript keeps what it compiled of a class for the whole process, and trips over what other tests compiled."""
+    from torch.jit import _recursive, _state
+
+    def forget():
+        torch._C._jit_clear_class_registry()
+        _recursive.concrete_type_store = _recursive.ConcreteTypeStore()
+        _state._clear_class_state()
+
+    forget()
+    yield
+    forget()

@@ -59,7 +59,7 @@ def test_every_picture_and_folder_it_names_is_there(path):
 def test_every_option_it_shows_exists():
     from unrolled.speed.settings import LIST_OPTIONS
 
-    known = {option.flag for option in LIST_OPTIONS} | {"--grid", "--budget", "--threads", "--out", "--help"}
+    known = {option.flag for option in LIST_OPTIONS} | {"--grid", "--budget", "--out", "--help", "--as"}
     shown = set(
         re.findall(r"(?<=\s)--[a-z-]+", "\n".join(re.findall(r"^    pytest bench.*$", README, re.MULTILINE)))
     )

@@ -155,7 +155,10 @@ def in_parts(reference):
     return both
 
 
-torchscript = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def torchscript(test):
+    """TorchScript is deprecated, warns, and keeps what it compiled of a class."""
+    warnings = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+    return pytest.mark.usefixtures("fresh_torchscript")(warnings(test))
 
 
 @torchscript

@@ -191,8 +191,8 @@ def test_the_committed_results_of_version_1_give_the_tables_beside_them():
         "gain.csv": study.gain_frame(),
     }
     for name, frame in tables.items():
-        # Every digit: a decimal that is read back is the same number.
-        assert frame.to_csv(index=False, na_rep="nan") == (COMMITTED / name).read_text(encoding="utf-8"), name
+        # Roundings of the last digit: logarithms differ in it from processor to processor.
+        pd.testing.assert_frame_equal(frame, pd.read_csv(COMMITTED / name), rtol=1e-12, check_dtype=False)
     assert study.describe_gains().startswith("1 layer, input 8, hidden 200, batch 4")
 
 

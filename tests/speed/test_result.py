@@ -273,7 +273,6 @@ def test_the_csv_is_tidy_and_has_the_promised_columns(tmp_path):
         ({"recheck_error": 2.0}, "after the clock"),
         ({"saved_bytes": -1}, "saved_bytes"),
         ({"compile_s": 1.0}, "compiling"),
-        ({"saved_bytes": None}, "bytes"),
         ({"phase": "forward"}, "backward"),
         ({"peak_bytes": 5}, "peak"),
         ({"spent_s": {"lunch": 1.0}}, "time of"),

@@ -41,6 +41,7 @@ FREE = [
     r"\$\.before\.(others|load_average): null",  # where the system does not tell
     r".*\.equivalence_error: (nan|zero|half|ten times)",
     r"\$\.results\[1\]\.equivalence_error: (huge|inf|one more)",  # what is wrong may be wrong by any factor
+    r"\$\.results\[0\]\.saved_bytes: null",  # of a run that was interrupted
     r".*\.(saved_bytes|peak_bytes|spent_s\.memory): (zero|half|one more|ten times)",
     r".*\.(compile_s|uncompiled_s): (negative|zero|half|one more|ten times)",
     r"\$\.results\[\d\]: \w+(bytes|_s|error) and \w+(bytes|_s|error) swapped",

@@ -122,13 +122,15 @@ class AsTimed:
     Made once for a race, when nobody has called anything yet.
     """
 
-    def __init__(self, workload: Workload, phase: str, reference: nn.Module) -> None:
+    def __init__(
+        self, workload: Workload, phase: str, reference: nn.Module, streams: Iterator[int] | None = None
+    ) -> None:
         self.workload, self.phase, self.reference = workload, phase, reference
         self._lent = {
             name: (each, each.detach().clone(), each.requires_grad) for name, each in _tensors(reference)
         }
         self._own: set[str] = set()  # the buffers that a call of the reference itself changes
-        self._streams = count(FRESH_STREAM)
+        self._streams = count(FRESH_STREAM) if streams is None else streams
         self._target = workload.target()
         # The loss is a mean: its gradient is of about this size, which float16 has to hold.
         self._scale = 2.0 ** round(math.log2(2 / self._target.numel()))

@@ -43,11 +43,6 @@ class Equivalence:
     tolerance: float
     words: str = ""
 
-    @classmethod
-    def exact(cls) -> Equivalence:
-        """Nothing differs."""
-        return cls(0.0, "nothing", 0.0)
-
     @property
     def equal(self) -> bool:
         """Whether the error is one that rounding explains."""

@@ -6,8 +6,9 @@ import math
 import random
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from statistics import median
 from time import perf_counter
 from typing import Any, NoReturn
@@ -21,7 +22,7 @@ from unrolled.hearing import Printed, notes
 from unrolled.implementations import Build, Implementation, as_implementation, implement, load
 from unrolled.networks.workload import Workload
 from unrolled.plugins import THEIRS, first_line
-from unrolled.speed.as_timed import AsTimed
+from unrolled.speed.as_timed import FRESH_STREAM, AsTimed
 from unrolled.speed.equivalence import check_equivalence
 from unrolled.speed.grid import PHASES
 from unrolled.speed.memory import peak_bytes, saved_bytes
@@ -185,6 +186,8 @@ class Race:
         self.passes: list[int] = []
         self.round_s = 0.0
         self.lent: AsTimed | None = None
+        self._streams = count(FRESH_STREAM)
+        self._is_watched = False
         self._draws = random.Random(workload.seed)
         self.bytes_held = 0  # by modules and inputs, while they stay built
 
@@ -211,45 +214,48 @@ class Race:
             self._build()
 
     def _build(self) -> None:
-        """The reference and all contenders, each of which is checked as it will be timed."""
+        """The reference and all contenders, each of which runs once."""
         with self._turn(self.fused, "warm_up"):
-            reference = self.workload.reference()
+            lent = self.workload.reference()
             self._input, self._target = self.workload.input(), self.workload.target()
             self._base = self._input.clone()
-            self._reference = Step(reference, self._input, self._target, self.phase)
+            self._reference = Step(_twin(self.workload, lent), self._input, self._target, self.phase)
             self._reference()
-            self.lent = AsTimed(self.workload, self.phase, reference)
+        with self._turn(self.fused, "check"):
+            self.lent = AsTimed(self.workload, self.phase, self._reference.module, self._streams)
         if not self.fused.is_in:
             self._stop_without_reference()
             return
         for contender in self.contenders:
             with self._turn(contender, "warm_up"):
-                self._first_calls(contender, reference)
+                self._first_call(contender, lent)
         modules = [each.step.module for each in self.contenders if each.step is not None]
-        self.bytes_held = _bytes_of(self._input, self._base, self._target, reference, *modules)
+        self.bytes_held = _bytes_of(self._input, self._base, self._target, lent, *modules)
         self.warm_up()
 
-    def _first_calls(self, contender: Contender, reference: nn.Module) -> None:
-        assert self.lent is not None
+    def _first_call(self, contender: Contender, lent: nn.Module) -> None:
         with _compiler_starting_cold(contender.implementation):
             with settings_kept():
-                module = implement(contender.implementation, reference)
-            contender.step = Step(module, self._input, self._target, self.phase, reference)
+                module = implement(contender.implementation, lent)
+            contender.step = Step(module, self._input, self._target, self.phase, self._reference.module)
             began = perf_counter()
             with settings_kept():
                 contender.step()
             contender.first_s = perf_counter() - began
-        self._check(contender)
+        if what := self._what_changed(self._base):
+            self._changed(contender, what)
 
-    def _check(self, contender: Contender) -> None:
-        """Once more, as it is timed, with a fresh input; it drops out where something else is computed."""
+    def check(self) -> None:
+        """Is it the same work, as it is timed? Whoever computes something else from a fresh input drops out."""
         assert self.lent is not None
-        assert contender.step is not None
-        found = self.lent.check(contender.step.module, from_a_state=not contender.compiles)
-        if not found.equal:
-            self.lent.restore()
-            contender.drop("wrong", f"in {self.workload.dtype}: {found}")
-        contender.facts["recheck_error"] = found.error
+        for contender in self.contenders:
+            with self._turn(contender, "check"):
+                assert contender.step is not None
+                found = self.lent.check(contender.step.module, from_a_state=not contender.compiles)
+                contender.facts["recheck_error"] = found.error if found.error >= 0 else 0.0
+                if not found.equal:
+                    self.lent.restore()
+                    contender.drop("wrong", f"in {self.workload.dtype}: {found}")
 
     @contextmanager
     def _turn(self, contender: Contender, what: str) -> Iterator[None]:
@@ -259,7 +265,7 @@ class Race:
             with contender.runs(self.timeout):
                 yield
         except _Out:
-            pass
+            self._restore()
         finally:
             spent = contender.spent_s
             spent[what] = spent.get(what, 0.0) + perf_counter() - began
@@ -275,13 +281,15 @@ class Race:
         spent["warm_up"] = spent.get("warm_up", 0.0) + perf_counter() - began
 
     def run_pass(self, seconds: float, fewest: float) -> None:
-        """Rounds for so many seconds, and `fewest` of them at least.
+        """Rounds whose calls take so many seconds, and `fewest` of them at least.
 
         One of them, drawn at random, is compared with the reference in all that it computed.
         """
         if not self.is_on:
             return
         torch.set_num_threads(self.threads)
+        for contender in (self.fused, *self.contenders):
+            contender.total_s = 0.0
         if self.lent is None:
             self._build()
         elif self.passes and self.round_s < WARM_UP_S:  # a longer one is warm after its first steps
@@ -295,39 +303,49 @@ class Race:
             self._find_who_changed_it()  # what was timed on changed weights does not count
 
     def _rows(self, seconds: float, fewest: int) -> list[Row]:
-        compared, rows = self._draws.randrange(fewest), list[Row]()
-        end = perf_counter() + seconds
+        expected = int(seconds / self.round_s) if self.round_s else 0
+        compared, is_compared = self._draws.randrange(max(fewest, min(expected, MAX_ROUNDS))), False
+        rows, spent = list[Row](), 0.0
         with without_garbage_collection():
-            while self.is_on and len(rows) < MAX_ROUNDS and (len(rows) < fewest or perf_counter() < end):
-                if (row := self._round(compare=len(rows) == compared)) is not None:
+            while self.is_on:
+                enough = len(rows) >= fewest and (spent >= seconds or len(rows) >= MAX_ROUNDS)
+                if enough and is_compared:
+                    break
+                compare = not is_compared and (enough or len(rows) >= compared)
+                if (row := self._round(compare)) is not None:
                     rows.append(row)
-        return rows if len(rows) >= fewest else []
+                    is_compared = is_compared or compare
+                    spent += sum(call[0] for call in row.values())
+        return rows if self.is_on else []
 
     def _round(self, compare: bool = False) -> Row | None:
         """One round of all; None where somebody dropped out in it."""
         assert self.lent is not None
-        scale = 1 + SCALED_BY * (2 * self._draws.random() - 1)
-        torch.mul(self._base, scale, out=self._input.detach())
+        given = self._base * (1 + SCALED_BY * (2 * self._draws.random() - 1))
+        self._input.detach().copy_(given)
+        if self._input.is_cuda:
+            torch.cuda.synchronize()  # or the first call would be charged for it
         turns = [(name, self.fused, self._reference) for name in (REFERENCE, AGAIN)]
         turns += [
             (each.implementation.name, each, each.step) for each in self.contenders if each.step is not None
         ]
         self._draws.shuffle(turns)
+        seed = self._draws.getrandbits(32)  # of what a cell draws
         row, outcomes = Row(), {}
         try:
             for name, contender, step in turns:
                 versions, step.keeps = self.lent.versions(self._input), compare
-                with contender.runs(self.timeout), same_draws(len(self.rows)) if compare else nullcontext():
+                with contender.runs(self.timeout), same_draws(seed):
                     call = timed(step, self.timer)
+                    if compare:
+                        outcomes[name] = step.outcome()
                 row[name] = (call.seconds, step.event_s(), call.preempted)
-                if self.lent.versions(self._input) != versions:
-                    is_kept = torch.equal(self._input, self._base * scale)
-                    if what := self.changed() or ("" if is_kept else "changed its input"):
+                if compare or self._is_watched or self.lent.versions(self._input) != versions:
+                    if what := self._what_changed(given):
                         self._changed(contender, what)
-                if compare:
-                    outcomes[name] = step.outcome()
             self._compare(outcomes)
         except _Out:
+            self._restore()
             self._stop_without_reference()
             return None
         return row
@@ -339,67 +357,79 @@ class Race:
             if (outcome := outcomes.get(contender.implementation.name)) is not None:
                 found = self.lent.compare(outcomes[REFERENCE], outcome)
                 if not found.equal:
-                    contender.drop("wrong", f"in a timed round: {found}")
+                    contender.drop("wrong", f"in {self.workload.dtype}: {found}")
                     raise _Out
 
     def changed(self) -> str | None:
         """What is shared and is not as it was, in words: `changed weight_hh_l0, which the reference shares`."""
         return self.lent.changed() if self.lent is not None else None
 
+    def _what_changed(self, given: Tensor) -> str | None:
+        """The same, of the input too, which was `given`."""
+        return self.changed() or (None if torch.equal(self._input, given) else "changed its input")
+
     def _changed(self, contender: Contender, what: str) -> NoReturn:
-        assert self.lent is not None
-        self.lent.restore()
+        self._restore()
         contender.drop("wrong", what)
         raise _Out
 
+    def _restore(self) -> None:
+        if self.lent is not None:
+            self.lent.restore()
+
     def _find_who_changed_it(self) -> None:
-        """Something that is shared was changed in a way that leaves no trace: everybody is called once more, alone."""
-        assert self.lent is not None
+        """Something that is shared was changed in a way that leaves no trace: everybody is called once more, alone.
+
+        Where nobody does it again, it was the only one that there is, or the next rounds are watched call by call.
+        """
         what = self.changed() or ""
-        self.lent.restore()
+        self._restore()
         suspects = self.contenders
-        for contender in suspects:
+        for contender, step in [(self.fused, self._reference), *((each, each.step) for each in suspects)]:
             with self._turn(contender, "check"):
-                assert contender.step is not None
-                contender.step()
+                assert step is not None
+                step()
                 if found := self.changed():
                     self._changed(contender, found)
-        if self.contenders == suspects:  # nobody does it again
+        self._stop_without_reference()
+        if self.contenders == suspects and (len(suspects) == 1 or self._is_watched):
             for contender in suspects:
-                contender.drop("wrong", f"{what}, or another contender of this workload did")
+                contender.drop("wrong", what if len(suspects) == 1 else f"{what}, or another contender did")
+        self._is_watched = True
 
     def _stop_without_reference(self) -> None:
         if not self.fused.is_in:
             for each in self.everybody.values():
-                each.drop(self.fused.status, self.fused.reason)
+                each.drop(self.fused.status, f"the reference: {self.fused.reason}")
 
     def finish(self) -> None:
         """After the clock: is it still the same work? And what does it keep in memory?"""
-        if not self.rows:
+        if not (self.rows and self.is_on):
             return
         torch.set_num_threads(self.threads)
+        for contender in (self.fused, *self.contenders):
+            contender.total_s = 0.0
         if self.lent is None:
             self._build()
-        for contender in self.contenders:
-            with self._turn(contender, "check"):
-                self._check(contender)
-        everybody = [each for each in self.everybody.values() if each.is_in]
-        for contender in everybody:
-            step = contender.step or self._reference
-            with self._turn(contender, "memory"):
-                contender.facts |= _memory(step, self._reference.module)
-            if contender.implementation.uncompiled is not None:
-                with self._turn(contender, "memory"):
-                    loop = implement(
-                        Implementation("uncompiled", contender.implementation.uncompiled),
-                        self._reference.module,
-                    )
-                    step = Step(loop, self._input, self._target, self.phase)
-                    contender.facts["uncompiled_s"] = _median_seconds(step)
+        self.check()
+        for contender in [each for each in self.everybody.values() if each.is_in]:
+            began = perf_counter()
+            with redirect_stdout(contender.printed.stream), contender.kept.watching(), suppress(*THEIRS):
+                contender.facts |= _memory(contender.step or self._reference, self._reference.module)
+                contender.facts |= self._cost_of_compiling(contender.implementation)
+            contender.spent_s["memory"] = perf_counter() - began
 
-    def release(self) -> None:
-        """Let go of modules and inputs; what is compiled stays, since that takes longer than anything else."""
-        if self.lent is None or any(each.compiles for each in self.contenders):
+    def _cost_of_compiling(self, implementation: Implementation) -> dict[str, float]:
+        """Seconds of a call of the loop that a compiler compiled."""
+        if implementation.uncompiled is None:
+            return {}
+        loop = implement(Implementation("uncompiled", implementation.uncompiled), self._reference.module)
+        step = Step(loop, self._input, self._target, self.phase)
+        return {"uncompiled_s": median(timed(step).seconds for _ in range(1 + UNCOMPILED_CALLS))}
+
+    def release(self, for_good: bool = False) -> None:
+        """Let go of modules and inputs; what is compiled stays until the end, since compiling takes so long."""
+        if self.lent is None or (not for_good and any(each.compiles for each in self.contenders)):
             return
         for contender in self.contenders:
             contender.step = None
@@ -428,7 +458,6 @@ class Race:
         is_reference = contender.implementation.name == "fused"
         mine = [row[AGAIN if is_reference else contender.implementation.name] for row in self.rows]
         theirs = [[row[REFERENCE]] if is_reference else [row[REFERENCE], row[AGAIN]] for row in self.rows]
-        on_cuda = mine[0][1] is not None
         if "uncompiled_s" in contender.facts:
             facts["compile_s"] = contender.first_s - median(call[0] for call in mine)
         spent = dict.fromkeys(PARTS, 0.0) | contender.spent_s
@@ -436,7 +465,7 @@ class Race:
             spent["warm_up"] += self.fused.spent_s.get("warm_up", 0.0)
         return Result(
             **facts,
-            **{"saved_bytes": 0, "peak_bytes": 0 if on_cuda else None} | contender.facts,
+            **contender.facts,
             passes=tuple(self.passes),
             seconds=tuple(call[0] for call in mine),
             reference_seconds=tuple(call[0] for calls in theirs for call in calls),
@@ -457,8 +486,13 @@ def _bytes_of(*held: nn.Module | Tensor) -> int:
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
 
 
-def _median_seconds(step: Step) -> float:
-    return median(timed(step).seconds for _ in range(1 + UNCOMPILED_CALLS))
+def _twin(workload: Workload, lent: nn.Module) -> nn.Module:
+    """A reference of its own with the parameters and buffers of the one that is lent, whatever becomes of that."""
+    twin = workload.reference()
+    for mine, theirs in zip(twin.modules(), lent.modules(), strict=True):
+        for name, each in (*theirs.named_parameters(recurse=False), *theirs.named_buffers(recurse=False)):
+            setattr(mine, name, each)
+    return twin
 
 
 def _memory(step: Step, reference: nn.Module) -> dict[str, int | None]:

@@ -118,11 +118,12 @@ class Result:
         if self.status not in ("ok", "wrong"):
             require(math.isnan(error) and not self.equivalence_where, "no error of what ended before its end")
             require(math.isnan(self.recheck_error), "no error of what ended before its end")
-        require((self.saved_bytes is not None) == self.timed, "the bytes that are saved, of what was timed")
+        require(self.timed or self.saved_bytes is None, "the bytes that are saved, of what was timed alone")
         require(
             self.phase == "training" or not self.saved_bytes, "no bytes that are saved for no backward pass"
         )
-        require((self.peak_bytes is not None) == (self.timed and on_cuda), "a peak of bytes on CUDA alone")
+        measured = self.saved_bytes is not None and on_cuda
+        require((self.peak_bytes is not None) == measured, "a peak of bytes on CUDA alone")
         require((self.compile_s is None) == (self.uncompiled_s is None), "both costs of compiling")
         require(self.timed or self.compile_s is None, "no cost of compiling of what was not timed")
         parts = set(self.spent_s)

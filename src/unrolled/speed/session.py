@@ -98,6 +98,7 @@ class Session:
             for key, race in self.races.items():
                 progress.show(f"checks after the clock · {key.label}")
                 race.finish()
+                race.release(for_good=True)
                 progress.advance()
                 self._keep()
         self._during = self._watch.load()
@@ -114,7 +115,10 @@ class Session:
     def try_out(self, case: Case) -> Result | None:
         """Check a case and let it run once, without a clock; a result where it did not get through."""
         with settings_kept():
-            return self._prepared(case.race, [case.implementation], perf_counter).result(case.implementation)
+            race = self._prepared(case.race, [case.implementation], perf_counter)
+            if race.is_on:
+                race.check()
+            return race.result(case.implementation)
 
     def _prepared(self, key: RaceKey, names: list[str], timer: Timer) -> Race:
         implementations = [self.settings.implementations[name] for name in names]
@@ -138,13 +142,18 @@ class Session:
         self._keep()
 
     def _decide(self, progress: ProgressLine) -> None:
-        """More passes over the races in which a verdict is open, as long as `until_decided` allows."""
+        """More passes over the races in which a verdict is open, as long as `until_decided` allows.
+
+        It is looked whether it is still open each time that their number has doubled: whoever looks after every pass
+        sees by chance, sooner or later, what is not there.
+        """
         deadline = perf_counter() + (self.settings.until_decided or 0.0)
         while perf_counter() < deadline and (undecided := self._undecided()):
             for key in undecided:
-                if (left := deadline - perf_counter()) > 0:
-                    progress.show(f"{len(undecided)} undecided, {left:.0f} s left · {key.label}")
-                    self._pass(self.races[key])
+                for _ in range(len(self.races[key].passes)):
+                    if (left := deadline - perf_counter()) > 0:
+                        progress.show(f"{len(undecided)} undecided, {left:.0f} s left · {key.label}")
+                        self._pass(self.races[key])
 
     def _undecided(self) -> list[RaceKey]:
         found = (

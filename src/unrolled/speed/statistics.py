@@ -271,6 +271,8 @@ def _binomial_tail(n: int, p: float, at_least: int) -> float:
 
 def verdict(interval: Interval, noise_floor: float) -> str:
     """`slower` or `faster` where the whole interval clears 1 and the noise floor; else `same` or `unclear`."""
+    if not interval.tells:
+        return "unclear"
     floor = max(noise_floor, RESOLUTION)
     if interval.low > floor:
         return "slower"
