@@ -6,7 +6,7 @@ import math
 import random
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from statistics import median
@@ -109,6 +109,7 @@ class Contender:
     printed: Printed = field(default_factory=Printed)
     kept: KeptSettings = field(default_factory=KeptSettings)
     first_s: float = 0.0
+    is_torchs: bool = False  # which prints nothing, and changes no settings
 
     @property
     def is_in(self) -> bool:
@@ -126,11 +127,16 @@ class Contender:
             self.status, self.reason, self.step = status, reason, None
 
     @contextmanager
+    def _heard(self) -> Iterator[None]:
+        with redirect_stdout(self.printed.stream), self.kept.watching():
+            yield
+
+    @contextmanager
     def runs(self, timeout: float | None) -> Iterator[None]:
         """Anybody's code runs inside: what it raises drops it out, and is raised on as `_Out`."""
         began = perf_counter()
         try:
-            with redirect_stdout(self.printed.stream), self.kept.watching():
+            with nullcontext() if self.is_torchs else self._heard():
                 if timeout is None:
                     yield
                 else:
@@ -182,6 +188,7 @@ class Race:
         torch.set_num_threads(self.threads)
         self.everybody = {each.name: Contender(each) for each in implementations}
         self.fused = self.everybody.get("fused") or Contender(load("fused"))
+        self.fused.is_torchs = not workload.is_own
         self.rows: list[Row] = []
         self.passes: list[int] = []
         self.round_s = 0.0
@@ -330,19 +337,19 @@ class Race:
             (each.implementation.name, each, each.step) for each in self.contenders if each.step is not None
         ]
         self._draws.shuffle(turns)
-        seed = self._draws.getrandbits(32)  # of what a cell draws
+        seed, draws = self._draws.getrandbits(32), compare or self.workload.is_own  # of random numbers
         row, outcomes = Row(), {}
         try:
             for name, contender, step in turns:
                 versions, step.keeps = self.lent.versions(self._input), compare
-                with contender.runs(self.timeout), same_draws(seed):
+                with contender.runs(self.timeout), same_draws(seed) if draws else nullcontext():
                     call = timed(step, self.timer)
                     if compare:
                         outcomes[name] = step.outcome()
                 row[name] = (call.seconds, step.event_s(), call.preempted)
-                if compare or self._is_watched or self.lent.versions(self._input) != versions:
-                    if what := self._what_changed(given):
-                        self._changed(contender, what)
+                suspicious = compare or self._is_watched or self.lent.versions(self._input) != versions
+                if suspicious and (what := self._what_changed(given)):
+                    self._changed(contender, what)
             self._compare(outcomes)
         except _Out:
             self._restore()
