@@ -26,14 +26,15 @@ from unrolled.speed.compare import Bound, compare_runs
 from unrolled.speed.grid import cases
 from unrolled.speed.race import race
 from unrolled.speed.session import Session
-from unrolled.speed.settings import Settings
+from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, Settings
 
 CELLS = ("rnn_tanh", "gru", "lstm")
 ALIKE = 500
 # Slowdown, seconds of a race, races, and the share of them in which it should be found.
 INJECTED = {"quiet": (0.05, 3.0, 60, 0.95), "busy": (0.20, 10.0, 30, 0.90)}
 BUSY_PROCESSES = 2
-# Each run is compared with each other one: 210 comparisons of runs alike, and 210 with one that became slower.
+# Each run is compared with each other one: 210 comparisons of runs alike, and 210 with one that became slower. They are
+# not independent: what makes one run another makes all of its comparisons.
 RUNS, SLOWED_RUNS, SLOWED_BY, BOUND = 21, 10, 0.10, 0.05
 
 
@@ -92,7 +93,7 @@ def verdicts(implementation, races, budget, benchmark):
 
 def bench_alike(machine, benchmark, say):
     """The fused module against itself under another name."""
-    found = verdicts(alike, ALIKE, 0.15, benchmark)
+    found = verdicts(alike, ALIKE, DEFAULT_BUDGET / 2, benchmark)
     called = found["faster"] + found["slower"]
     say(
         f"{machine}: of {ALIKE} races of the fused module against itself, {called} were called ({dict(found)}); bar 2 %"
@@ -116,7 +117,7 @@ def measured(names):
     }
     workloads = [Workload(cell=cell, batch_size=batch) for cell in CELLS for batch in (1, 16)]
     chosen = tuple(cases(workloads, ("forward",), tuple(implementations)))
-    session = Session(Settings(chosen, implementations, 0.15, None), lambda run: None)
+    session = Session(Settings(chosen, implementations, DEFAULT_BUDGET, DEFAULT_OUT), lambda run: None)
     session.measure(chosen, ProgressLine(io.StringIO()))
     return session.run()
 
