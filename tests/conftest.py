@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from unrolled.rollout import capture
+
 
 def pytest_configure(config):
     """A warning is an error in our tests; in a benchmark it is its author's business."""
@@ -20,8 +22,13 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def fresh_torchscript():
-    """TorchScript keeps what it compiled of a class for the whole process, and trips over what other tests compiled."""
+def fresh_torchscript(monkeypatch):
+    """TorchScript keeps what it compiled of a class for the whole process, and trips over what other tests compiled.
+
+    Nor can it read what stands in for the `forward` of modules that a test is still watching.
+    """
+    for kind, forward in capture._originals.items():
+        monkeypatch.setattr(kind, "forward", forward)
     from torch.jit import _recursive, _state
 
     def forget():
