@@ -119,7 +119,7 @@ def pytest_addoption(parser, pluginmanager):
             "--timeout",
             type=float,
             metavar="SECONDS",
-            help="after which a benchmark is marked, and the next one is run; default: none",
+            help="for what a benchmark does in a pass, or in its checks; what takes longer is marked; default: none",
         )
     group.addoption(
         "--passes",

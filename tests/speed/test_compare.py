@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.speed.test_result import MACHINE, PASSES, noisy, result, run, untimed
+from tests.speed.test_result import MACHINE, PASSES, ROUNDS, noisy, result, run, untimed
 from unrolled import Workload
 from unrolled.errors import InvalidValueError, ResultFileError
 from unrolled.render import comparison as view
@@ -201,6 +201,32 @@ def test_runs_of_one_pass_are_compared_by_what_their_rounds_tell():
     assert found.status() == 0
     slow = compare_runs(before, noisy_run(1, passes=(15,), ratio=[("cells", 3.0)]), SLOWER)
     assert slow.status() == 1
+
+
+def test_how_well_two_runs_agree_is_counted_over_contenders():
+    """Four of five ratios within 5 % of each other, one far away, on both sides; `fused` does not count."""
+    ratios, later = (1.5, 2.0, 3.0, 4.0, 5.0), (1.5, 2.02, 2.98, 4.0, 9.0)
+    rng = np.random.default_rng(0)
+
+    def measured(values):
+        made = [result(1.0, name="fused")]
+        for k, value in enumerate(values, start=1):
+            noise = np.exp(rng.normal(scale=0.05, size=ROUNDS))
+            seconds = tuple(value * noise)
+            made.append(
+                result(workload=Workload(batch_size=k), seconds=seconds, reference_seconds=(1.0,) * 2 * ROUNDS)
+            )
+        return run(*made)
+
+    found = compare_runs(measured(ratios), measured(later))
+    assert found.held == (0.8, 0.8)
+    assert 0 < found.moved < 0.08
+    (line,) = view.agreement(found)
+    assert line.startswith(
+        "The intervals of the first run hold 80% of the second one's ratios, and 80% the other way"
+    )
+    alone = run(result(1.0, name="fused"))
+    assert view.agreement(compare_runs(alone, alone)) == []
 
 
 def test_part_of_a_run_says_what_is_gone():

@@ -107,7 +107,16 @@ def summary(comparison: Comparison, most: int) -> list[str]:
     for heading, turns in _turned(comparison):
         lines += [f"{heading}: {turn}" for turn in turns[:most]]
         lines += [f"{heading}: {len(turns) - most} more"] if len(turns) > most else []
-    return [*lines, counts(comparison)]
+    return [*lines, *agreement(comparison), counts(comparison)]
+
+
+def agreement(comparison: Comparison) -> list[str]:
+    """`The intervals of one run hold 94% of the other's ratios, and 92% the other way; ...`."""
+    after, before = comparison.held
+    if math.isnan(after):
+        return []
+    held = f"The intervals of the first run hold {after:.0%} of the second one's ratios, and {before:.0%} the other way"
+    return [f"{held}; ratios moved by {text.percent(comparison.moved)} in the median."]
 
 
 def mean_line(mean: Mean) -> str:
@@ -200,6 +209,8 @@ def as_json(comparison: Comparison, status: int) -> str:
         "bounds": list(map(str, comparison.bounds)),
         "differences": {name: list(pair) for name, pair in comparison.differences.items()},
         "undecided": len(comparison.undecided),
+        "held": list(comparison.held),
+        "moved": comparison.moved,
         "means": [_judged(mean) | {"count": mean.count} for mean in comparison.means],
         "changes": [_judged(change) | _sides(change) for change in comparison.changes],
         "turns": [encode(turn) | {"lost": turn.lost} for turn in comparison.turns],

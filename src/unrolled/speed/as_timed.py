@@ -119,7 +119,7 @@ def unit_roundoff(workload: Workload) -> float:
 class AsTimed:
     """What is lent to the contenders of a race: the parameters and buffers of the reference; and is it the same work?
 
-    Made once for a race, when nobody has called anything yet.
+    Made once for a race, before any contender is built.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class AsTimed:
         self._lent = {
             name: (each, each.detach().clone(), each.requires_grad) for name, each in _tensors(reference)
         }
-        self._own: set[str] = set()  # the buffers that a call of the reference itself changes
+        self._own: set[str] = set()  # what a call of the reference itself changes
         self._streams = count(FRESH_STREAM) if streams is None else streams
         self._target = workload.target()
         # The loss is a mean: its gradient is of about this size, which float16 has to hold.

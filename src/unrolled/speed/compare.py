@@ -158,6 +158,23 @@ class Comparison:
         """The benchmarks that had a time and have none."""
         return [turn for turn in self.turns if turn.lost]
 
+    @property
+    def held(self) -> tuple[float, float]:
+        """How well both runs agree: the share of ratios after that the interval before holds, and the reverse.
+
+        Of runs of the same code on the same machine, exact 99 % intervals hold 93 %: both sides are uncertain.
+        """
+        pairs = [(each.before.interval, each.after.interval) for each in self.changes if not each.of_reference]
+        after = [one.low <= two.ratio <= one.high for one, two in pairs]
+        before = [two.low <= one.ratio <= two.high for one, two in pairs]
+        return (float(np.mean(after)), float(np.mean(before))) if pairs else (math.nan, math.nan)
+
+    @property
+    def moved(self) -> float:
+        """The median of how far ratios moved, either way: 0.02 is 2 %."""
+        moves = [math.expm1(abs(each.change.log)) for each in self.changes if not each.of_reference]
+        return float(np.median(moves)) if moves else math.nan
+
     def status(self, *, strict: bool = False) -> int:
         """The exit status of a gate: 1 for what fails, 3 where nothing can be told, 0 else.
 

@@ -33,7 +33,7 @@ from unrolled.speed.step import Quantities, Step, same_draws
 from unrolled.time_limit import time_limit
 from unrolled.torch_settings import KeptSettings, settings_kept
 
-# Beyond this many rounds an interval hardly narrows, while the files grow.
+# Beyond this many rounds of a pass an interval hardly narrows, while the files grow.
 MAX_ROUNDS = 501
 # Seconds of calls after which caches, thread pools and memory pools are warm.
 WARM_UP_S = 0.03
@@ -62,8 +62,8 @@ def race(
 
     `implementation` is a name such as `"cells"`, a path `"package.module:build"`, a function `build(reference)`, or an
     `Implementation`. `budget` is in seconds, for the timed calls of both sides; at least `MIN_ROUNDS` rounds are run,
-    in so many `passes`. `threads` are torch's, as they are where it is None; `timeout` is in seconds, for all that the
-    implementation does.
+    in so many `passes`. `threads` are torch's, as they are where it is None; `timeout` is in seconds, for what the
+    implementation does in one pass, or in its checks.
 
     The result has status `wrong` and no time where something else was computed than the reference computes, `failed`,
     `out of memory` or `timed out` where the implementation came to no end, and a `reason`. What it prints is not shown,

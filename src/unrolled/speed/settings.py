@@ -115,8 +115,9 @@ LIST_OPTIONS = (
 class Settings:
     """A checked request: which cases to race, for how long, and where the results go; `notes` is to be said.
 
-    `budget`, `timeout` and `until_decided` are in seconds: of timed rounds for a benchmark, of all that one does, and
-    of further passes over races whose verdict is open. Each benchmark has at least `fewest_rounds` in all its passes.
+    `budget`, `timeout` and `until_decided` are in seconds: of timed rounds for a benchmark, of what one does in a pass,
+    and of further passes over races whose verdict is open. Each benchmark has at least `fewest_rounds` in all its
+    passes.
     """
 
     cases: tuple[Case, ...]
