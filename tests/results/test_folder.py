@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from unrolled.errors import InvalidValueError, UnrolledError
 from unrolled.results import folder as folder_module
@@ -235,3 +237,30 @@ def test_a_folder_stays_the_same_where_somebody_goes_elsewhere(tmp_path, monkeyp
         monkeypatch.chdir(tmp_path)
         folder.finish(Number(1), files("a.csv"))
     assert listing(tmp_path) == ["here/out/a.csv", "here/out/number.json"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signals to wait with")
+def test_a_signal_that_comes_while_the_lock_is_taken_leaves_none(tmp_path, monkeypatch):
+    """It comes when the file is there and the lock not yet held, as nothing that is half taken can be given back."""
+    taken = []
+
+    class Slow(FileLock):
+        def acquire(self, *args, **options):
+            (tmp_path / ".lock").touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().acquire(*args, **options)
+
+    monkeypatch.setattr(folder_module, "FileLock", Slow)
+    folder = ResultFolder(tmp_path, "one")
+
+    def end(number, frame):
+        taken.append(folder._lock.is_locked)
+        folder.close()
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with folder:
+            assert taken == [True]
+            assert not (tmp_path / ".lock").exists()
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,19 @@ UNNAMED = {
     "unrolled.spectrum": ("spectrum.csv", "gain.*", "singular_values.*", "spectrum.*g"),
     "unrolled.forecast": ("closed_loop.csv", "reach.*", "runs.csv", "loss.*g", "norm.*g", "prediction.*g"),
 }
+
+
+@contextmanager
+def _signals_waiting() -> Iterator[None]:
+    """A signal that comes inside is heard right afterwards: a lock that is half taken cannot be given back."""
+    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class ResultFolder:
@@ -49,7 +63,8 @@ class ResultFolder:
             self._made = [place for place in (self.path, *self.path.parents) if not place.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
             try:
-                self._lock.acquire()
+                with _signals_waiting():
+                    self._lock.acquire()
             except Timeout:
                 raise InvalidValueError(
                     f"out: expected a folder that no other run writes to, got {self.named}; wait for that run to end, "
