@@ -239,7 +239,6 @@ def test_a_folder_stays_the_same_where_somebody_goes_elsewhere(tmp_path, monkeyp
     assert listing(tmp_path) == ["here/out/a.csv", "here/out/number.json"]
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signals to wait with")
 def test_a_signal_that_comes_while_the_lock_is_taken_leaves_none(tmp_path, monkeypatch):
     """It comes when the file is there and the lock not yet held, as nothing that is half taken can be given back."""
     taken = []

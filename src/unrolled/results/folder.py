@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,15 +31,22 @@ UNNAMED = {
 
 @contextmanager
 def _signals_waiting() -> Iterator[None]:
-    """A signal that comes inside is heard right afterwards: a lock that is half taken cannot be given back."""
-    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+    """What hears signals hears those that come inside right afterwards: a half-taken lock cannot be given back."""
+    heard = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    ours = {number: handler for number, handler in heard.items() if callable(handler)}
+    if not ours or threading.current_thread() is not threading.main_thread():  # where nobody may hear anew
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    came: list[int] = []
+    for number in ours:
+        signal.signal(number, lambda number, frame: came.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        for each in came:
+            signal.raise_signal(each)
 
 
 class ResultFolder:

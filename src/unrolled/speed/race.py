@@ -294,12 +294,9 @@ class Race:
         """
         if not self.is_on:
             return
-        torch.set_num_threads(self.threads)
-        for contender in (self.fused, *self.contenders):
-            contender.total_s = 0.0
-        if self.lent is None:
-            self._build()
-        elif self.passes and self.round_s < WARM_UP_S:  # a longer one is warm after its first steps
+        if (
+            self._go_on() and self.passes and self.round_s < WARM_UP_S
+        ):  # a longer one is warm after its first steps
             self.warm_up()
         while self.is_on:
             rows = self._rows(seconds, math.ceil(fewest))
@@ -308,6 +305,16 @@ class Race:
                 self.passes += [len(rows)] if rows else []
                 return
             self._find_who_changed_it()  # what was timed on changed weights does not count
+
+    def _go_on(self) -> bool:
+        """Everything is there again, and nobody's time is up; whether it was there."""
+        torch.set_num_threads(self.threads)
+        for contender in (self.fused, *self.contenders):
+            contender.total_s = 0.0
+        is_there = self.lent is not None
+        if not is_there:
+            self._build()
+        return is_there
 
     def _rows(self, seconds: float, fewest: int) -> list[Row]:
         expected = int(seconds / self.round_s) if self.round_s else 0
@@ -413,11 +420,7 @@ class Race:
         """After the clock: is it still the same work? And what does it keep in memory?"""
         if not (self.rows and self.is_on):
             return
-        torch.set_num_threads(self.threads)
-        for contender in (self.fused, *self.contenders):
-            contender.total_s = 0.0
-        if self.lent is None:
-            self._build()
+        self._go_on()
         self.check()
         for contender in [each for each in self.everybody.values() if each.is_in]:
             began = perf_counter()
