@@ -16,7 +16,7 @@ from unrolled import Workload
 from unrolled.errors import InvalidValueError, ResultFileError
 from unrolled.render import comparison as view
 from unrolled.speed.compare import Bound, Judged, _outcome, compare_runs
-from unrolled.speed.statistics import CONFIDENCE, Estimate, student
+from unrolled.speed.statistics import CONFIDENCE, RUN, Estimate, student
 
 SLOWER = (Bound("slower", 0.05),)
 
@@ -137,8 +137,10 @@ def test_faster_than_asked_fails_too_where_that_is_asked():
 
 
 def test_an_interval_clears_a_bound_whole_or_not_at_all():
-    exact = [compare_runs(run(result(2.0)), run(result(2.0 * by)), SLOWER) for by in (1.049, 1.051)]
-    assert [found.changes[0].outcome for found in exact] == ["within", "slower"]
+    half = student(math.inf) * math.sqrt(2) * RUN  # of runs whose rounds all agree
+    by = [1.05 * math.exp(shift) for shift in (-half - 1e-4, -half + 1e-4, half - 1e-4, half + 1e-4)]
+    exact = [compare_runs(run(result(2.0)), run(result(2.0 * each)), SLOWER) for each in by]
+    assert [found.changes[0].outcome for found in exact] == ["within", "undecided", "undecided", "slower"]
     for found in compare_runs(noisy_run(2), noisy_run(3, ratio=[("cells", 1.65)]), SLOWER).changes:
         interval = found.change.interval
         if interval.low <= 1.05:
@@ -190,7 +192,8 @@ def test_a_mean_is_as_sure_as_the_means_of_passes():
     found = compare_runs(run(*one(moved)), run(*one(0 * moved)), SLOWER)
     (mean,) = (mean for mean in found.means if not mean.of_reference)
     assert mean.change.log == pytest.approx(-moved.mean())
-    assert mean.change.error == pytest.approx(moved.std(ddof=1) / math.sqrt(len(PASSES)))
+    alike, by_itself = moved.std(ddof=1) / math.sqrt(len(PASSES)), math.sqrt(2 / 20) * RUN
+    assert mean.change.error == pytest.approx(math.hypot(alike, by_itself))
 
 
 def test_runs_of_one_pass_are_compared_by_what_their_rounds_tell():

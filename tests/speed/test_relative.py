@@ -10,7 +10,7 @@ from tests.render.runs import race, run
 from unrolled import Workload
 from unrolled.render import bench
 from unrolled.speed.relative import relative, relative_frame
-from unrolled.speed.statistics import student
+from unrolled.speed.statistics import RUN, Estimate, student
 
 RATIOS = {"fused": 1.0, "cells": 2.0}
 
@@ -42,16 +42,17 @@ def test_the_interval_is_that_of_the_differences_between_passes():
     one, other = np.array([0.3, -0.1, 0.2, 0.5]), np.array([0.1, -0.2, 0.1, 0.2])
     (found,) = relative([timed(other), timed(one, threads=2)], "threads")
     difference = one - other
-    half = student(3) * difference.std(ddof=1) / 2
+    expected = (Estimate(0.0, difference.std(ddof=1) / 2, 3) - Estimate(0.0, RUN, math.inf)).interval
     assert found.interval.ratio == pytest.approx(math.exp(difference.mean()))
-    assert found.interval.low == pytest.approx(math.exp(difference.mean() - half))
-    assert found.interval.high == pytest.approx(math.exp(difference.mean() + half))
+    assert found.interval.low == pytest.approx(math.exp(difference.mean()) * expected.low)
+    assert found.interval.high == pytest.approx(math.exp(difference.mean()) * expected.high)
 
 
 def test_what_a_pass_does_to_both_is_in_no_interval():
     drift = np.array([0.0, 1.0, -2.0, 3.0])
     (found,) = relative([timed(drift), timed(drift + math.log(0.5), threads=2)], "threads")
-    assert (found.interval.low, found.interval.high) == pytest.approx((0.5, 0.5))
+    assert found.interval.ratio == pytest.approx(0.5)
+    assert found.interval.half_width == pytest.approx(math.expm1(student(math.inf) * RUN))
 
 
 def test_only_passes_that_both_have_are_compared():

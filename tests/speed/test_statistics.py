@@ -13,6 +13,7 @@ from unrolled.speed.statistics import (
     MEDIAN_VARIANCE,
     MIN_ROUNDS,
     RESOLUTION,
+    RUN,
     Drift,
     Estimate,
     Interval,
@@ -257,3 +258,20 @@ def test_differences_of_means_of_unequal_spread_cover_the_truth():
         found = Passes(tuple(few), 0.0).estimate(Drift()) - Passes(tuple(many), 0.0).estimate(Drift())
         covered.append(abs(found.log) <= student(found.degrees) * found.error)
     assert np.mean(covered) == pytest.approx(0.99, abs=0.006)  # 3 standard errors
+
+
+def test_an_interval_holds_the_truth_though_a_whole_run_is_moved_and_another_run_as_exact_ones_do():
+    rng = np.random.default_rng(0)
+    truth, per_pass, passes = math.log(1.5), 0.01, 200
+
+    def one_run():
+        rounds = truth + rng.normal(0, RUN) + rng.normal(0, per_pass, size=passes)
+        return Passes(tuple(rounds), 0.0).estimate(Drift()).in_any_run
+
+    pairs = [(one_run(), one_run()) for _ in range(3000)]
+    bounds = [(math.log(one.interval.low), other.log, math.log(one.interval.high)) for one, other in pairs]
+    truths = np.mean([low <= truth <= high for low, _, high in bounds])
+    assert truths == pytest.approx(0.99, abs=0.006)  # 3 standard errors
+    # Of two estimates that are as exact as each other, 99 % of one holds the other at 2.576 / sqrt(2).
+    others = np.mean([low <= other <= high for low, other, high in bounds])
+    assert others == pytest.approx(math.erf(student(math.inf) / 2), abs=0.014)

@@ -43,6 +43,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist() if np.isfinite(value).all() else encode(value.tolist())
     if isinstance(value, list | tuple):
+        if all(type(item) is float for item in value) and all(map(math.isfinite, value)):
+            return list(value)  # most of a record: its rounds
         return [encode(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()

@@ -33,7 +33,7 @@ from unrolled.errors import InvalidValueError, ResultFileError
 from unrolled.speed.grid import Case, shown_name
 from unrolled.speed.result import Result
 from unrolled.speed.run import Run
-from unrolled.speed.statistics import CONFIDENCE, Drift, Estimate, Passes, student
+from unrolled.speed.statistics import CONFIDENCE, RUN, Drift, Estimate, Passes, student
 
 KINDS = ("slower", "faster", "reference")
 MOST = 10.0  # of a bound: eleven times as long
@@ -278,13 +278,17 @@ _REFERENCE: Known = (lambda result: result.reference_time, lambda result: result
 
 
 def _mean(estimates: Sequence[Estimate], passes: Sequence[Passes]) -> Estimate:
-    """Over benchmarks. Its error is that of their mean in the passes that all have; of one pass, that of each."""
+    """Over benchmarks. Its error is that of their mean in the passes that all have; of one pass, that of each.
+
+    What moves a whole run moves each benchmark by itself, so it shrinks in their mean as rounds do.
+    """
     log = float(np.mean([each.log for each in estimates]))
     shared, count = min(len(each.logs) for each in passes), len(passes)
     if shared > 1:
         logs = np.mean([each.logs[:shared] for each in passes], axis=0)
         within = float(np.mean([each.within for each in passes])) / count
-        return replace(Passes(tuple(map(float, logs)), within).estimate(Drift()), log=log)
+        mean = replace(Passes(tuple(map(float, logs)), within).estimate(Drift()), log=log)
+        return mean - Estimate(0.0, RUN / math.sqrt(count), math.inf)
     return Estimate(log, math.hypot(*(each.error for each in estimates)) / count, math.inf)
 
 

@@ -128,5 +128,5 @@ def _difference(one: Result, other: Result) -> Passes | Estimate | None:
 
 def _interval(difference: Passes | Estimate | None, drift: Drift) -> Interval:
     if isinstance(difference, Passes):
-        difference = difference.estimate(drift)
+        difference = difference.estimate(drift).in_any_run
     return difference.interval if difference else NOTHING

@@ -197,18 +197,19 @@ class Result:
 
     @cached_property
     def estimate(self) -> Estimate:
-        """The logarithm of the ratio."""
-        return estimated(self._ratio_logs, self._rounds, self.drifts.ratio)
+        """The logarithm of the ratio. That of the reference to itself no run moves: it is one module."""
+        ratio = estimated(self._ratio_logs, self._rounds, self.drifts.ratio)
+        return ratio if self.is_reference else ratio.in_any_run
 
     @cached_property
     def reference_time(self) -> Estimate:
         """The logarithm of the seconds of a call of the reference."""
-        return estimated(self._reference_logs.mean(axis=1), self._rounds, self.drifts.time)
+        return estimated(self._reference_logs.mean(axis=1), self._rounds, self.drifts.time).in_any_run
 
     @cached_property
     def time(self) -> Estimate:
         """The logarithm of the seconds of a call of the implementation: that of the reference and of the ratio."""
-        own = estimated(np.log(self.seconds)[self._left], self._rounds, self.drifts.time)
+        own = estimated(np.log(self.seconds)[self._left], self._rounds, self.drifts.time).in_any_run
         return replace(own, log=self.reference_time.log + self.estimate.log)
 
     def pass_times(self) -> dict[int, float]:
