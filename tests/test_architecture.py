@@ -13,11 +13,12 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # What everybody may import; below it, what each room may import besides.
 THEIRS = {"hearing", "time_limit", "torch_settings"}  # what somebody else's code may do to a process
-GROUND = {"errors", "checks", "plugins", "environment", "results", "progress"} | THEIRS
+GROUND = {"errors", "checks", "extras", "plugins", "environment", "results", "progress"} | THEIRS
 MEASURING = {"speed", "gradients", "spectrum", "shapes", "forecast"}
 MAY_IMPORT = {
     "errors": set(),
     "checks": {"errors"},
+    "extras": {"errors"},
     "plugins": {"errors", "torch_settings"},
     "torch_settings": set(),
     "time_limit": {"errors"},
@@ -37,7 +38,7 @@ MAY_IMPORT = {
     "spectrum": GROUND | {"cells", "rollout", "networks", "theory"},
     "shapes": GROUND | {"cells", "networks", "implementations"},
     "forecast": GROUND | {"cells", "rollout", "networks", "gradients"},
-    "render": {"errors", "networks", "results"} | MEASURING,
+    "render": {"errors", "extras", "networks", "results"} | MEASURING,
     "cli": GROUND | {"streams", "ending", "cells", "networks", "render"} | MEASURING,
 }
 

@@ -6,6 +6,7 @@
     ├── InvalidTypeError (TypeError)             a value of a kind that cannot be used here
     ├── DeviceUnavailableError (RuntimeError)    a device was asked for that this machine does not have
     ├── ImplementationError (TypeError)          a plug-in that cannot be imported, called or compared
+    ├── MissingPackageError (ImportError)        a package that an extra brings and that is not installed
     ├── OutOfMemoryError (MemoryError)           sizes that no memory here holds
     ├── TimeLimitError (TimeoutError)            what took longer than it was given
     └── ResultFileError (ValueError)             a results file that is missing, damaged or of another version
@@ -44,6 +45,10 @@ class DeviceUnavailableError(UnrolledError, RuntimeError):
 
 class ImplementationError(UnrolledError, TypeError):
     """A plug-in implementation that cannot be imported, called or compared."""
+
+
+class MissingPackageError(UnrolledError, ImportError):
+    """A package that comes with an extra of unrolled, and that is not installed."""
 
 
 class OutOfMemoryError(UnrolledError, MemoryError):
