@@ -1,6 +1,5 @@
 """How fast are fused and unrolled recurrences, over cells, layers and batch sizes?"""
 
+from unrolled.pytest_plugin.bench_layers import bench_layers
 
-def bench_layers(case, race):
-    """One (workload, phase, implementation): checked, timed in rounds with the fused module, checked again."""
-    race(case)
+__all__ = ["bench_layers"]

@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "shapes": GROUND | {"cells", "networks", "implementations"},
     "forecast": GROUND | {"cells", "rollout", "networks", "gradients"},
     "render": {"errors", "extras", "networks", "results"} | MEASURING,
-    "cli": GROUND | {"streams", "ending", "cells", "networks", "render"} | MEASURING,
+    "pytest_plugin": GROUND | {"extras", "streams", "ending", "networks", "render", "speed"},
+    "cli": GROUND | {"extras", "streams", "ending", "cells", "networks", "render", "pytest_plugin"} | MEASURING,
 }
 
 
@@ -100,7 +101,25 @@ def test_a_misspelt_public_name_is_answered_with_the_right_ones():
         "diagnostics.forecast",
         "unrolled.render.spectrum_plots",
         "diagnostics.spectrum",
+        "unrolled.pytest_plugin.grid",
+        "unrolled.cli.bench",
     ],
 )
 def test_light_modules_do_not_import_torch(module):
     assert python("-c", f"import sys, {module}; sys.exit('torch' in sys.modules)").returncode == 0
+
+
+@pytest.mark.parametrize("module", ["unrolled.cli.door", "unrolled.pytest_plugin"])
+def test_what_everybody_waits_for_imports_nothing_heavy(module):
+    heavy = "{'torch', 'numpy', 'pandas', 'matplotlib', 'rich', 'msgspec'} & set(sys.modules)"
+    assert python("-c", f"import sys, {module}; sys.exit(bool({heavy}))").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["bench", "gradflow", "spectrum", "shapes", "forecast"])
+def test_tables_need_no_matplotlib(name):
+    program = (
+        "import sys; sys.modules['matplotlib'] = None; import unrolled.render.saved;"
+        f"import unrolled.render.{name}, unrolled.cli.{name}"
+    )
+    done = python("-c", program)
+    assert done.returncode == 0, done.stderr

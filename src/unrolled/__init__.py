@@ -1,18 +1,17 @@
 """How fast does your recurrent network run, and how far back can it learn?
 
-The names below are loaded when they are first used, so that `import unrolled` does not wait for torch.
+The names below are loaded when they are first used, so that `import unrolled` waits for nothing.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from unrolled.environment import Environment
-from unrolled.errors import UnrolledError
-from unrolled.networks.workload import Workload
-
 if TYPE_CHECKING:
     from unrolled import theory
+    from unrolled.environment import Environment
+    from unrolled.errors import UnrolledError
     from unrolled.gradients import GradientFlow, clipping, gradient_flow, step_gradient_flow, watch
+    from unrolled.networks.workload import Workload
     from unrolled.spectrum import (
         JacobianSingularValues,
         LyapunovSpectrum,
@@ -24,9 +23,12 @@ if TYPE_CHECKING:
     from unrolled.speed.race import race
 
 _HOMES = {
+    "Environment": "unrolled.environment",
     "GradientFlow": "unrolled.gradients",
     "JacobianSingularValues": "unrolled.spectrum",
     "LyapunovSpectrum": "unrolled.spectrum",
+    "UnrolledError": "unrolled.errors",
+    "Workload": "unrolled.networks.workload",
     "clipping": "unrolled.gradients",
     "gradient_flow": "unrolled.gradients",
     "jacobian_singular_values": "unrolled.spectrum",

@@ -22,3 +22,12 @@ def need(name: str, *, extra: str, why: str) -> ModuleType:
         raise MissingPackageError(
             f"expected {package} for {why}, which is not installed; pip install 'unrolled[{extra}]'"
         ) from None
+
+
+def lacks(name: str, *, extra: str, why: str) -> str:
+    """What `need` would raise, or nothing: for whoever can do without."""
+    try:
+        need(name, extra=extra, why=why)
+    except MissingPackageError as error:
+        return str(error)
+    return ""

@@ -54,10 +54,10 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def main(name: str, argv: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit status."""
+def main(name: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
+    """Run a command, which calls itself `prog`; gives the exit status."""
     prepare()
-    command = Command(name)
+    command = Command(name, prog or f"python -m diagnostics.{name}")
     try:
         command.options = command.parser.parse_args(argv)
     except UnrolledError as error:
@@ -76,8 +76,8 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
 class Command:
     """One call of a command."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.prog = name, f"python -m diagnostics.{name}"
+    def __init__(self, name: str, prog: str) -> None:
+        self.name, self.prog = name, prog
         self.module: Any = import_module(f"unrolled.cli.{name}")
         self.parser = Parser(
             prog=self.prog,
@@ -184,6 +184,7 @@ class Command:
             self.say(f"the network changed settings of torch, which are put back: {', '.join(changed)}")
 
     def _save(self, record: Record) -> list[Path]:
+        from unrolled.extras import lacks
         from unrolled.render.files import write_frames
 
         view = import_module(self.module.VIEW)
@@ -191,7 +192,10 @@ class Command:
         def write(beside: Path) -> list[Path]:
             paths = write_frames(view.frames(record), beside)
             if not getattr(self.options, "no_plots", False):
-                paths += self._drawn(view, record, beside)
+                if lacking := lacks("matplotlib", extra="plots", why="plots"):
+                    self.say(f"{lacking}, or give --no-plots")
+                else:
+                    paths += self._drawn(view, record, beside)
             return paths
 
         try:

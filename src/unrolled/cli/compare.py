@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from unrolled.speed.run import Run
 
 EXAMPLES = """examples:
-  python -m diagnostics.compare results/bench/previous results/bench
-  python -m diagnostics.compare main/ branch/ --fail slower:5% --format markdown
-  python -m diagnostics.compare old/ new/ --fail slower:5% --fail reference:20% --allow torch --strict
+  unrolled compare results/bench/previous results/bench
+  unrolled compare main/ branch/ --fail slower:5% --format markdown
+  unrolled compare old/ new/ --fail slower:5% --fail reference:20% --allow torch --strict
 
 exit status, with --fail:
   0  no benchmark is surely beyond a bound; how many are undecided is said

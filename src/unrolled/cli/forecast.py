@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 VIEW = "unrolled.render.forecast"
 EXAMPLES = """examples:
-  python -m diagnostics.forecast
-  python -m diagnostics.forecast --cell lstm --clip none --clip norm:0.1 --clip auto:10
-  python -m diagnostics.forecast --preset explode --seeds 10
-  python -m diagnostics.forecast --signal csv:sales.csv:units --length 60 --checkpoint sales.pt
-  python -m diagnostics.forecast --suggest --iterations 200
+  unrolled forecast
+  unrolled forecast --cell lstm --clip none --clip norm:0.1 --clip auto:10
+  unrolled forecast --preset explode --seeds 10
+  unrolled forecast --signal csv:sales.csv:units --length 60 --checkpoint sales.pt
+  unrolled forecast --suggest --iterations 200
 """
 # Options that change a field of `Setting` of another name.
 FIELDS = {"hidden": "hidden_size", "layers": "num_layers", "batch": "batch_size"}

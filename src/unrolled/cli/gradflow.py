@@ -13,10 +13,10 @@ VIEW = "unrolled.render.gradflow"
 # Large enough to show what theory says about large networks, small enough for a few seconds.
 DEFAULTS = Defaults(input=8, hidden=64, batch=8, length=201)
 EXAMPLES = """examples:
-  python -m diagnostics.gradflow
-  python -m diagnostics.gradflow --cell lstm --layers 3 --init chrono:200 --length 401
-  python -m diagnostics.gradflow --cell rnn_tanh --init orthogonal --gain 1.5 --clip none --clip step:1
-  python -m diagnostics.gradflow --model my_package.model:make --checkpoint best.pt
+  unrolled gradflow
+  unrolled gradflow --cell lstm --layers 3 --init chrono:200 --length 401
+  unrolled gradflow --cell rnn_tanh --init orthogonal --gain 1.5 --clip none --clip step:1
+  unrolled gradflow --model my_package.model:make --checkpoint best.pt
 """
 
 

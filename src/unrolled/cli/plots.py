@@ -12,10 +12,10 @@ from unrolled.streams import console, list_files
 
 NARROWEST = 60  # columns that a table fits into
 EXAMPLES = """examples:
-  python -m diagnostics.plots results/gradflow
-  python -m diagnostics.plots results/bench --cell lstm,gru --no-plots --width 100 --svg tables.svg
-  python -m diagnostics.plots results/bench --as speedup
-  python -m diagnostics.plots results/spectrum/spectrum.partial.json
+  unrolled plots results/gradflow
+  unrolled plots results/bench --cell lstm,gru --no-plots --width 100 --svg tables.svg
+  unrolled plots results/bench --as speedup
+  unrolled plots results/spectrum/spectrum.partial.json
 """
 
 
@@ -37,6 +37,7 @@ def add_options(parser: Parser) -> None:
 def run(command: Command) -> None:
     """Draw the plots, then print the tables."""
     from unrolled.errors import InvalidValueError
+    from unrolled.extras import need
     from unrolled.render.saved import files_in, load, name_of, view_of
     from unrolled.results.folder import ResultFolder, writing
     from unrolled.results.record import write_atomically
@@ -46,6 +47,8 @@ def run(command: Command) -> None:
         raise InvalidValueError(f"--width: expected at least {NARROWEST} columns, got {options.width}")
     if options.svg is not None and options.svg.is_dir():
         raise InvalidValueError(f"--svg: expected a file, got the folder {options.svg}; name a file in it")
+    if not options.no_plots:
+        need("matplotlib", extra="plots", why="plots (--no-plots prints the tables)")
     files = files_in(options.results)
     cells = [name.strip() for names in options.cell for name in names.split(",")]
     if cells or options.as_:  # which are about benchmarks alone

@@ -23,10 +23,10 @@ VIEW = "unrolled.render.shapes"
 INPUT, HIDDEN, LAYERS, BATCH, LENGTH = 100, 20, 1, 3, 10
 SIZES = ("cell", "input", "hidden", "layers", "batch", "length", "bidirectional")
 EXAMPLES = """examples:
-  python -m diagnostics.shapes
-  python -m diagnostics.shapes --cell lstm --layers 2 --bidirectional --proj-size 5 --out results/shapes
-  python -m diagnostics.shapes --cell gru --hidden 30+20 --batch-first
-  python -m diagnostics.shapes --json | python -m json.tool
+  unrolled shapes
+  unrolled shapes --cell lstm --layers 2 --bidirectional --proj-size 5 --out results/shapes
+  unrolled shapes --cell gru --hidden 30+20 --batch-first
+  unrolled shapes --json | python -m json.tool
 """
 
 

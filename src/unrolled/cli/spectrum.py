@@ -20,10 +20,10 @@ VIEW = "unrolled.render.spectrum"
 DEFAULTS = Defaults(input=8, hidden=64, batch=4, length=501)
 GAIN_HIDDEN = 200  # units of the networks over gain: theory is about large ones
 EXAMPLES = """examples:
-  python -m diagnostics.spectrum
-  python -m diagnostics.spectrum --cell lstm --layers 2 --forget-bias 2 --drive noise
-  python -m diagnostics.spectrum --cell rnn_tanh --init orthogonal --gain 1.5 --gains 0.5,1,1.5,2
-  python -m diagnostics.spectrum --model my_package.model:make --checkpoint best.pt --k 20
+  unrolled spectrum
+  unrolled spectrum --cell lstm --layers 2 --forget-bias 2 --drive noise
+  unrolled spectrum --cell rnn_tanh --init orthogonal --gain 1.5 --gains 0.5,1,1.5,2
+  unrolled spectrum --model my_package.model:make --checkpoint best.pt --k 20
 """
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.render.relative_tables import relative_tables
-from unrolled.render.speed_plots import draw_speed
 from unrolled.render.speed_summary import summary
 from unrolled.render.speed_tables import speed_tables
 from unrolled.speed.relative import relative_frame
@@ -40,6 +39,8 @@ def frames(run: Run) -> dict[str, pd.DataFrame]:
 
 def draw(run: Run, folder: Path, as_: str = "ratio") -> list[Path]:
     """Ratios, and times over each axis with several values; nothing where nothing was timed."""
+    from unrolled.render.speed_plots import draw_speed
+
     environment = run.environment
     foot = environment.describe()
     if len({result.threads for result in run.results}) > 1:

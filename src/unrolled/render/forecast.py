@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from unrolled.forecast.outcome import DEFINITIONS
 from unrolled.forecast.suggestion import FIRST, suggestions
-from unrolled.render.forecast_plots import draw_forecast
 from unrolled.render.forecast_summary import summary
 from unrolled.render.forecast_tables import (
     LOOP_NOTE,
@@ -53,5 +52,7 @@ def frames(study: Study) -> dict[str, pd.DataFrame]:
 
 def draw(study: Study, folder: Path) -> list[Path]:
     """Loss, norms, predictions and reach."""
+    from unrolled.render.forecast_plots import draw_forecast
+
     foot = f"{study.runs[0].setting.describe()}\n{study.environment.describe()}"
     return draw_forecast(study.history_frame(), study.loop_frame(), study.reach_frame(), folder, foot)

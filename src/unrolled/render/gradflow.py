@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unrolled.render.gradflow_plots import draw_gradflow
 from unrolled.render.gradflow_summary import summary
 from unrolled.render.gradflow_tables import LENGTH_NOTE, REACH_NOTE, length_table, reach_table
 
@@ -36,4 +35,6 @@ def frames(study: Study) -> dict[str, pd.DataFrame]:
 
 def draw(study: Study, folder: Path) -> list[Path]:
     """Reach, layers and lengths."""
+    from unrolled.render.gradflow_plots import draw_gradflow
+
     return draw_gradflow(study.flow_frame(), study.lengths_frame(), folder, study.describe())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unrolled.render.shapes_plots import draw_shapes
 from unrolled.render.shapes_tables import parameter_table, shapes_table
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ def frames(shapes: Shapes) -> dict[str, pd.DataFrame]:
 
 def draw(shapes: Shapes, folder: Path) -> list[Path]:
     """A picture of each configuration, and one alone where all are forms of one network."""
+    from unrolled.render.shapes_plots import draw_shapes
+
     frame = shapes.frame()
     names = list(frame["name"])
     alone = frame["cell"].nunique() == 1

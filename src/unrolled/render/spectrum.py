@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unrolled.render.spectrum_plots import draw_spectrum
 from unrolled.render.spectrum_summary import spectrum_summary
 from unrolled.render.spectrum_tables import (
     CARRYING_NOTE,
@@ -51,6 +50,8 @@ def frames(study: SpectrumStudy) -> dict[str, pd.DataFrame]:
 
 def draw(study: SpectrumStudy, folder: Path) -> list[Path]:
     """Exponents, singular values over lag, and the largest exponent over gain."""
+    from unrolled.render.spectrum_plots import draw_spectrum
+
     return draw_spectrum(
         study.mean_spectrum_frame(),
         study.fan_frame(),

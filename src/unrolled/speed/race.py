@@ -91,6 +91,24 @@ def race(
     return settled([result])[0]
 
 
+def try_out(
+    workload: Workload,
+    phase: str,
+    implementation: str | Build | Implementation,
+    *,
+    threads: int | None = None,
+    timeout: float | None = None,
+) -> Result:
+    """Check an implementation and let it run once, without a clock: a result without times."""
+    contender = as_implementation(implementation)
+    with settings_kept():
+        one = Race(workload, phase, [contender], threads=threads, timeout=timeout)
+        one.prepare()
+        if one.is_on:
+            one.check()
+        return one.outcome(contender.name)
+
+
 class _Out(Exception):
     """A contender has dropped out."""
 
@@ -448,9 +466,11 @@ class Race:
 
     def result(self, name: str) -> Result | None:
         """That of an implementation; None where it has none so far."""
+        return self.outcome(name) if self.rows or not self.everybody[name].is_in else None
+
+    def outcome(self, name: str) -> Result:
+        """The same, without times where there are none."""
         contender = self.everybody[name]
-        if contender.is_in and not self.rows:
-            return None
         said = notes(contender.kept, contender.printed)
         facts: dict[str, Any] = {
             "workload": self.workload,
@@ -461,9 +481,9 @@ class Race:
             "reason": contender.reason,
             "notes": said,
         }
-        if contender.status == "wrong":
+        if contender.status in ("ok", "wrong"):
             facts |= {name: contender.facts[name] for name in ERRORS if name in contender.facts}
-        if not contender.is_in:
+        if not (contender.is_in and self.rows):
             return Result(**facts)
         is_reference = contender.implementation.name == "fused"
         mine = [row[AGAIN if is_reference else contender.implementation.name] for row in self.rows]
@@ -474,8 +494,7 @@ class Race:
         if "fused" not in self.everybody and contender is next(iter(self.everybody.values())):
             spent["warm_up"] += self.fused.spent_s.get("warm_up", 0.0)
         return Result(
-            **facts,
-            **contender.facts,
+            **facts | contender.facts,
             passes=tuple(self.passes),
             seconds=tuple(call[0] for call in mine),
             reference_seconds=tuple(call[0] for calls in theirs for call in calls),
