@@ -48,5 +48,5 @@ $(READY): pyproject.toml constraints.txt
 	@echo "unrolled: installing into $(VENV) what constraints.txt names, once. PyTorch is most of it: about 1 GB on disk"
 	@echo "and one to two minutes; with CUDA, which is what Linux gets by default, about 5 GB and several minutes."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@

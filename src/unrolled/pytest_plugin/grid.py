@@ -131,7 +131,7 @@ class Grid(Races):
             budget=budget,
             out=_folder(self.option("out")),
             devices=("cpu", "cuda") if torch.cuda.is_available() else ("cpu",),
-            timeout=self.option("timeout") or self.config.getoption("timeout", None),
+            timeout=self._timeout(),
             passes=DEFAULT_PASSES if passes is None else passes,
             fewest_rounds=fewest_rounds,
             until_decided=self.option("until_decided"),
@@ -140,6 +140,11 @@ class Grid(Races):
         load = self._look_around() if self.measures else None
         self.lines += settings.notes
         return Session(settings, self.folder.keep, started=STARTED, imports_s=imports_s, before=load)
+
+    def _timeout(self) -> float | None:
+        """Of this plugin, or of pytest-timeout, whose option it is where that is installed."""
+        own: float | None = self.option("timeout")
+        return self.config.getoption("timeout", None) if own is None else own
 
     def _look_around(self) -> Load:
         from unrolled.ending import ending
