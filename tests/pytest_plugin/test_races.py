@@ -139,6 +139,30 @@ def test_shuffled_they_are_the_same_races(folder):
     assert len(Run.load(folder / "out" / "bench.json").results) == 4
 
 
+def test_pytest_codspeed_takes_the_place_of_pytest_benchmark_and_one_line_says_what_that_means(folder):
+    (folder / "conftest.py").write_text(  # as it has
+        "def pytest_addoption(parser):\n    parser.addoption('--codspeed', action='store_true')\n"
+    )
+    done = run(folder, "--codspeed", "-k", "sizes")
+    assert "2 passed" in done.stdout, done.stdout
+    assert done.stdout.count("pytest-codspeed measures no race: they time themselves") == 1
+
+
+def test_a_grid_needs_pytest_benchmark_and_measures_what_is_repeated_once(folder):
+    grid = ["-p", "unrolled.pytest_plugin.grid", "--cell", "gru", "--layers", "1", "--batch", "2", "--length", "3", "--hidden", "4", "--phase", "forward"]  # fmt: skip
+    (folder / "test_mine.py").write_text(
+        "import pytest\n@pytest.mark.unrolled_grid\n@pytest.mark.parametrize('again', [1, 2])\n"
+        "def test(case, again, race):\n    race(case)\n"
+    )
+    done = run(folder, *grid, "--budget", "0.01")
+    assert "6 passed" in done.stdout, done.stdout
+    assert done.stdout.count("each benchmark is measured once, however often it is repeated") == 1
+    assert len(Run.load(folder / "results" / "bench" / "bench.json").results) == 3
+    done = run(folder, *grid, "-p", "no:benchmark")
+    assert done.returncode == 4
+    assert "expected pytest-benchmark, which is switched off" in done.stderr
+
+
 def test_a_run_without_races_imports_nothing(folder):
     (folder / "test_mine.py").write_text(
         "import sys\ndef test():\n    assert not {'torch', 'numpy', 'pandas'} & set(sys.modules)\n"

@@ -9,6 +9,7 @@ begin with `--unrolled-`; those of a grid have short names, and are there where 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(group.addoption, "--unrolled-")
 
 
+@pytest.hookimpl(trylast=True)  # others may switch pytest-benchmark off
 def pytest_configure(config: pytest.Config) -> None:
     """Choose between single races and a grid, and between pytest-benchmark and none."""
     config.addinivalue_line(
@@ -34,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     races = config.stash[RACES] = _races(config)
     config.pluginmanager.register(races, "unrolled-races")
-    if config.pluginmanager.hasplugin("benchmark"):
+    if hands_over(config):
         from unrolled.pytest_plugin import benchmarked
 
         config.pluginmanager.register(benchmarked, "unrolled-benchmarked")
@@ -42,6 +44,16 @@ def pytest_configure(config: pytest.Config) -> None:
         from unrolled.pytest_plugin import plain
 
         config.pluginmanager.register(plain, "unrolled-plain")
+
+
+def under_codspeed(config: pytest.Config) -> bool:
+    """Whether pytest-codspeed is on, which takes the place of pytest-benchmark."""
+    return bool(config.getoption("codspeed", False)) or "CODSPEED_ENV" in os.environ
+
+
+def hands_over(config: pytest.Config) -> bool:
+    """Whether there is pytest-benchmark, to get what was measured."""
+    return config.pluginmanager.hasplugin("benchmark") and not under_codspeed(config)
 
 
 def _races(config: pytest.Config) -> Races:

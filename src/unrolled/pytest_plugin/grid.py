@@ -109,6 +109,10 @@ class Grid(Races):
 
     def pytest_sessionstart(self) -> None:
         """Check the request, then import torch and look at the machine."""
+        from unrolled.pytest_plugin import hands_over
+
+        if not hands_over(self.config):
+            raise pytest.UsageError("a grid: expected pytest-benchmark, which is switched off; leave it on")
         try:
             self.session = self._start()
         except UnrolledError as error:
@@ -246,12 +250,10 @@ class Grid(Races):
                 pytest.fail("was not measured, since the run was cut off", pytrace=False)
             result = found
         benchmark.group = case.race.label
-        if result.status != "ok":
-            benchmark.has_error = True
+        benchmark.has_error = result.status != "ok"
         self.judge(result)
-        if result.timed:
-            step = session.step(case) if benchmark.cprofile else None
-            self.show(benchmark, result, step)
+        step = session.step(case) if benchmark.cprofile and result.timed else None
+        self.show(benchmark, result, step)
         return result
 
     def _measure(self, items: list[pytest.Item]) -> None:
@@ -260,8 +262,12 @@ class Grid(Races):
         params = (
             getattr(item, "callspec", None) for item in items if "race" in getattr(item, "fixturenames", ())
         )
-        asked = {each.params["case"] for each in params if each is not None and "case" in each.params}
-        cases = [case for case in self.session.settings.cases if case in asked]
+        asked = [each.params["case"] for each in params if each is not None and "case" in each.params]
+        cases = [case for case in self.session.settings.cases if case in set(asked)]
+        if len(asked) > len(cases):  # pytest-repeat
+            self.note(
+                "each benchmark is measured once, however often it is repeated; --passes measures more often"
+            )
         timer = load_timer(self.config.getoption("benchmark_timer")).target  # type: ignore[no-untyped-call]
         if self.progress.live:
             self.config.pluginmanager.get_plugin("terminalreporter").ensure_newline()  # type: ignore[union-attr]

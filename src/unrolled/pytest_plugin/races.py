@@ -85,8 +85,7 @@ class Races:
             self._results.append(result)
             self._keep()
         self.judge(result)
-        if result.timed and _is_of_pytest_benchmark(benchmark):
-            self.show(benchmark, result)
+        self.show(benchmark, result)
         return result
 
     def _asked(self, *names: str) -> dict[str, Any]:
@@ -96,7 +95,7 @@ class Races:
         """Nothing is timed beside other tests, nor where pytest-benchmark was told not to."""
         if hasattr(self.config, "workerinput"):
             return "pytest-xdist runs tests beside each other; -n 0 times them"
-        if _is_of_pytest_benchmark(benchmark) and not benchmark.enabled:
+        if benchmark is not None and not benchmark.enabled:
             return "pytest-benchmark is disabled"
         return ""
 
@@ -118,7 +117,11 @@ class Races:
 
     def show(self, benchmark: Any, result: Result, call: Callable[[], object] | None = None) -> None:
         """The first race of a test to pytest-benchmark; `call` is one of the contender's, for its profiler."""
-        if benchmark._mode:  # it shows one measurement of a test
+        from unrolled.pytest_plugin import under_codspeed
+
+        if under_codspeed(self.config):
+            self.note("pytest-codspeed measures no race: they time themselves")
+        if benchmark is None or not result.timed or benchmark._mode:  # it shows one measurement of a test
             return
         from unrolled.speed.grid import RaceKey
 
@@ -186,7 +189,9 @@ class Races:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """All benchmarks with a race have the clock that shows what was measured."""
-        if self.config.pluginmanager.hasplugin("benchmark"):
+        from unrolled.pytest_plugin import hands_over
+
+        if hands_over(self.config):
             for item in items:
                 if "race" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("benchmark"):
                     item.add_marker(pytest.mark.benchmark(timer=self.replay))
@@ -251,8 +256,3 @@ class Races:
             benchmarksession.logger.warning(
                 f"Compared with results of another machine or set-up: {'; '.join(fields)}"
             )
-
-
-def _is_of_pytest_benchmark(benchmark: Any) -> bool:
-    """Other plugins, such as pytest-codspeed, have a fixture of that name too, which measures by itself."""
-    return type(benchmark).__module__.startswith("pytest_benchmark.")
