@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from unrolled.errors import MissingPackageError, UnrolledError
-from unrolled.extras import need
+from unrolled.extras import lacks, need
 
 
 def test_what_is_there_is_given():
@@ -13,14 +13,12 @@ def test_what_is_there_is_given():
     assert need("json.decoder", extra="plots", why="plots") is sys.modules["json.decoder"]
 
 
-@pytest.mark.parametrize("name", ["matplotlib", "matplotlib.pyplot"])
-def test_what_is_missing_is_a_line_with_what_to_type(name, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as where it is not installed
-    monkeypatch.delitem(sys.modules, name) if name != "matplotlib" and name in sys.modules else None
+@pytest.mark.parametrize("name", ["no_such_package", "no_such_package.part"])
+def test_what_is_missing_is_a_line_with_what_to_type(name):
     with pytest.raises(MissingPackageError) as raised:
         need(name, extra="plots", why="plots")
     assert str(raised.value) == (
-        "expected matplotlib for plots, which is not installed; pip install 'unrolled[plots]'"
+        "expected no_such_package for plots, which is not installed; pip install 'unrolled[plots]'"
     )
     assert isinstance(raised.value, UnrolledError)
     assert isinstance(raised.value, ImportError)
@@ -33,3 +31,8 @@ def test_what_is_there_and_broken_says_itself_what_it_lacks(line, tmp_path, monk
     with pytest.raises((ModuleNotFoundError, ZeroDivisionError)) as raised:
         need("broken_package_here", extra="plots", why="plots")
     assert not isinstance(raised.value, UnrolledError)
+
+
+def test_who_can_do_without_gets_the_same_line_or_none():
+    assert lacks("json", extra="plots", why="plots") == ""
+    assert lacks("no_such_package", extra="plots", why="plots").endswith("pip install 'unrolled[plots]'")

@@ -276,6 +276,7 @@ def put(content, path, value):
     return whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting.optimizer}-{setting.signal}")
 def test_a_checkpoint_with_one_thing_changed_is_refused_in_one_line_or_goes_on(tmp_path, setting):
     path = tmp_path / "file.pt"

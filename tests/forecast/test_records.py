@@ -60,17 +60,18 @@ def shown(study, tmp_path):
     """All that the command prints and draws; the time of a training is not in the file."""
     table = study.table_frame().drop(columns="seconds").assign(seconds=np.nan)
     screen = Console(width=120, record=True, file=io.StringIO())
-    screen.print(training_table(table, 120), gradient_table(table, 120))
+    screen.print(training_table(table, 120), gradient_table(table))
     screen.print(suggestion_table(suggestions(study.history_frame()), FIRST))
-    screen.print(summary(table, study.runs_frame(), study.reach_frame()))
+    screen.print(summary(table, study.runs_frame(), study.reach_frame(), explain=True))
     tmp_path.mkdir()
     foot = f"{study.runs[0].setting.describe()}\n{study.environment.describe()}"
-    frames = (study.history_frame(), study.loop_frame(), study.reach_frame())
+    frames = (study.runs_frame(), study.history_frame(), study.loop_frame(), study.reach_frame())
     return screen.export_text(), {
         path.name: path.read_bytes() for path in draw_forecast(*frames, tmp_path, foot)
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_what_is_loaded_is_tabled_and_drawn_as_what_was_measured_byte_for_byte(measured, tmp_path, name):
     study, _ = measured(name)

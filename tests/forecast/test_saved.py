@@ -44,12 +44,13 @@ FREE = [
 def show(study):
     table = study.table_frame()
     training_table(table, 120)
-    gradient_table(table, 120)
+    gradient_table(table)
     suggestion_table(suggestions(study.history_frame()), FIRST)
-    summary(table, study.runs_frame(), study.reach_frame())
+    summary(table, study.runs_frame(), study.reach_frame(), explain=True)
     study.loop_frame()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting", [SMALL.replace(clip="norm:0.1"), STOPS, RECALL], ids=["sine", "stopped", "recall"]
 )

@@ -17,7 +17,7 @@ from unrolled.gradients.study import Study, measure
 from unrolled.networks.model import UserModel
 from unrolled.networks.textbook import length_networks, networks
 
-COMMITTED = Path(__file__).parents[2] / "docs" / "results" / "cpu"
+COMMITTED = Path(__file__).parent / "version_1"
 SMALL = Workload(hidden_size=3, input_size=2, batch_size=2, seq_len=6)
 
 # What may be another number, name or share without a contradiction to anything else in the file.
@@ -178,7 +178,8 @@ def test_two_networks_of_one_name_and_none_at_all_are_refused_before_anything_ru
 
 def test_the_committed_results_of_version_1_give_the_tables_beside_them():
     study = Study.load(COMMITTED / "gradflow.json")
-    assert [network.name for network in study.networks][-1] == length_networks(SMALL)[-1].name
+    last = length_networks(SMALL)[-1].name.replace("× ", "×")  # as it was written then
+    assert [network.name for network in study.networks][-1] == last
     # Every digit: a decimal that is read back is the same number.
     for name, frame in (("flow.csv", study.flow_frame()), ("lengths.csv", study.lengths_table())):
         assert frame.to_csv(index=False, na_rep="nan") == (COMMITTED / name).read_text(encoding="utf-8"), name

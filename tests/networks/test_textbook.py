@@ -102,16 +102,16 @@ def test_textbook_networks_do_what_the_textbook_says():
     # Slopes are at least 0.006 decades a step, of 0.01, away from another word, and horizons 2 steps apart.
     assert words == {
         "RNN tanh": "vanishing",
-        "RNN orthogonal ×0.5": "vanishing",
-        "RNN orthogonal ×1": "vanishing",
-        "RNN orthogonal ×2": "exploding",
+        "RNN orthogonal × 0.5": "vanishing",
+        "RNN orthogonal × 1": "vanishing",
+        "RNN orthogonal × 2": "exploding",
         "RNN relu, identity": "steady",
         "GRU": "vanishing",
         "LSTM": "vanishing",
         "LSTM, forget bias 3": "steady",
     }
     horizons = {name: last_layer(reach.flow).verdict.horizon for name, reach in found.items()}
-    assert horizons["RNN orthogonal ×0.5"] < horizons["RNN tanh"] < horizons["RNN orthogonal ×1"]
+    assert horizons["RNN orthogonal × 0.5"] < horizons["RNN tanh"] < horizons["RNN orthogonal × 1"]
 
 
 def test_no_tanh_network_leaves_the_bound_of_pascanu_mikolov_and_bengio():
@@ -140,7 +140,7 @@ def test_loss_at_every_step_brings_gradient_to_every_step():
 
 def test_length_networks_vanish_hold_and_explode():
     assert [network.name for network in length_networks(SMALL)] == [
-        "RNN orthogonal ×0.5", "RNN relu, identity", "RNN orthogonal ×2", "RNN orthogonal ×4",
+        "RNN orthogonal × 0.5", "RNN relu, identity", "RNN orthogonal × 2", "RNN orthogonal × 4",
     ]  # fmt: skip
 
 

@@ -10,12 +10,15 @@ import pytest
 import torch
 from rich.console import Console
 
+from tests.render.whole import assert_whole, note, sentence, titles
+from unrolled.forecast.outcome import CONVERGED
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.study import measure
 from unrolled.forecast.suggestion import FIRST, suggestions
 from unrolled.render.forecast_plots import loss_figure, norm_figure, prediction_figure, reach_figure
-from unrolled.render.forecast_summary import _reach, _worth, summary
+from unrolled.render.forecast_summary import _reach, _worth, answer, summary
 from unrolled.render.forecast_tables import gradient_table, small, suggestion_table, training_table
+from unrolled.render.forecast_variants import variants_of
 
 SMALL = Setting(iterations=110, length=14, warm_up=4)
 CLIPS = ("none", "norm:10", "norm:0.1", "value:0.01", "auto:20")
@@ -50,6 +53,25 @@ def diverged():
     return measure([DIVERGES])
 
 
+def drawn(study):
+    """Every figure of a study, by name."""
+    runs, history, loops, reach = (
+        study.runs_frame(),
+        study.history_frame(),
+        study.loop_frame(),
+        study.reach_frame(),
+    )
+    variants = variants_of(runs, history)
+    made = {"loss": loss_figure(runs, history, "foot")}
+    if np.isfinite(history["log10_norm"]).any():
+        made["norm"] = norm_figure(runs, history, "foot")
+    if len(loops):
+        made["prediction"] = prediction_figure(loops, variants, "foot")
+    if len(reach):
+        made["reach"] = reach_figure(reach, variants, "foot")
+    return made
+
+
 def printed(table, width):
     console = Console(width=width, file=io.StringIO(), record=True)
     console.print(table)
@@ -59,18 +81,23 @@ def printed(table, width):
 @pytest.mark.parametrize("width", [80, 120])
 def test_both_tables_fit_their_terminal_with_a_line_for_each_variant(study, seeds, width):
     for one, rows in ((study, len(CLIPS)), (seeds, 2)):
-        for make in (training_table, gradient_table):
-            lines = printed(make(one.table_frame(), width), width).splitlines()
+        table = one.table_frame()
+        for made, head in ((training_table(table, width), 2), (gradient_table(table), 1)):
+            lines = printed(made, width).splitlines()
             assert max(map(len, lines)) <= width
-            assert len(lines) == 3 + rows
+            assert len(lines) == 1 + head + 1 + rows
             assert "…" not in "".join(lines)
 
 
 def test_a_clip_that_never_fires_is_said_to_in_the_table_and_in_words(study):
     table = study.table_frame()
-    line = next(line for line in printed(gradient_table(table, 120), 120).splitlines() if "norm:10" in line)
-    assert line.split()[-2:] == ["never", "1.000"]
-    said = summary(table, study.runs_frame(), study.reach_frame())
+    line = next(line for line in printed(gradient_table(table), 120).splitlines() if "norm:10" in line)
+    assert (line.split()[3], line.split()[-1]) == ("never", "1.000")
+    short = summary(table, study.runs_frame(), study.reach_frame())
+    assert short.splitlines()[2] == "RNN tanh, norm:10: did not converge; the clip never fired."
+    assert len(short.splitlines()) == 1 + len(CLIPS)
+    said = summary(table, study.runs_frame(), study.reach_frame(), explain=True)
+    assert said.startswith(short)
     largest = 10 ** study.history_frame()["log10_norm"][:110].max()
     shown = re.search(r"norm:10 never fired: the largest gradient norm is ([\d.]+)", said)[1]
     assert float(shown.rstrip(".")) == pytest.approx(largest, rel=5.1e-3)  # three digits
@@ -104,14 +131,17 @@ def test_a_diverged_run_has_its_row_its_words_and_its_plots(diverged):
     said = summary(table, diverged.runs_frame(), diverged.reach_frame())
     assert "diverged" in said
     assert "met NaN or inf in iteration" in said
-    for figure in (loss_figure(diverged.history_frame(), ""), prediction_figure(diverged.loop_frame(), "")):
+    figures = drawn(diverged)
+    for figure in figures.values():
         assert len(figure.axes) == 1
+        assert_whole(figure)
+    assert "diverged" in sentence(figures["loss"])
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([("none", 1, 0.0), ("norm:9", 1, 0.0)], "Clipping does nothing for a; a case where it matters is"),
+        ([("none", 1, 0.0), ("norm:9", 1, 0.0)], "Clipping does nothing for a: it never fires; a case where it matters"),
         ([("none", 0, 0.0), ("norm:1", 3, 0.5)], "Clipping helps a: 3 of 3 seeds converged with norm:1, 0 without."),
         ([("none", 2, 0.0), ("norm:1", 1, 0.5)], "Clipping harms a: 1 of 3 seeds converged with norm:1, 2 without."),
         (
@@ -132,6 +162,16 @@ def test_what_clipping_was_worth_is_said_plainly(rows, said):
     found = " ".join(_worth(table))
     assert found.startswith(said)
     assert bool(found) == bool(said)
+    assert answer(table) == (
+        found or f"{rows[0][1]} of 3 trainings converged: a, {'no clip' if rows[0][0] == 'none' else 'norm:1'}."
+    )
+
+
+def test_of_several_networks_the_answer_says_whom_clipping_helps():
+    rows = [("a", "none", 0, 0.0), ("a", "norm:1", 3, 0.5), ("b", "none", 1, 0.0), ("b", "norm:9", 1, 0.0)]
+    columns = ["network", "clip", "converged", "fired"]
+    table = pd.DataFrame(rows, columns=columns).assign(seeds=3)
+    assert answer(table) == "Clipping helps a, does nothing for b."
 
 
 @pytest.mark.parametrize(
@@ -154,20 +194,134 @@ def test_the_reach_ends_where_a_thousandth_is_left(norms, steps):
     assert f"at least {len(norms) - 1} step" in said
 
 
+PANELS = ["no clip and norm:10", "norm:0.1", "value:0.01", "auto:20"]  # norm:10 never acts
+
+
+def test_trainings_that_are_the_same_bit_for_bit_share_a_panel_that_says_so(study):
+    for figure in drawn(study).values():
+        assert titles(figure) == [f"RNN tanh, {how}" for how in PANELS]
+        assert_whole(figure)
+        assert "norm:10 never acted: the training is the one without a clip, bit for bit." in note(figure)
+
+
+def test_trainings_that_differ_in_a_bit_or_in_a_weight_have_panels_of_their_own(study):
+    runs, history = study.runs_frame(), study.history_frame()
+    assert variants_of(runs, history)[0].clips == ("none", "norm:10")
+    changed = history.copy()
+    row = changed.index[(changed["clip"] == "norm:10") & (changed["iteration"] == 7)][0]
+    changed.loc[row, "loss"] = np.nextafter(changed.loc[row, "loss"], 1)
+    assert [variant.clips for variant in variants_of(runs, changed)] == [(clip,) for clip in CLIPS]
+    other = runs.assign(weights=runs["weights"].where(runs["clip"] != "norm:10", "0"))
+    assert [variant.clips for variant in variants_of(other, history)] == [(clip,) for clip in CLIPS]
+
+
 def test_the_norm_plot_draws_the_bound(study):
-    figure = norm_figure(study.history_frame(), "foot")
-    for clip, panel in zip(CLIPS, figure.axes, strict=False):
-        assert panel.get_title(loc="left").endswith("no clip" if clip == "none" else clip)
+    figure = drawn(study)["norm"]
+    for how, panel in zip(PANELS, figure.axes, strict=True):
+        assert panel.get_title(loc="left").endswith(how)
         assert panel.get_yscale() == "log"
-        bounds = [line for line in panel.get_lines() if line.get_label() == "bound"]
-        assert len(bounds) == (clip.partition(":")[0] in ("norm", "auto"))
-        if clip == "norm:0.1":
-            assert set(bounds[0].get_ydata()) == {0.1}  # the number that was given
+        bounds = [line for line in panel.get_lines() if line.get_label() == "bound of the clip"]
+        assert len(bounds) == (how.partition(":")[0] in ("no clip and norm", "norm", "auto"))
+        if how == "norm:0.1":
+            assert np.asarray(bounds[0].get_ydata()) == pytest.approx(0.1)
+        if how == "no clip and norm:10":
+            assert np.asarray(bounds[0].get_ydata()) == pytest.approx(10.0)
 
 
-def test_the_band_holds_every_loss(study):
-    history = study.history_frame()
-    panel = loss_figure(history, "foot").axes[0]
+def test_the_title_of_norms_says_which_clip_acted_and_how_often(study):
+    runs = study.runs_frame().set_index("clip")
+    said = sentence(drawn(study)["norm"])
+    largest = 10 ** study.history_frame()["log10_norm"].max()
+    assert f"norm:0.1 acted in {100 * runs.loc['norm:0.1', 'fired']:.0f}% of iterations" in said
+    assert "norm:10 never acted" in said
+    shown = float(re.search(r"the largest gradient norm is ([\d.]+)$", said)[1])
+    assert shown == pytest.approx(largest, rel=5.1e-3)  # three digits
+
+
+def test_the_loss_has_the_baseline_and_what_counts_as_converged(study):
+    figure = drawn(study)["loss"]
+    constant = study.runs_frame()["constant_loss"].iloc[0]
+    rules = {line.get_label(): line.get_ydata()[0] for line in figure.axes[0].get_lines()}
+    assert rules["predicting the mean, the best constant answer"] == pytest.approx(constant)
+    assert rules["converged: median of the last 100 at most 1 % of that"] == pytest.approx(CONVERGED * constant)
+    assert figure.axes[0].get_ylabel() == "loss (mean squared error)"
+
+
+def test_recall_has_a_loss_in_nats_and_guessing_as_its_baseline():
+    made = measure([Setting(signal="recall:3", length=6, init_std=None, iterations=30, batch_size=4)])
+    figures = drawn(made)
+    assert list(figures) == ["loss", "norm", "reach"]
+    panel = figures["loss"].axes[0]
+    assert panel.get_ylabel() == "loss (cross entropy, nats)"
+    rules = {line.get_label(): line.get_ydata()[0] for line in panel.get_lines()}
+    assert rules["guessing, without the input"] == pytest.approx(math.log(3))
+    for figure in figures.values():
+        assert_whole(figure)
+
+
+def test_titles_of_a_single_training_say_what_became_of_it_relative_to_what(diverged, study):
+    runs, history = study.runs_frame(), study.history_frame()
+    one = runs[runs["clip"] == "none"].assign(outcome="converged", final_loss=0.002, constant_loss=0.5)
+    figure = loss_figure(one, history[history["clip"] == "none"], "foot")
+    assert sentence(figure) == "RNN tanh converged (0.400% of the loss of the best constant answer)"
+
+
+def test_the_title_of_predictions_has_the_errors_of_the_table_and_that_of_predicting_0(study):
+    loops = study.loop_frame()
+    one = variants_of(study.runs_frame(), study.history_frame())[:1]
+    said = sentence(prediction_figure(loops, one, "foot"))
+    row = study.runs_frame().iloc[0]
+    figures = [float(number) for number in re.findall(r"[\d.]+", said.replace("predicting 0", ""))]
+    truth = loops[loops["clip"] == "none"]["truth"]
+    assert figures == pytest.approx(
+        [row["rmse"], row["rmse_warm"], 4, math.sqrt((truth**2).mean())], rel=5.1e-3
+    )
+
+
+def test_the_title_of_the_reach_compares_the_untrained_network_with_the_end(study):
+    reach = study.reach_frame()
+    one = variants_of(study.runs_frame(), study.history_frame())[:1]
+    part = reach[(reach["clip"] == "none") & (reach["path"] == "h")]
+    norms = part.pivot_table(index="lag", columns="iteration", values="log10_norm")
+    back = {mark: max(norms.index[norms[mark] - norms[mark][0] >= -3]) for mark in (0, 110)}
+    unit = {mark: "step" if steps == 1 else "steps" for mark, steps in back.items()}
+    assert sentence(reach_figure(reach, one, "foot")) == (
+        f"1/1000 of the gradient is left {back[0]} {unit[0]} back before training, {back[110]} {unit[110]} "
+        "after 110 iterations"
+    )
+
+
+@pytest.mark.parametrize("count", [1, 8, pytest.param(20, marks=pytest.mark.slow)])
+def test_any_number_of_variants_with_long_names_fits(study, count):
+    def many(frame):
+        one = frame[frame["clip"] == "norm:0.1"]
+        names = [f"package.module_of_mine.kernels:Recurrent{k}, orthogonal" for k in range(count)]
+        return pd.concat([one.assign(network=name) for name in names], ignore_index=True)
+
+    runs, history = many(study.runs_frame()), many(study.history_frame())
+    variants = variants_of(runs, history)
+    for figure in (
+        loss_figure(runs, history, "foot"), norm_figure(runs, history, "foot"),
+        prediction_figure(many(study.loop_frame()), variants, "foot"),
+        reach_figure(many(study.reach_frame()), variants, "foot"),
+    ):  # fmt: skip
+        assert len(titles(figure)) == count
+        assert_whole(figure)
+
+
+def test_losses_and_norms_over_600_decades_are_drawn_and_the_sky_is_named(study):
+    runs, history = study.runs_frame(), study.history_frame()
+    runs, history = (frame[frame["clip"] == "none"] for frame in (runs, history))
+    spread = np.linspace(-300, 300, len(history))
+    history = history.assign(loss=10.0**spread, log10_norm=2 * spread)
+    for figure in (loss_figure(runs, history, "foot"), norm_figure(runs, history, "foot")):
+        assert_whole(figure)
+        assert "leaves the panel" in note(figure)
+
+
+def test_the_band_holds_every_loss(seeds):
+    history = seeds.history_frame()
+    panel = drawn(seeds)["loss"].axes[0]
     ends = np.concatenate([path.vertices[:, 1] for path in panel.collections[0].get_paths()])
     own = history.loc[history["clip"] == "none", "loss"]
     assert ends.min() == pytest.approx(own.min())
@@ -176,7 +330,7 @@ def test_the_band_holds_every_loss(study):
 
 def test_the_prediction_plot_has_truth_and_both_loops_as_points_and_lines(study):
     loops = study.loop_frame()
-    panel = prediction_figure(loops, "foot").axes[0]
+    panel = drawn(study)["prediction"].axes[0]
     lines = {line.get_label(): line for line in panel.get_lines()}
     part = loops[loops["clip"] == "none"]
     for label, column in (
@@ -187,12 +341,14 @@ def test_the_prediction_plot_has_truth_and_both_loops_as_points_and_lines(study)
         assert lines[label].get_marker() not in ("", "None")
         assert lines[label].get_linestyle() != "None"
         assert np.asarray(lines[label].get_ydata()) == pytest.approx(part[column].to_numpy())
+    assert set(lines["predicting 0"].get_ydata()) == {0}
+    assert set(lines["the last of 4 true points"].get_xdata()) == {4}
 
 
 def test_the_reach_plot_has_a_line_for_each_mark_from_lag_0(study):
-    panel = reach_figure(study.reach_frame(), "foot").axes[0]
+    panel = drawn(study)["reach"].axes[0]
     lines = [line for line in panel.get_lines() if len(line.get_xdata()) == 13]
-    assert [line.get_label() for line in lines] == ["at the start", "after 100", "after 110"]
+    assert [line.get_label() for line in lines] == ["untrained", "after 100 iterations", "after 110 iterations"]
     assert all(line.get_ydata()[0] == 0 for line in lines)  # a norm less itself
 
 

@@ -11,6 +11,7 @@ from unrolled import Workload
 from unrolled.render import bench, text
 from unrolled.render.speed_axes import places
 from unrolled.render.speed_reading import LONGEST, read, short_names
+from unrolled.render.speed_summary import summary
 from unrolled.render.speed_tables import best_of
 
 PLUG_INS = (
@@ -47,9 +48,9 @@ def grid():
     return run([*made, *race({"mine": 1.0}, Workload(batch_size=1), wrong=("mine",))])
 
 
-def printed(of, width=120, as_="ratio"):
+def printed(of, width=120, as_="ratio", explain=False):
     console = Console(width=width, file=io.StringIO(), record=True)
-    bench.show(of, console, as_)
+    bench.show(of, console, as_, explain)
     return console.export_text()
 
 
@@ -149,30 +150,55 @@ def test_an_interval_that_tells_nothing_is_a_question_mark_and_in_no_mean():
     shown = said(run(made))
     assert "★" not in shown
     assert "? unclear" in shown
-    assert "Nothing can be told about hoisted." in shown
+    assert "lstm: nothing can be told about hoisted." in shown
     other = race({"cells": 2.0, "hoisted": 0.4}, Workload(batch_size=1))
     third = race({"cells": 8.0, "hoisted": 0.1}, Workload(batch_size=2))
     shown = said(run([*made, *other, *third]))
     assert (
-        "hoisted took 0.20 times as long (geometric mean over the 2 of 3 workloads that can be told, 0.10"
+        "lstm: hoisted took 0.20 times as long, 0.10 to 0.40 over the 2 of 3 workloads that can be told"
         in shown
     )
-    assert "cells took 3.17 times as long (geometric mean over 3 workloads" in shown  # 32 ** (1 / 3)
+    assert (
+        "lstm: cells took 3.17 times as long, 2.00 to 8.00 over 3 workloads: slower in 3" in shown
+    )  # 32 ** (1 / 3)
+
+
+def test_the_first_line_of_the_words_is_the_answer():
+    first, *lines = summary(grid().frame()).splitlines()
+    assert first == "Against the fused module, cells took 12.34 times as long and hoisted 0.50 times."
+    assert [line.split(" took ")[0] for line in lines] == [
+        "lstm: cells",
+        "lstm: hoisted",
+        "1 got no time, the first mine on lstm L1 B1 forward (wrong: output differs by 0.5).",
+    ]
+    assert summary(grid().frame(), as_="speedup").startswith(
+        "Against the fused module, cells was 0.08 times as fast and hoisted 2.00 times."
+    )
+
+
+def test_columns_are_named_in_words_that_a_newcomer_knows():
+    made = [
+        each
+        for size in (8, 16)
+        for each in race({"fused": 1.0, "cells": 2.0}, Workload(hidden_size=size, seq_len=size))
+    ]
+    head = next(line for line in printed(run(made)).splitlines() if "noise" in line)
+    assert head.split()[:4] == ["layers", "batch", "steps", "hidden"]
 
 
 def test_a_busy_machine_is_named_and_no_budget_is_recommended_there():
     made = race({"fused": 1.0, "hoisted": 1.0}, wide=("hoisted",))
-    quiet, busy = said(run(made)), said(run(made, BUSY))
+    quiet, busy = (said(run(made, load), explain=True) for load in (None, BUSY))
     assert "1 of 1 comparisons are unclear at this noise; --until-decided SECONDS decides more" in quiet
     assert "The machine was busy during the run: other processes take 1.9 of its 2 cores" in busy
     assert "--until-decided" not in busy
     assert "--budget" not in busy + quiet
-    assert "until-decided" not in said(run(race({"fused": 1.0, "hoisted": 2.0})))
+    assert "until-decided" not in said(run(race({"fused": 1.0, "hoisted": 2.0})), explain=True)
 
 
 def test_rounds_left_out_and_results_not_checked_again_are_counted():
     made = race({"fused": 1.0, "cells": 2.0}, preempted=(0, 7), recheck_error=math.nan)
-    shown = said(run(made))
+    shown = said(run(made), explain=True)
     assert "4 of 50 rounds were left out, since the process was pre-empted in them." in shown
     assert "1 result was not checked again after the clock" in shown
     shown = said(run(race({"fused": 1.0, "cells": 2.0}, passes=1, recheck_error=math.nan)))

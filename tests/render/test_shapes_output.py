@@ -10,6 +10,7 @@ from matplotlib.text import Annotation
 from rich.console import Console
 
 from tests.shapes.helpers import configuration
+from unrolled.render.shapes_layout import KEY
 from unrolled.render.shapes_plots import draw_shapes, unrolled_figure
 from unrolled.render.shapes_tables import parameter_table, shapes_table
 from unrolled.shapes.configuration import both_forms, walkthrough
@@ -127,6 +128,27 @@ def test_nothing_is_written_over_anything_else_or_beyond_the_edge(fields):
         assert box.y1 <= height + rounding, said
     for (one, a), (other, b) in itertools.combinations(boxes, 2):
         assert not a.overlaps(b), (one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("one", ["hidden state h"]),
+        ("two ways", ["hidden state h", "cell state c", "cat: both directions' outputs, side by side"]),
+        ("large", ["hidden state h", "cell state c", "…: like the ones beside them"]),
+    ],
+)
+def test_lines_and_signs_are_explained_where_they_are_used(name, said):
+    figure = picture(PICTURES[name])
+    key = [text.get_text() for text in figure.axes[0].texts if text.get_position()[1] == KEY]
+    assert key == said
+    looks = {line.get_linestyle() for line in figure.axes[0].lines if line.get_ydata()[0] == KEY}
+    assert len(looks) == sum("state" in each for each in said)
+
+
+def test_the_title_says_what_is_built_and_over_how_many_steps():
+    assert words(picture(PICTURES["chain"]))[0].endswith(", unrolled over 100 steps")
+    assert words(picture(PICTURES["cell"]))[0].endswith(", stepped 4 times")
 
 
 @pytest.mark.parametrize(("seq_len", "columns"), [(1, 1), (4, 4), (5, 4), (100, 4)])

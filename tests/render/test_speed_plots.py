@@ -3,14 +3,15 @@
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from tests.render.runs import BUSY, race, run
 from tests.render.test_output import PLUG_INS, grid
+from tests.render.whole import assert_whole, entries, note, sentence, titles
 from unrolled import Workload
 from unrolled.render import bench, ratio_plot, speed_plots, time_plot
 from unrolled.render.speed_reading import quantity, read
-from unrolled.render.speed_style import look, row_by_row, ticks
+from unrolled.render.speed_style import look, ticks
+from unrolled.render.style import row_by_row
 
 RATIOS = {"fused": 1.0, "cells": 2.0, "hoisted": 0.8}
 AXES = {
@@ -93,7 +94,7 @@ def test_threads_and_batch_have_a_figure_each_and_machines_are_not_said_to_have_
     )
     assert list(made) == ["ratio-cpu", "time-forward-cpu-over-batch", "time-forward-cpu-over-threads"]
     over_threads = made["time-forward-cpu-over-threads"]
-    assert [panel.get_title(loc="left") for panel in over_threads.axes] == ["lstm, L1 B1", "lstm, L1 B8"]
+    assert titles(over_threads) == ["lstm, L1 B1", "lstm, L1 B8"]
     assert "$\\propto p^{-1.00}$" in [
         entry.get_text() for entry in over_threads.axes[0].get_legend().get_texts()
     ]
@@ -133,22 +134,22 @@ MANY = {
     "nothing told": race(RATIOS, wide=("cells", "hoisted")),
     "wide intervals": [*race(RATIOS, wide=("hoisted",)), *race(RATIOS, phase="training", wide=("hoisted",))],
     "two cells": [each for cell in ("gru", "lstm") for n in (1, 2) for each in race(RATIOS, Workload(cell=cell, batch_size=n))],
+    "twenty panels": [
+        each for length in (5, 10, 20, 40) for hidden in (8, 16, 32, 64, 128) for size in (1, 2)
+        for each in race(RATIOS, Workload(seq_len=length, hidden_size=hidden, batch_size=size))
+    ],
     "a cell with one phase": [*race(RATIOS, phase="training"), *race(RATIOS, Workload(cell="gru"))],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MANY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "twenty panels")) for name in MANY]
+)
 def test_every_figure_is_whole(figures, name):
     for figure in figures(run(MANY[name], BUSY)).values():
-        FigureCanvasAgg(figure).draw()
-        width, height = figure.canvas.get_width_height()
-        (legend,) = figure.legends
-        for artist in (legend, figure._supxlabel, *(panel.title for panel in figure.axes)):
-            box = artist.get_window_extent()
-            assert box.x0 >= 0
-            assert box.y0 >= 0
-            assert box.x1 <= width
-            assert box.y1 <= height
+        assert_whole(figure)
+        assert len(figure.legends) == 1
+        assert sentence(figure)
         for panel in (panel for panel in figure.axes if panel.axison):
             assert panel.get_yscale() == "log"
             assert panel.get_title(loc="left")
@@ -167,7 +168,7 @@ def test_an_interval_that_tells_nothing_moves_no_axis_and_ends_in_arrows(figures
         line.get_marker(): line.get_ydata()[0] for line in panel.get_lines() if line.get_marker() in ("^", "v")
     }
     assert arrows == {"^": pytest.approx(high), "v": pytest.approx(low)}
-    assert "nothing can be told" in [entry.get_text() for entry in panel.figure.legends[0].get_texts()]
+    assert {"nothing can be told", "goes on beyond the panel", "99 % interval"} <= set(entries(panel.figure))
 
 
 @pytest.mark.parametrize(
@@ -178,6 +179,83 @@ def test_the_side_of_one_that_is_faster_is_labelled_and_on_it_is_what_is_faster(
     assert panel.get_ylabel().split("\n")[1].split() == ["←", below, above, "→"]
     hoisted = next(line for line in panel.get_lines() if line.get_marker() == "o" and len(line.get_xdata()))
     assert hoisted.get_ydata()[0] == pytest.approx(0.5 if as_ == "ratio" else 2.0, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("as_", "said"),
+    [
+        ("ratio", "cells took 4.00 times as long as fused (2.00 to 8.00), hoisted 0.500 times"),
+        ("speedup", "cells was 0.250 times as fast as fused (0.125 to 0.500), hoisted 2.00 times"),
+    ],
+)
+def test_the_title_of_ratios_is_their_geometric_mean_and_how_far_they_go(figures, as_, said):
+    made = [
+        each
+        for batch, cells in ((1, 2.0), (2, 8.0))
+        for each in race({"fused": 1.0, "cells": cells, "hoisted": 0.5}, Workload(batch_size=batch))
+    ]
+    assert sentence(figures(run(made), as_)[f"{as_}-cpu"]) == said
+
+
+def test_a_title_leaves_out_what_cannot_be_told_and_says_so_where_that_is_all(figures):
+    some = race({"cells": 2.0, "hoisted": 0.4}, wide=("hoisted",))
+    assert sentence(figures(run(some))["ratio-cpu"]) == "cells took 2.00 times as long as fused"
+    none = figures(run(MANY["nothing told"]))["ratio-cpu"]
+    assert sentence(none) == "Nothing can be told: every interval is wider than a factor of 2"
+
+
+def test_of_many_contenders_the_title_names_the_first_and_the_last(figures):
+    many = figures(run(race({"fused": 1.0, "a": 3.0, "b": 0.5, "c": 2.0, "d": 1.5})))["ratio-cpu"]
+    assert (
+        sentence(many)
+        == "Of 4 implementations b was fastest (0.500 times as long as fused), a slowest (3.00 times)"
+    )
+
+
+def test_of_many_speedups_the_fastest_is_the_largest(figures):
+    many = figures(run(race({"fused": 1.0, "a": 4.0, "b": 0.5, "c": 2.0, "d": 1.5})), "speedup")["speedup-cpu"]
+    assert sentence(many) == (
+        "Of 4 implementations b was fastest (2.00 times as fast as fused), a slowest (0.250 times)"
+    )
+
+
+def test_the_title_of_times_is_their_growth_from_the_smallest_size_to_the_largest(figures):
+    made = [
+        each
+        for layers in (1, 2)
+        for batch in (1, 4, 16)
+        for each in race(
+            {"fused": 1.0, "cells": 2.0 * batch**0.5},
+            Workload(batch_size=batch, num_layers=layers),
+            base=1e-3 * batch ** (0.5 * layers),
+        )
+    ]
+    figure = figures(run(made))["time-forward-cpu-over-batch"]
+    assert sentence(figure) == (
+        "From B = 1 to 16 a forward call takes fused 4.00 to 16.0 times as long, cells 16.0 to 64.0 times"
+    )
+
+
+def test_sizes_that_are_the_same_everywhere_are_named_and_letters_explained(figures):
+    made = figures(over("seq_len"))
+    assert "L layers, B batch size, T sequence length; input features I = " in note(made["ratio-cpu"])
+    assert " T " not in note(made["time-forward-cpu-over-length"])
+
+
+def test_a_grid_of_many_workloads_goes_on_in_more_panels(figures):
+    made = [
+        each
+        for phase in ("forward", "training")
+        for size in range(1, 41)
+        for each in race(RATIOS, Workload(hidden_size=size), phase)
+    ]
+    figure = figures(run(made))["ratio-cpu"]
+    assert figure.get_figwidth() < 16
+    assert titles(figure) == [
+        f"lstm, {phase}{more}" for phase in ("forward", "training") for more in ("", " (continued)")
+    ]
+    shown = [text.get_text().split("\n")[-1] for panel in figure.axes for text in panel.get_xticklabels()]
+    assert shown == [f"H{size}" for size in range(1, 41)] * 2
 
 
 @pytest.mark.parametrize("phases", [("forward",), ("forward", "training")])

@@ -35,6 +35,7 @@ def show(one):
     one.summary()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "free"),
     [

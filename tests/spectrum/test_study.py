@@ -273,14 +273,19 @@ def test_carrying_counts_singular_values_of_at_least_a_thousandth(study):
 
 def test_words_are_those_of_the_figures(study):
     table, carrying = study.table_frame(), study.carrying_frame()
-    said = spectrum_summary(table, carrying, study.transition_frame(), ["No stack of it"])
+    short, said = (
+        spectrum_summary(table, carrying, study.transition_frame(), ["No stack of it"], explain)
+        for explain in (False, True)
+    )
     row = table.set_index(["network", "drive"]).loc[("lstm", "noise")]
-    assert f"lstm (half-life {math.log(2) / -row['largest']:.2f} with noise, " in said
+    half_life = f"{math.log(2) / -row['largest']:.2f}"
+    assert f"lstm forgets: half is gone after {half_life} steps with noise, " in short
+    assert said.startswith(short)
     assert "After 5 steps directions that carry 1/1000 of what went in are left in" in said
-    assert "No spectrum of rnn_relu with noise" in said
-    assert "No stack of it." in said
+    assert "No spectrum of rnn_relu with noise" in short
+    assert "No stack of it." in short
     off = table[table["theory_name"] == "fixed point"]["difference"].abs().max()
-    (within,) = re.findall(r"Theory \(fixed point\) holds within (\S+) in 2 rows", said)
+    (within,) = re.findall(r"Theory \(fixed point\) holds within (\S+) nats a step in 2 rows", said)
     assert float(within) == pytest.approx(off, abs=5e-4)
     crossing = study.curves[1].crossing
     crosses = f"crosses 0 at gain {crossing:.2f}" if math.isfinite(crossing) else "does not cross 0"
@@ -295,8 +300,8 @@ def test_theory_holds_within_the_largest_difference_either_way(study, difference
     rows = table.index[table["theory_name"] == "fixed point"]
     assert len(rows) == 2
     table.loc[rows, "difference"] = differences
-    said = spectrum_summary(table, study.carrying_frame(), study.transition_frame())
-    assert f"Theory (fixed point) holds within {within} in 2 rows, most in " in said
+    said = spectrum_summary(table, study.carrying_frame(), study.transition_frame(), explain=True)
+    assert f"Theory (fixed point) holds within {within} nats a step in 2 rows, most in " in said
     most = table.loc[rows[0] if abs(differences[0]) > abs(differences[1]) else rows[1]]
     assert f"most in {most['network']} without input." in said
 
@@ -306,6 +311,6 @@ def test_words_say_what_share_carries_whether_any_direction_does_or_none(study):
     table, carrying, transitions = study.table_frame(), study.carrying_frame(), study.transition_frame()
     assert pytest.approx(-math.log10(1000)) == CARRIES
     for shares, words in ((1.0, "that carry 1/1000 of"), (0.0, "no direction carries 1/1000 of")):
-        said = spectrum_summary(table, carrying.assign(carrying=shares), transitions)
+        said = spectrum_summary(table, carrying.assign(carrying=shares), transitions, explain=True)
         assert words in said
         assert len(re.findall(r"1/\d+", said)) == 1

@@ -46,6 +46,11 @@ PASSES = (5, 5, 5)
 ROUNDS = sum(PASSES)
 
 
+def every_field(one):
+    """As text, in which NaN is NaN."""
+    return repr(dataclasses.asdict(one))
+
+
 def result(ratio=2.0, name="cells", **fields):
     """Three passes of five rounds, in each of which the implementation takes `ratio` times as long, exactly."""
     reference = [0.0103, 0.0104, 0.0105, 0.0106, 0.0107] * len(PASSES)
@@ -135,7 +140,7 @@ def test_a_run_survives_a_trip_to_disk_with_its_environment_and_load(tmp_path):
     loaded = Run.load(tmp_path / "bench.json")
     # A float's decimals are read back as that float; as text, NaN is equal to NaN.
     unsettled = [dataclasses.replace(each, noise_floor=math.nan) for each in kept.results]
-    assert repr(loaded) == repr(dataclasses.replace(kept, results=tuple(unsettled)))
+    assert every_field(loaded) == every_field(dataclasses.replace(kept, results=tuple(unsettled)))
     assert loaded.frame().equals(kept.frame())  # what is not kept follows from the rest
 
 
@@ -168,7 +173,7 @@ def test_a_file_of_version_2_is_read_as_one_pass_of_pairs(tmp_path):
     assert loaded.settled[0].interval.ratio == pytest.approx(2.0)
     assert math.isnan(loaded.settled[0].noise_floor)  # no `fused` shows one
     loaded.save(tmp_path / "bench.json")
-    assert repr(Run.load(tmp_path / "bench.json")) == repr(loaded)
+    assert every_field(Run.load(tmp_path / "bench.json")) == every_field(loaded)
 
 
 def test_a_file_that_version_1_wrote_says_what_it_said(tmp_path):
@@ -186,7 +191,7 @@ def test_a_file_that_version_1_wrote_says_what_it_said(tmp_path):
         assert row["noise_floor"] == frame.loc["fused", "noise_floor"]
         assert row["passes"] == 1
     loaded.save(tmp_path / "bench.json")
-    assert repr(Run.load(tmp_path / "bench.json")) == repr(loaded)
+    assert every_field(Run.load(tmp_path / "bench.json")) == every_field(loaded)
 
 
 PUBLISHED = {
@@ -319,7 +324,7 @@ def test_events_and_the_cost_of_compiling_are_read_where_there_were_some(tmp_pat
     compiled = {"peak_bytes": 5, "compile_s": -0.1, "uncompiled_s": 0.2, "equivalence_error": 1e-16}
     kept = run(result(workload=Workload(device="cuda"), noise_floor=math.nan, **events, **compiled))
     kept.save(tmp_path / "bench.json")
-    assert repr(Run.load(tmp_path / "bench.json")) == repr(kept)
+    assert every_field(Run.load(tmp_path / "bench.json")) == every_field(kept)
 
 
 positive = st.floats(1e-6, 1e3)
@@ -403,9 +408,9 @@ def test_a_single_pass_has_the_interval_of_its_rounds_and_no_drift():
 def test_the_summary_counts_what_it_says():
     failed = untimed(implementation="mine")
     said = summary(frame([result(2.0), result(4.5), result(1.0, name="fused"), failed]))
-    assert (
-        "cells took 3.00 times as long (geometric mean over 2 workloads, 2.00 to 4.50; slower in 2, faster in 0)"
-        in said
-    )
+    assert said.splitlines()[:2] == [
+        "Against the fused module, cells took 3.00 times as long.",
+        "lstm: cells took 3.00 times as long, 2.00 to 4.50 over 2 workloads: slower in 2.",
+    ]
     assert "1 got no time, the first mine on lstm L1 B16 T50 H128 1 thr forward (failed: no)." in said
     assert summary(frame([failed])).startswith("Nothing was timed")

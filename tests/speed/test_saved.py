@@ -61,12 +61,13 @@ FIRST_AND_LAST = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIRST_AND_LAST)
 def test_of_a_file_with_one_thing_wrong_only_what_could_have_been_measured_is_taken(tmp_path, name):
     def show(one):
         frame = one.frame()
         list(speed_tables(frame, 120))
-        summary(frame)
+        summary(frame, explain=True)
         write_frames(bench.frames(one), tmp_path)
 
     text = replace(run(*FIRST_AND_LAST[name]), before=LOAD).text()

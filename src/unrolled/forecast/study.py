@@ -22,11 +22,11 @@ from unrolled.results.record import Record
 DRAW_EVERY = 0.1  # seconds between two looks of the progress line
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Study(Record):
     """The runs in order: for each seed all variants; or the first of them. The same study gives the same file."""
 
-    FORMAT = "unrolled.forecast"
+    FORMAT, VIEW = "unrolled.forecast", "forecast"
     VERSION = 2  # 1: the figures of the tables without what they were drawn from
 
     runs: tuple[Run, ...]

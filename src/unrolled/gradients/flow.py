@@ -33,7 +33,7 @@ from unrolled.rollout.targets import Cells, Target, targets_of
 ROUNDINGS = 64  # in the last digit of a gradient, relative to its norm, that are no change of it
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GradientFlow(Record):
     """How the gradient flowed back through a model once.
 
@@ -43,15 +43,15 @@ class GradientFlow(Record):
     one for all. `notes`: what else was seen, a sentence each.
     """
 
-    FORMAT = "unrolled.gradient_flow"
+    FORMAT, VIEW = "unrolled.gradient_flow", "gradient_flow"
     # 2: null is None and nothing else; a norm of 0 is "-inf". Format and version stand first, as in all results.
     VERSION = 2
 
     profiles: tuple[Profile, ...]
     parameters: dict[str, float]
     clip: ClipReport | None = None
-    environment: Environment | None = field(default=None, repr=False)
-    gradients: dict[str, Scaled] = field(default_factory=dict, repr=False, metadata=UNSAVED)
+    environment: Environment | None = None
+    gradients: dict[str, Scaled] = field(default_factory=dict, metadata=UNSAVED)
     notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Profile]:
@@ -98,16 +98,13 @@ class GradientFlow(Record):
         return pd.concat([profile.frame() for profile in self.profiles], ignore_index=True)
 
     def summary(self) -> pd.DataFrame:
-        """One row per profile: its verdict, and the numbers that this rests on."""
-        rows = [
-            {
-                **{
-                    name: getattr(p, name) for name in ("module", "call", "layer", "direction", "path", "steps")
-                },
-                **{name: value for name, value in asdict(p.verdict).items() if name != "thirds"},
-            }
-            for p in self.joined()
-        ]
+        """One row per profile: what it is of, its steps T, the verdict, and the numbers that this rests on."""
+        places = ("module", "call", "layer", "direction", "path")
+        rows = []
+        for profile in self.joined():
+            verdict = {name: value for name, value in asdict(profile.verdict).items() if name != "thirds"}
+            row = {"profile": profile.label, "steps": profile.steps, "verdict": verdict.pop("word"), **verdict}
+            rows.append(row | {name: getattr(profile, name) for name in places})
         return pd.DataFrame(rows)
 
     def scalars(self) -> dict[str, float]:

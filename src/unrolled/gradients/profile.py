@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unrolled.gradients.verdict import Verdict, judge
 from unrolled.results.codec import UNSAVED, Count, require
+from unrolled.results.shown import Plotted
 from unrolled.rollout.layout import reverse_time
 from unrolled.rollout.scaled import LOG10_2, check_logs, log2_rms
 
@@ -21,8 +22,8 @@ ROUNDING = 1e-12  # of a mean of squares in float64, in powers of two and relati
 MOST_SAMPLES = 2**62
 
 
-@dataclass(frozen=True, eq=False)
-class Profile:
+@dataclass(frozen=True, eq=False, repr=False)
+class Profile(Plotted):
     """Norms of the total gradient by lag: entry k of each array is k steps before the last.
 
     Lags count along the direction of travel: lag 0 is the last step that the direction runs, which for
@@ -33,6 +34,8 @@ class Profile:
     NaN where a sequence has no such lag; a loaded profile has None.
     """
 
+    VIEW = "profile"
+
     module: str
     call: Count
     layer: Count
@@ -42,7 +45,7 @@ class Profile:
     log2_min: np.ndarray
     log2_median: np.ndarray
     log2_max: np.ndarray
-    samples: np.ndarray | None = field(default=None, repr=False, metadata=UNSAVED)
+    samples: np.ndarray | None = field(default=None, metadata=UNSAVED)
 
     @classmethod
     def of(cls, labels: dict[str, Any], log2_norms: Tensor, lengths: Tensor | None = None) -> Profile:

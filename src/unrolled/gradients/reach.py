@@ -99,6 +99,7 @@ class Reach:
             "clip": self.clip,
             "profile": profile.label if named else "",
             "problem": "",
+            "direction": profile.direction,
             "steps": profile.steps,
             **{f"lag {lag}": profile.relative(lag) for lag in lags},
             "decades_per_step": verdict.decades_per_step,

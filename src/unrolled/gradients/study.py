@@ -46,11 +46,11 @@ def _upgrade(content: dict[str, Any]) -> None:
                     profile[name] = ["-inf" if norm is None else norm for norm in profile[name]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Study(Record):
     """`reaches` and `lengths` of `networks`, with the loss, the seed and the machine; or a part of them."""
 
-    FORMAT = "unrolled.gradflow"
+    FORMAT, VIEW = "unrolled.gradflow", "gradflow"
     # 2: fields as the classes have them, so `reaches` for `reach`, and no verdicts, which follow from the profiles;
     # null is None and nothing else; each network has all fields of `NetworkRecord`.
     VERSION = 2

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unrolled.results.shown import Shown
+
 # Decades per step below which a gradient counts as steady: less than a factor of ten in 100 steps.
 STEADY = 0.01
 # The horizon ends where the norm falls below this part of that at lag 0.
@@ -19,8 +21,8 @@ STEADY_DECADES = -HORIZON_DECADES
 FIT_POINTS = 256
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(Shown):
     """A profile in one word, and the numbers that the word rests on.
 
     `decades_per_step`: slope of log10 norm per lag (Theil-Sen), NaN where fewer than two norms are not 0.
@@ -35,6 +37,8 @@ class Verdict:
     more than 3 decades from any lag to a later one, or up to a peak of at least a decade; `none` without any
     gradient.
     """
+
+    VIEW = "verdict"
 
     word: str
     decades_per_step: float

@@ -20,6 +20,7 @@ from unrolled.gradients.flow import GradientFlow
 from unrolled.gradients.profile import Profile
 from unrolled.gradients.watched import WatchedCall, WatchedFused, WatchedRun
 from unrolled.plugins import first_line
+from unrolled.results.shown import Plotted
 from unrolled.rollout.capture import Capture
 from unrolled.rollout.fused import drops, module_of
 from unrolled.rollout.scaled import LOG10_2, Scaled
@@ -30,12 +31,14 @@ from unrolled.rollout.targets import Cells, Target, never_called, targets_of
 class Seen:
     """One recorded backward pass: its number, from 1, and its flow, or why there is none.
 
-    `problem` may also stand beside a flow that shows only a part of what happened.
+    `problem` may also stand beside a flow that shows only a part of what happened. `calls` counts the recurrent calls
+    that a gradient came back to.
     """
 
     backward: int
     flow: GradientFlow | None
     problem: str | None = None
+    calls: int = 0
 
 
 def watch(
@@ -62,8 +65,10 @@ def watch(
     return Watch(model, every, cells=cells, budget=budget)
 
 
-class Watch:
+class Watch(Plotted):
     """A handle on a watched model; made by `watch`."""
+
+    VIEW = "watch"
 
     def __init__(
         self, model: nn.Module, every: int | None = None, *, cells: Cells = (), budget: float | None = None
@@ -103,13 +108,10 @@ class Watch:
     ) -> None:
         self.close()
 
-    def __str__(self) -> str:
-        recorded, elapsed = len(self.history), perf_counter() - self._began
-        share = self.seconds / elapsed if elapsed > 0 else 0.0
-        return (
-            f"watch: {recorded} of {self.backwards} backward passes recorded; it took {self.seconds:.2g} s of "
-            f"{elapsed:.3g} s, {share:.1%} of the loop's time"
-        )
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the model has been watched."""
+        return perf_counter() - self._began
 
     def close(self) -> None:
         """Take every hook off the model; what was recorded stays."""
@@ -187,7 +189,11 @@ class Watch:
         if not self._running:
             # Runs at the end of this pass: all gradients are there, no weight has changed yet.
             self._running = True
-            torch.autograd.Variable._execution_engine.queue_callback(self._end)
+            _at_the_end_of_this_pass(self._give_way)
+
+    def _give_way(self) -> None:
+        # Others wait for the end too: there DistributedDataParallel puts the average of all ranks into the gradients.
+        _at_the_end_of_this_pass(self._end)
 
     @torch.no_grad()
     def _end(self) -> None:
@@ -203,7 +209,7 @@ class Watch:
                 try:
                     self._record(calls)
                 except Exception as error:  # whatever came by, the training goes on
-                    self.history.append(Seen(self.backwards, None, first_line(error)))
+                    self.history.append(Seen(self.backwards, None, first_line(error), len(calls)))
             for call in calls:
                 call.forget()
         if self._listened:
@@ -243,7 +249,7 @@ class Watch:
         problem = "; ".join(dict.fromkeys(self._problems)) or None
         self._problems, self._calls = [], 0
         flow = GradientFlow(tuple(profiles), norms, notes=(problem,) if problem else ())
-        self.history.append(Seen(self.backwards, flow if profiles else None, problem))
+        self.history.append(Seen(self.backwards, flow if profiles else None, problem, len(calls)))
 
     def _norms(self) -> dict[str, float]:
         found = {}
@@ -277,6 +283,10 @@ class Watch:
             yield
         finally:
             self.seconds += perf_counter() - began
+
+
+def _at_the_end_of_this_pass(call: Callable[[], None]) -> None:
+    torch.autograd.Variable._execution_engine.queue_callback(call)
 
 
 def _every(every: int | None, budget: float | None) -> int:

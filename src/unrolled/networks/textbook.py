@@ -117,7 +117,7 @@ def length_networks(workload: Workload) -> tuple[Network, ...]:
 def orthogonal(workload: Workload, gain: float) -> Network:
     """A tanh RNN whose recurrent weights are `gain` times an orthogonal matrix."""
     return Network(
-        name=f"RNN orthogonal ×{gain:g}",
+        name=f"RNN orthogonal × {gain:g}",
         workload=workload.replace(cell="rnn_tanh"),
         init=Init("orthogonal"),
         gain=gain,

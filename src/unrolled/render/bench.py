@@ -1,13 +1,14 @@
-"""A benchmark run: its tables, its frames, its plots."""
+"""A benchmark run: its words, its tables, its frames, its plots."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unrolled.render import speed_summary
 from unrolled.render.relative_tables import relative_tables
-from unrolled.render.speed_summary import summary
-from unrolled.render.speed_tables import speed_tables
+from unrolled.render.speed_tables import SPEED_NOTE, speed_tables
+from unrolled.render.text import counted, gist
 from unrolled.speed.relative import relative_frame
 
 if TYPE_CHECKING:
@@ -19,14 +20,30 @@ if TYPE_CHECKING:
 WHOLE = ("saved_bytes", "peak_bytes")  # numbers that may be missing and are whole where they are not
 
 
-def show(run: Run, screen: Console, as_: str = "ratio") -> None:
-    """The tables and what they amount to; `as_` is one of `speed_reading.QUANTITIES`."""
+def answer(run: Run, as_: str = "ratio") -> str:
+    """The one sentence."""
+    return speed_summary.answer(run.frame(), as_)
+
+
+def line(run: Run) -> str:
+    """What the answer comes to, and what of."""
+    return f"{gist(answer(run))}; {counted(len(run.results), 'benchmark')}, {run.environment.cpu}"
+
+
+def show(run: Run, screen: Console, as_: str = "ratio", explain: bool = False) -> None:
+    """The tables and what they amount to; `as_` is one of `speed_reading.QUANTITIES`.
+
+    With `explain` also what the columns mean, and how sure all of it is.
+    """
     frame = run.frame()
     tables = speed_tables(frame, screen.width, as_)
     for table in [*tables, *relative_tables(relative_frame(run.settled), screen.width, as_)]:
         screen.print(table)
         screen.print()
-    screen.print(summary(frame, run.during, as_))
+    if explain:
+        screen.print(SPEED_NOTE, style="dim")
+        screen.print()
+    screen.print(speed_summary.summary(frame, run.during, as_, explain))
 
 
 def frames(run: Run) -> dict[str, pd.DataFrame]:

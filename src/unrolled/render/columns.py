@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +22,7 @@ class Column:
     @property
     def width(self) -> int:
         """In a table, with the space before the next column."""
-        return 1 + max(text.cell_len for text in (Text(self.head), *self.cells))
+        return 1 + max(text.cell_len for text in (*map(Text, self.head.split("\n")), *self.cells))
 
 
 Block = Sequence[Column]
@@ -45,6 +45,17 @@ def compact_table(title: str, caption: str = "") -> Table:
         show_edge=False,
         padding=0,
     )
+
+
+def fits(made: RenderableType, width: int) -> bool:
+    """Whether it has as many columns as it wants."""
+    wide = Console(width=10 * width, force_jupyter=False)
+    return wide.measure(made).maximum <= width
+
+
+def below(title: str, table: Table) -> Group:
+    """A table below its title, which may be wider than the table."""
+    return Group(Text(title, style="bold"), table)
 
 
 def tables(title: str, caption: str, left: Block, blocks: Sequence[Block], width: int) -> list[Group]:

@@ -27,28 +27,40 @@ LOUD = ("slower", "faster")
 # What tells benchmarks apart, and the name that it has at the head of a column.
 AXES: dict[str, Callable[[Change], Any]] = {
     "cell": lambda change: change.after.workload.cell_name,
-    "L": lambda change: change.after.workload.num_layers,
-    "B": lambda change: change.after.workload.batch_size,
-    "T": lambda change: change.after.workload.seq_len,
-    "I": lambda change: change.after.workload.input_size,
-    "H": lambda change: "+".join(map(str, dict.fromkeys(change.after.workload.hidden_sizes))),
-    "bi": lambda change: "yes" if change.after.workload.bidirectional else "no",
+    "layers": lambda change: change.after.workload.num_layers,
+    "batch": lambda change: change.after.workload.batch_size,
+    "steps": lambda change: change.after.workload.seq_len,
+    "inputs": lambda change: change.after.workload.input_size,
+    "hidden": lambda change: "+".join(map(str, dict.fromkeys(change.after.workload.hidden_sizes))),
+    "both ways": lambda change: "yes" if change.after.workload.bidirectional else "no",
     "dtype": lambda change: change.after.workload.dtype,
     "device": lambda change: change.after.workload.device,
     "threads": lambda change: change.after.threads,
 }
-ALWAYS = ("cell", "L", "B")
+ALWAYS = ("cell", "layers", "batch")
+MOST = 10  # changes that are listed
 
 
-def show(comparison: Comparison, screen: Console, most: int) -> None:
+def answer(comparison: Comparison) -> str:
+    """The one sentence."""
+    said = verdict(comparison)
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def line(comparison: Comparison) -> str:
+    """The verdict, and what it is over."""
+    return f"{verdict(comparison)}; {len(comparison.changes)} changes held to {bounds(comparison)}"
+
+
+def show(comparison: Comparison, screen: Console, most: int = MOST) -> None:
     """The largest changes of ratios, then those of the references' times, and what all of it amounts to."""
     for of_reference in (False, True):
         changes = [change for change in comparison.changes if change.of_reference == of_reference]
         if changes:
             screen.print(comparison_table(changes, most, screen.width >= WIDE))
             screen.print()
-    for line in summary(comparison, most):
-        screen.print(line, markup=False)
+    for said in (answer(comparison), *summary(comparison, most)):
+        screen.print(said, markup=False)
 
 
 def comparison_table(changes: Sequence[Change], most: int, wide: bool) -> Table:
@@ -62,9 +74,9 @@ def comparison_table(changes: Sequence[Change], most: int, wide: bool) -> Table:
     for heading in ("phase", *([] if of_reference else ["implementation"])):
         table.add_column(heading)
     for heading in [] if of_reference else [*(["before", "after"] if wide else []), "ratio"]:
-        table.add_column(heading, justify="right")
-    table.add_column("time", justify="right")
-    table.add_column("")
+        table.add_column("change\nof ratio" if heading == "ratio" else f"ratio\n{heading}", justify="right")
+    table.add_column("change\nof time", justify="right")
+    table.add_column("outcome")
     for change in largest(changes)[:count]:
         row = [str(AXES[axis](change)) for axis in axes]
         row += [change.after.phase, *([] if of_reference else [change.name, *_ratios(change, wide)])]

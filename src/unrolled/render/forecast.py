@@ -1,4 +1,4 @@
-"""A study of trainings: its tables, its frames, its plots."""
+"""A study of trainings: its words, its tables, its frames, its plots."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 from unrolled.forecast.outcome import DEFINITIONS
 from unrolled.forecast.suggestion import FIRST, suggestions
-from unrolled.render.forecast_summary import summary
+from unrolled.render import forecast_summary
 from unrolled.render.forecast_tables import (
+    GRADIENT_NOTE,
     LOOP_NOTE,
     SUGGESTION_NOTE,
     gradient_table,
     suggestion_table,
     training_table,
 )
+from unrolled.render.text import counted, gist
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,21 +25,38 @@ if TYPE_CHECKING:
     from unrolled.forecast.study import Study
 
 
-def show(study: Study, screen: Console, suggest: bool = False) -> None:
-    """The tables and what they amount to; with `suggest`, also where one could clip."""
+def answer(study: Study) -> str:
+    """The one sentence."""
+    return forecast_summary.answer(study.table_frame())
+
+
+def line(study: Study) -> str:
+    """What the answer comes to, and what of."""
+    return f"{gist(answer(study))}; {counted(len(study.runs), 'run')}, {study.runs[0].setting.describe()}"
+
+
+def show(study: Study, screen: Console, suggest: bool = False, explain: bool = False) -> None:
+    """The tables and what they amount to; with `suggest`, also where one could clip.
+
+    With `explain` also what the words and columns mean.
+    """
     table = study.table_frame()
     screen.print(training_table(table, screen.width))
-    screen.print(DEFINITIONS, style="dim")
-    if table["rmse"].notna().any():
-        screen.print(LOOP_NOTE.format(warm_up=study.runs[0].setting.warm_up), style="dim")
+    if explain:
+        screen.print(DEFINITIONS, style="dim")
+        if table["rmse"].notna().any():
+            screen.print(LOOP_NOTE.format(warm_up=study.runs[0].setting.warm_up), style="dim")
     screen.print()
-    screen.print(gradient_table(table, screen.width))
+    screen.print(gradient_table(table))
+    if explain:
+        screen.print(GRADIENT_NOTE, style="dim")
     screen.print()
     if suggest:
         screen.print(suggestion_table(suggestions(study.history_frame()), FIRST))
-        screen.print(SUGGESTION_NOTE, style="dim")
+        if explain:
+            screen.print(SUGGESTION_NOTE, style="dim")
         screen.print()
-    screen.print(summary(table, study.runs_frame(), study.reach_frame()))
+    screen.print(forecast_summary.summary(table, study.runs_frame(), study.reach_frame(), explain))
 
 
 def frames(study: Study) -> dict[str, pd.DataFrame]:
@@ -55,4 +74,5 @@ def draw(study: Study, folder: Path) -> list[Path]:
     from unrolled.render.forecast_plots import draw_forecast
 
     foot = f"{study.runs[0].setting.describe()}\n{study.environment.describe()}"
-    return draw_forecast(study.history_frame(), study.loop_frame(), study.reach_frame(), folder, foot)
+    frames = (study.runs_frame(), study.history_frame(), study.loop_frame(), study.reach_frame())
+    return draw_forecast(*frames, folder, foot)

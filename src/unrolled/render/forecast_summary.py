@@ -1,12 +1,13 @@
-"""A study in one paragraph, from its tidy frames: what clipping did, and what it could not do."""
+"""A study of trainings in words, from its tidy frames: what clipping was worth, a line for each variant, the rest."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pandas as pd
 
-from unrolled.render.text import percent, significant
+from unrolled.render.text import counted, listed, percent, significant
 
 WORDS = {
     "converged": "converged",
@@ -14,53 +15,84 @@ WORDS = {
     "spiked": "spiked",
     "diverged": "diverged",
 }
+SAME = "makes no difference to"
 
 
-def summary(table: pd.DataFrame, runs: pd.DataFrame, reach: pd.DataFrame) -> str:
-    """What clipping was worth, what became of each variant, what each clip did, and how the reach changed."""
-    parts = (_worth(table), _outcomes(table), _problems(runs), _clips(table), _loops(table), _reach(reach))
-    return " ".join(sentence for part in parts for sentence in part)
+def summary(table: pd.DataFrame, runs: pd.DataFrame, reach: pd.DataFrame, explain: bool = False) -> str:
+    """The answer in a line, then a line for each variant; with `explain` also clips, closed loop and reach."""
+    lines = [answer(table), *_outcomes(table), *_problems(runs)]
+    return "\n".join([*lines, *explained(table, reach)] if explain else lines)
+
+
+def explained(table: pd.DataFrame, reach: pd.DataFrame) -> list[str]:
+    """What clipping was worth to each of several networks, what each clip did, the closed loop, the reach."""
+    worth = _worth(table)
+    return [*(worth if len(worth) > 1 else []), *_clips(table), *_loops(table), *_reach(reach)]
+
+
+def answer(table: pd.DataFrame) -> str:
+    """What clipping was worth to the one network, or to which; where nothing was compared, what converged."""
+    effects = list(_effects(table))
+    if len(effects) == 1:
+        ((_, _, sentence),) = effects
+        return sentence
+    if effects:
+        by_verb: dict[str, list[str]] = {}
+        for network, verb, _ in effects:
+            by_verb.setdefault(verb, []).append(network)
+        return f"Clipping {', '.join(f'{verb} {listed(names)}' for verb, names in by_verb.items())}."
+    trainings, named = counted(table["seeds"].sum(), "training"), table[table["converged"] > 0]
+    if named.empty:
+        return f"None of {trainings} converged."
+    return f"{named['converged'].sum()} of {trainings} converged: {listed(list(map(label, named.to_dict('records'))))}."
 
 
 def _worth(table: pd.DataFrame) -> list[str]:
     """Whether clipping decided if training converged, for each network trained both with and without."""
-    said = []
+    return [sentence for _, _, sentence in _effects(table)]
+
+
+def _effects(table: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    """Each network trained both with and without a clip, what clipping does to it, and that in a sentence."""
     for network, part in table.groupby("network", sort=False):
         without, clipped = part[part["clip"] == "none"], part[part["clip"] != "none"]
-        if without.empty or clipped.empty:
-            continue
-        before = without.iloc[0]["converged"]
-        best = clipped.loc[clipped["converged"].idxmax()]
-        if not (clipped["fired"] > 0).any():
-            said.append(f"Clipping does nothing for {network}; a case where it matters is --preset explode.")
-        elif best["converged"] == before:
-            said.append(
-                f"Clipping makes no difference to whether {network} converges: {_count(best)} with "
-                f"{best['clip']}, {before} without."
-            )
-        else:
-            word = "helps" if best["converged"] > before else "harms"
-            said.append(
-                f"Clipping {word} {network}: {_count(best)} converged with {best['clip']}, {before} without."
-            )
-    return said
+        if len(without) and len(clipped):
+            verb, why = _effect(without.iloc[0]["converged"], clipped)
+            whom = f"whether {network} converges" if verb == SAME else str(network)
+            yield str(network), verb, f"Clipping {verb} {whom}: {why}."
+
+
+def _effect(without: int, clipped: pd.DataFrame) -> tuple[str, str]:
+    """By how many seeds converged without a clip, and under the best one."""
+    best = clipped.loc[clipped["converged"].idxmax()]
+    if not (clipped["fired"] > 0).any():
+        return "does nothing for", "it never fires; a case where it matters is --preset explode"
+    if best["converged"] == without:
+        return SAME, f"{_count(best)} with {best['clip']}, {without} without"
+    verb = "helps" if best["converged"] > without else "harms"
+    return verb, f"{_count(best)} converged with {best['clip']}, {without} without"
 
 
 def _count(row: pd.Series[int]) -> str:
-    return f"{row['converged']} of {row['seeds']} seed{'' if row['seeds'] == 1 else 's'}"
+    return f"{row['converged']} of {counted(row['seeds'], 'seed')}"
 
 
 def _outcomes(table: pd.DataFrame) -> list[str]:
-    """`RNN tanh, no clip: diverged (8 of 10 seeds), converged (2).`"""
+    """`RNN tanh, no clip: 8 of 10 seeds diverged, 2 of 10 seeds converged.`, and whether the clip ever fired."""
     said = []
     for row in table.to_dict("records"):
         counts = {word: row[name] for name, word in WORDS.items() if row[name]}
-        if row["seeds"] == 1:
-            said.append(f"{label(row)}: {', '.join(counts)}.")
-            continue
         shares = [f"{count} of {row['seeds']} seeds {word}" for word, count in counts.items()]
-        said.append(f"{label(row)}: {', '.join(shares)}.")
+        ended = ", ".join(counts if row["seeds"] == 1 else shares)
+        fired = (
+            "" if row["clip"] == "none" or math.isnan(row["fired"]) else f"; the clip {_fired(row['fired'])}"
+        )
+        said.append(f"{label(row)}: {ended}{fired}.")
     return said
+
+
+def _fired(share: float) -> str:
+    return f"fired in {percent(share)} of iterations" if share else "never fired"
 
 
 def label(row: dict[str, object]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from unrolled.render import text
-from unrolled.render.columns import compact_table
+from unrolled.render.columns import below, compact_table, fits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,66 +19,77 @@ SUGGESTION_NOTE = (
     "★ suggested. Percentiles of the norm before clipping; Pascanu, Mikolov, Bengio (2013) advise a bound from "
     "half to ten times the mean."
 )
+GRADIENT_NOTE = (
+    "Global norm over all parameters; 90 %, 99 %: percentiles over iterations. Cosine: of the clipped gradient to the "
+    "unclipped one, mean over iterations."
+)
 LOOP_NOTE = (
-    "Closed loop: RMSE over the steps after one true point, each prediction being the next input, begun with "
-    "the hidden state that training left. Warmed up: the same after {warm_up} true points."
+    "Closed loop: RMSE (root mean square error) over the steps after one true point, each prediction being the next "
+    "input, begun with the hidden state that training left. Warmed up: the same after {warm_up} true points."
 )
 STYLES = {"converged": "green", "not converged": "yellow", "spiked": "magenta", "diverged": "red"}
-WIDE = 100  # columns from which there is room for longer heads
 
 
-def training_table(table: pd.DataFrame, width: int) -> Table:
-    """One row per variant: loss, its largest spike, closed loop or share recalled, time, and how it ended."""
-    wide = width >= WIDE
+def training_table(table: pd.DataFrame, width: int) -> Group:
+    """One row per variant: how it ended, loss, its largest spike, closed loop or share recalled, time."""
+    shown = _training_table(table, wide=True)
+    return below(
+        f"Training{_over_seeds(table)}", shown if fits(shown, width) else _training_table(table, wide=False)
+    )
+
+
+def _training_table(table: pd.DataFrame, wide: bool) -> Table:
     recalls = bool(table["accuracy"].notna().any())
-    shown = compact_table("Training" + _over_seeds(table))
+    shown = compact_table("")
     shown.add_column("network")
     shown.add_column("clip")
-    for name in ("final loss", "largest spike" if wide else "spike"):
-        shown.add_column(name, justify="right")
-    heads = ("recalled",) if recalls else ("closed loop", "warmed up") if wide else ("loop", "warm")
-    for name in heads:
-        shown.add_column(name, justify="right")
-    shown.add_column("time", justify="right")
     shown.add_column("ended")
+    heads = [
+        "final loss" if wide else "final\nloss",
+        "largest spike,\n× loss before" if wide else "spike,\n× loss",
+    ]
+    if recalls:
+        heads += ["symbols\nrecalled"]
+    else:
+        heads += ["closed loop,\nRMSE", "warmed up,\nRMSE"] if wide else ["loop,\nRMSE", "warm,\nRMSE"]
+    for name in (*heads, "time"):
+        shown.add_column(name, justify="right")
     for row in table.to_dict("records"):
         loops = [text.percent(row["accuracy"])] if recalls else [error(row["rmse"]), error(row["rmse_warm"])]
         shown.add_row(
             Text(row["network"]),
             Text(_clip(row)),
+            _ended(row),
             Text(small(row["final_loss"])),
             Text(_times(row["largest_spike"])),
             *(Text(value) for value in loops),
             Text(text.seconds(row["seconds"])),
-            _ended(row),
         )
     return shown
 
 
-def gradient_table(table: pd.DataFrame, width: int) -> Table:
+def gradient_table(table: pd.DataFrame) -> Group:
     """One row per variant: the norm before clipping, how often the clip fired, and the cosine it left."""
-    title = "Gradient norm before clipping" + _over_seeds(table)
-    shown = compact_table(title)
-    shown.min_width = min(len(title), width)
+    shown = compact_table("")
     shown.add_column("network")
     shown.add_column("clip")
-    for name in ("median", "p90", "p99", "max", "fired", "cosine"):
+    for name in ("clip fired", "median", "90 %", "99 %", "largest", "cosine"):
         shown.add_column(name, justify="right")
     for row in table.to_dict("records"):
         clipped = row["clip"] != "none"
         shown.add_row(
             Text(row["network"]),
             Text(_clip(row)),
-            *(Text(small(row[name])) for name in ("norm_median", "norm_p90", "norm_p99", "norm_max")),
             Text(_share(row["fired"]) if clipped else "–"),
+            *(Text(small(row[name])) for name in ("norm_median", "norm_p90", "norm_p99", "norm_max")),
             Text(f"{row['cosine']:.3f}" if clipped and math.isfinite(row["cosine"]) else "–"),
         )
-    return shown
+    return below(f"Gradient norm before clipping{_over_seeds(table)}", shown)
 
 
-def suggestion_table(frame: pd.DataFrame, first: int) -> Table:
+def suggestion_table(frame: pd.DataFrame, first: int) -> Group:
     """One row per network and bound: what share of iterations a clip there would act in."""
-    shown = compact_table(f"Where to clip, from the norms of the first {first} iterations")
+    shown = compact_table("")
     shown.add_column("network")
     shown.add_column("bound from")
     shown.add_column("--clip")
@@ -92,7 +104,7 @@ def suggestion_table(frame: pd.DataFrame, first: int) -> Table:
             Text(_share(row["share_first"])),
             Text(_share(row["share_all"])),
         )
-    return shown
+    return below(f"Where to clip, from the norms of the first {first} iterations", shown)
 
 
 def small(value: float) -> str:

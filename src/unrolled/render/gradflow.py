@@ -1,12 +1,14 @@
-"""A study of gradient flow: its tables, its frames, its plots."""
+"""A study of gradient flow: its words, its tables, its frames, its plots."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unrolled.render.gradflow_summary import summary
+from unrolled.render import gradflow_summary
 from unrolled.render.gradflow_tables import LENGTH_NOTE, REACH_NOTE, length_table, reach_table
+from unrolled.render.starts import start_note, untrained
+from unrolled.render.text import gist, noted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,17 +17,30 @@ if TYPE_CHECKING:
     from unrolled.gradients.study import Study
 
 
-def show(study: Study, screen: Console) -> None:
-    """Both tables and what they amount to."""
+def answer(study: Study) -> str:
+    """The one sentence."""
+    return gradflow_summary.answer(study.reach_frame())
+
+
+def line(study: Study) -> str:
+    """What the answer comes to, and what of."""
+    steps = max((profile.steps for reach in study.reaches for profile in reach.flow or ()), default=0)
+    return f"{gist(answer(study))}; {study.networks[0].sizes}, T = {steps}"
+
+
+def show(study: Study, screen: Console, explain: bool = False) -> None:
+    """Both tables and what they amount to; with `explain` also what their columns mean."""
     reach, over_length = study.reach_frame(), study.lengths_frame()
     screen.print(reach_table(reach, screen.width, study.units))
-    screen.print(REACH_NOTE, style="dim")
+    if explain:
+        screen.print(noted(REACH_NOTE, study.units), style="dim")
     screen.print()
     if len(over_length):
         screen.print(length_table(over_length, study.units))
-        screen.print(LENGTH_NOTE, style="dim")
+        if explain:
+            screen.print(LENGTH_NOTE, style="dim")
         screen.print()
-    screen.print(summary(reach, over_length))
+    screen.print(gradflow_summary.summary(reach, over_length, explain))
 
 
 def frames(study: Study) -> dict[str, pd.DataFrame]:
@@ -37,4 +52,7 @@ def draw(study: Study, folder: Path) -> list[Path]:
     """Reach, layers and lengths."""
     from unrolled.render.gradflow_plots import draw_gradflow
 
-    return draw_gradflow(study.flow_frame(), study.lengths_frame(), folder, study.describe())
+    return draw_gradflow(
+        study.flow_frame(), study.lengths_frame(), folder, study.describe(), start_note(study.networks),
+        untrained(study.networks),
+    )  # fmt: skip

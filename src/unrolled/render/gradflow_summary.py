@@ -1,4 +1,4 @@
-"""A gradient-flow study in one paragraph, from its tidy frames."""
+"""A gradient-flow study in words, from its tidy frames: the answer, a line for each network, and the rest."""
 
 from __future__ import annotations
 
@@ -8,42 +8,96 @@ from collections.abc import Callable
 import pandas as pd
 
 from unrolled.gradients.clipping import Clip
-from unrolled.render.text import significant
+from unrolled.render.text import counted, listed, significant
 
 # log10 below which a norm or a direction counts as unmoved: the 1e-6 in a clip's divisor moves nothing.
 MOVED = 1e-4
-MANY = 3  # profiles of one network with one verdict; where there are more, one phrase covers them all
-VERDICTS = {
-    "vanishing": "Vanishing",
-    "exploding": "Exploding",
-    "steady": "Steady",
-    "mixed": "Rising in one part and falling in another",
-    "none": "Without any gradient",
+MANY = 3  # profiles of one network with one verdict; where there are more, one line covers them all
+# What is said of one, and of several.
+VERBS = {
+    "vanishing": ("vanishes", "vanish"),
+    "exploding": ("explodes", "explode"),
+    "steady": ("holds", "hold"),
+    "mixed": ("rises in one part and falls in another", "rise in one part and fall in another"),
+    "none": ("is 0 everywhere", "are 0 everywhere"),
 }
 
 
-def summary(reach: pd.DataFrame, lengths: pd.DataFrame) -> str:
-    """What vanishes, what explodes, how far back each network reaches, what clipping and float32 did."""
-    return " ".join(
-        [*_verdicts(reach), *_lengths(lengths), *_clipping(lengths), *_step(reach), *_float32(lengths)]
-    )
+def summary(reach: pd.DataFrame, lengths: pd.DataFrame, explain: bool = False) -> str:
+    """The answer in a line, then a line for each network; with `explain` also what length, clips and float32 did."""
+    lines = [answer(reach), *network_lines(reach), *_problems(lengths)]
+    return "\n".join([*lines, *explained(reach, lengths)] if explain else lines)
 
 
-def _verdicts(reach: pd.DataFrame) -> list[str]:
-    said = []
+def explained(reach: pd.DataFrame, lengths: pd.DataFrame) -> list[str]:
+    """What a longer sequence, each way of clipping, and plain float32 do to the gradient: a sentence each."""
+    return [*_lengths(lengths), *_clipping(lengths), *_step(reach), *_float32(lengths)]
+
+
+def answer(reach: pd.DataFrame) -> str:
+    """How far back the networks hear, or the one network: `2 of 8 networks still hear 200 steps back: ….`"""
     rows = reach[reach["problem"] == ""]
-    for word, phrase in VERDICTS.items():
-        some = rows[rows["verdict"] == word] if len(rows) else rows
-        named: list[str] = []
-        for _, part in some.groupby(["network", "clip"], sort=False):
-            named += [_many(part)] if len(part) > MANY else [_one(row) for _, row in part.iterrows()]
-        if named:
-            said.append(f"{phrase}: {'; '.join(named)}.")
-    failed = reach[reach["problem"] != ""]
-    for problem, some in failed.groupby("problem", sort=False):
-        labels = " and ".join(_label(row) for _, row in some.iterrows())
-        said.append(f"No profile of {labels}: {problem}.")
-    return said
+    if rows.empty:
+        return f"The gradient of {listed(list(reach['network'].unique()))} cannot be followed: NaN or inf."
+    if rows["profile"].any():
+        return _answer_of_one(rows)
+    last = int(rows["steps"].max()) - 1
+    far = rows[_hears_all(rows)]
+    of = f"{len(reach)} {'networks' if reach['clip'].nunique() == 1 else 'networks and clips'}"
+    if len(reach) == 1:
+        return _answer_of_one(rows)
+    if len(far):
+        verb = "hears" if len(far) == 1 else "hear"
+        named = listed([_named(row) for _, row in far.iterrows()])
+        return f"{len(far)} of {of} still {verb} {counted(last, 'step')} back: {named}."
+    said = f"None of {of} hears {counted(last, 'step')} back"
+    best = farthest(rows)
+    if best["verdict"] == "none":
+        return f"{said}."
+    return f"{said}; {_label(best)} hears farthest, {counted(best['horizon'], 'step')}."
+
+
+def _hears_all(rows: pd.DataFrame) -> pd.Series[bool]:
+    return rows["horizon_is_censored"].astype(bool)
+
+
+def _named(row: pd.Series) -> str:
+    """With a word where hearing all of it is no good sign."""
+    return f"{_label(row)} (exploding)" if row["verdict"] == "exploding" else _label(row)
+
+
+def farthest(rows: pd.DataFrame) -> pd.Series:
+    """The row that hears farthest; the first where none hears anything.
+
+    One that runs forward, where there is one: a reverse direction counts its steps back from the first of the sequence,
+    so that all it hears of a loss at the last step is near by.
+    """
+    forward = rows[rows["direction"] == "forward"]
+    rows = forward if len(forward) else rows
+    horizons = rows["horizon"].astype(float)
+    return rows.loc[rows.index[0] if horizons.isna().all() else horizons.idxmax()]
+
+
+def _answer_of_one(rows: pd.DataFrame) -> str:
+    """By the profile that reaches farthest: `LSTM hears 12 of 200 steps back, by rnn.l0.c: its gradient vanishes.`"""
+    rows = rows[rows["clip"] == rows["clip"].iloc[0]]
+    network = rows["network"].iloc[0]
+    best = farthest(rows)
+    if best["verdict"] == "none":
+        return f"No gradient comes back to {network or 'the network'}."
+    by = f", by {best['profile']}" if len(rows) > 1 else ""
+    return f"{network or 'The network'} hears {_heard(best)} steps back{by}: its gradient {VERBS[best['verdict']][0]}."
+
+
+def network_lines(reach: pd.DataFrame) -> list[str]:
+    """A line for each network and clip; of one network for each profile, or for all that are alike."""
+    lines = []
+    for _, part in reach.groupby(["network", "clip"], sort=False):
+        failed, rows = part[part["problem"] != ""], part[part["problem"] == ""]
+        lines += [f"{_label(row)} cannot be followed: {row['problem']}." for _, row in failed.iterrows()]
+        for _, alike in rows.groupby("verdict", sort=False) if len(rows) else ():
+            lines += [_many(alike)] if len(alike) > MANY else [_one(row) for _, row in alike.iterrows()]
+    return lines
 
 
 def _label(row: pd.Series) -> str:
@@ -52,28 +106,47 @@ def _label(row: pd.Series) -> str:
 
 
 def _one(row: pd.Series) -> str:
-    """`GRU (× 0.65 a step, 13 steps back)`."""
+    """`GRU vanishes: × 0.654 a step, heard 13 of 200 steps back.`"""
     known = []
     if math.isfinite(row["decades_per_step"]):
         known.append(f"× {significant(10 ** row['decades_per_step'])} a step")
     if math.isfinite(row["horizon"]):
-        least = "at least " if row["horizon_is_censored"] else ""
-        known.append(f"{least}{row['horizon']:.0f} {'step' if row['horizon'] == 1 else 'steps'} back")
-    return f"{_label(row)} ({', '.join(known)})" if known else _label(row)
+        known.append(f"heard {_heard(row)} steps back")
+    return f"{_label(row)} {VERBS[row['verdict']][0]}{': ' if known else ''}{', '.join(known)}."
+
+
+def short(row: pd.Series) -> str:
+    """`vanishing, 13 of 200 steps back`."""
+    return f"{row['verdict']}{'' if row['verdict'] == 'none' else f', {_heard(row)} steps back'}"
+
+
+def _heard(row: pd.Series) -> str:
+    """`13 of 200`, `all 200`."""
+    last = int(row["steps"]) - 1
+    return f"all {last}" if row["horizon_is_censored"] else f"{row['horizon']:.0f} of {last}"
 
 
 def _many(rows: pd.DataFrame) -> str:
-    """Several profiles of one network in a phrase: from the smallest figure to the largest."""
+    """Several profiles of one network in a line: from the smallest figure to the largest."""
     known = [f"× {_range(10 ** rows['decades_per_step'], significant)} a step"]
     if rows["horizon"].notna().all():
-        least = "at least " if rows["horizon_is_censored"].all() else ""
-        known.append(f"{least}{_range(rows['horizon'], '{:.0f}'.format)} steps back")
-    return f"{_label(rows.iloc[0])} and {len(rows) - 1} others ({', '.join(known)})"
+        last = int(rows["steps"].max()) - 1
+        some = f"{_range(rows['horizon'], '{:.0f}'.format)} of {last}"
+        known.append(f"heard {f'all {last}' if _hears_all(rows).all() else some} steps back")
+    verb = VERBS[rows["verdict"].iloc[0]][1]
+    return f"{_label(rows.iloc[0])} and {len(rows) - 1} others {verb}: {', '.join(known)}."
 
 
 def _range(values: pd.Series, shown: Callable[[float], str]) -> str:
     low, high = shown(values.min()), shown(values.max())
     return low if low == high else f"{low} to {high}"
+
+
+def _problems(lengths: pd.DataFrame) -> list[str]:
+    failed = lengths[lengths["problem"] != ""].drop_duplicates("network")
+    return [
+        f"No norm of {row['network']} at T = {row['length']}: {row['problem']}." for _, row in failed.iterrows()
+    ]
 
 
 def _lengths(frame: pd.DataFrame) -> list[str]:
@@ -84,20 +157,11 @@ def _lengths(frame: pd.DataFrame) -> list[str]:
         first, last = part.iloc[0], part.iloc[-1]
         if len(part) > 1 and math.isfinite(last["log10_first"]):
             said.append(
-                f"{network} {_change(first['log10_first'], last['log10_first'])} / "
-                f"{_change(first['log10_unclipped'], last['log10_unclipped'])}"
+                f"From T = {first['length']} to {last['length']} the gradient of {network} at the first step changes "
+                f"by {_change(first['log10_first'], last['log10_first'])} decades, that of its parameters by "
+                f"{_change(first['log10_unclipped'], last['log10_unclipped'])}."
             )
-    failed = frame[frame["problem"] != ""].drop_duplicates("network")
-    problems = [
-        f"No norm of {row['network']} at T = {row['length']}: {row['problem']}." for _, row in failed.iterrows()
-    ]
-    if not said:
-        return problems
-    return [
-        f"From T = {rows['length'].min()} to {rows['length'].max()} the gradients at the first step / of the "
-        f"parameters change by, in decades: {'; '.join(said)}.",
-        *problems,
-    ]
+    return said
 
 
 def _change(before: float, after: float) -> str:
@@ -160,8 +224,8 @@ def _float32(frame: pd.DataFrame) -> list[str]:
             place = "parameters" if clip == "none" else f"after {clip}"
             failures += _failures(part, "float32_parameters", "log10_parameters", place)
         if failures:
-            said.append(f"{network} ({', '.join(failures)})")
-    return [f"Plain float32 autograd fails in {'; '.join(said)}."] if said else []
+            said.append(f"Plain float32 autograd fails in {network}: {', '.join(failures)}.")
+    return said
 
 
 def _failures(rows: pd.DataFrame, reported: str, exact: str, place: str) -> list[str]:
@@ -170,7 +234,7 @@ def _failures(rows: pd.DataFrame, reported: str, exact: str, place: str) -> list
     norms = known[reported]
     kinds = {"zero": (norms == 0) & (known[exact] > -math.inf), "inf": norms == math.inf, "NaN": norms.isna()}
     return [
-        f"{place} {word} from T = {known['length'][where].min()}"
+        f"{place} {word} from T = {known['length'][where].min()} on"
         for word, where in kinds.items()
         if where.any()
     ]

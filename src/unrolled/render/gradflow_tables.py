@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from unrolled.render import text
-from unrolled.render.columns import compact_table
-from unrolled.render.text import INITIALISATION, titled
+from unrolled.render.columns import below, compact_table, fits
+from unrolled.render.text import titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,41 +19,51 @@ if TYPE_CHECKING:
 STYLES = {"vanishing": "blue", "steady": "green", "exploding": "red", "mixed": "yellow", "none": "dim"}
 BLOCKS = "▁▂▃▄▅▆▇"  # an odd number, so that lag 0 stands in the middle
 SPAN = 9  # decades above and below lag 0 that a sparkline can show
-WIDE = 100  # columns from which there is room for longer sparklines
+SHORT, LONG = 5, 20  # characters of a sparkline
 TINY = 1e-5  # decades: a norm clipped to 1 is 1e-6 below it
 
 REACH_NOTE = (
-    f"{INITIALISATION} Slope in decades per step; half-life and horizon in steps. Horizon: the largest lag with at "
-    f"least 1/1000 of the norm at lag 0, + where the sequence ends first. Steady: at most 0.01 decades per step, and "
-    f"within 3 decades of lag 0. Profile: lag 0 at the left, {BLOCKS[0]} 1e-{SPAN} "
-    f"or less, {BLOCKS[-1]} 1e+{SPAN} or more."
+    "All logarithms here are decades (log10). Norms k steps back are relative to that at the last step, k = 0. Slope: "
+    "by how much the norm changes with each step back; half-life: in how many steps back it halves. Horizon: the "
+    "largest k that is heard, which is to say with at least 1/1000 of the norm at the last step, + where the sequence "
+    "ends first. Steady: at most 0.01 decades per step, and within 3 decades of the last step. Profile: k = 0 at the "
+    f"left, {BLOCKS[0]} 1e-{SPAN} or less, {BLOCKS[-1]} 1e+{SPAN} or more."
 )
 LENGTH_NOTE = (
-    "float32: what autograd and torch.nn.utils report there, also as log10, or zero, inf, NaN where they fail. "
-    "First step: the gradient at the first hidden state, RMS over samples. Parameters: the global norm."
+    "First step: the gradient at the first hidden state, RMS over samples. Parameters: the global norm over all of "
+    "them. float32: what autograd and torch.nn.utils report for the line above, also as log10, or zero, inf, NaN where "
+    "they fail."
 )
 
 
-def reach_table(frame: pd.DataFrame, width: int, units: str = "") -> Table:
+def reach_table(frame: pd.DataFrame, width: int, units: str = "") -> Group:
     """One row per network: log10 norm by lag, slope, half-life, horizon, verdict and the profile in small."""
     lags = sorted(int(name.removeprefix("lag ")) for name in frame if name.startswith("lag "))
-    lags = _fitting(lags, width)
-    table = compact_table(titled("Reach: log10 of the gradient norm at a lag, relative to lag 0", units))
+    title = titled("Reach: log10 of relative gradient norm k steps back", units)
+    table = _reach_table(frame, lags, LONG)
+    return below(title, table if fits(table, width) else _reach_table(frame, _few(lags), SHORT))
+
+
+def _few(lags: list[int]) -> list[int]:
+    """At most four lags, the last always among them."""
+    return [*lags[: min(3, len(lags) - 1)], lags[-1]] if lags else []
+
+
+def _reach_table(frame: pd.DataFrame, lags: list[int], columns: int) -> Table:
+    """With so many columns for the profile."""
+    wide, last = columns == LONG, max(lags, default=0)
+    table = compact_table("")
     table.add_column("network")
     for lag in lags:
-        table.add_column(f"{lag}", justify="right")
-    for name in ("dec/step", "half-life", "horizon") if width >= WIDE else ("slope", "½-life", "horizon"):
-        table.add_column(name, justify="right")
+        table.add_column(f"k={lag}", justify="right")
+    table.add_column("slope,\ndecades\nper step" if wide else "slope,\ndecades\n/step", justify="right")
+    table.add_column("half-\nlife,\nsteps", justify="right")
+    table.add_column("horizon,\nsteps" if wide else "hori-\nzon,\nsteps", justify="right")
     table.add_column("verdict")
-    table.add_column("")
+    table.add_column(f"k = 0 to {last}" if wide else "")
     for row in frame.to_dict("records"):
-        table.add_row(*_reach_cells(row, lags, columns=20 if width >= WIDE else 6))
+        table.add_row(*_reach_cells(row, lags, columns))
     return table
-
-
-def _fitting(lags: list[int], width: int) -> list[int]:
-    """At most four lags where the terminal is narrow, the last always among them."""
-    return lags if width >= WIDE else [*lags[: min(3, len(lags) - 1)], lags[-1]] if lags else []
 
 
 def _reach_cells(row: dict[str, Any], lags: list[int], columns: int) -> list[Text]:
@@ -103,11 +114,12 @@ def _block(value: float) -> str:
     return BLOCKS[round(share * (len(BLOCKS) - 1))]
 
 
-def length_table(frame: pd.DataFrame, units: str = "") -> Table:
+def length_table(frame: pd.DataFrame, units: str = "") -> Group:
     """log10 norms over T, each line above what plain float32 reports in the same place."""
     lengths = sorted(frame["length"].unique())
-    table = compact_table(titled("Length: log10 of the gradient norm over T", units))
-    table.add_column("gradient of")
+    title = titled("Length: log10 of gradient norm over T steps", units)
+    table = compact_table("")
+    table.add_column("gradient at, or of")
     for length in lengths:
         table.add_column(f"T={length}", justify="right")
     for network, part in frame.groupby("network", sort=False):
@@ -120,7 +132,7 @@ def length_table(frame: pd.DataFrame, units: str = "") -> Table:
                     Text("   float32", style="dim"),
                     *(_plain_cell(by_length[length][plain], exact) for length in lengths),
                 )
-    return table
+    return below(title, table)
 
 
 def _lines(part: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str, str]]:

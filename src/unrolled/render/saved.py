@@ -51,7 +51,7 @@ def load(path: Path, format: str | None = None) -> Any:
 
 def view_of(record: Any) -> ModuleType:
     """The module that shows a record."""
-    return import_module(f"unrolled.render.{record.FORMAT.removeprefix('unrolled.')}")
+    return import_module(f"unrolled.render.{record.VIEW}")
 
 
 def name_of(path: Path, format: str | None = None) -> str:

@@ -15,7 +15,8 @@ BOX = (0.78, 0.5)
 APART = 0.34  # of the two directions of a step, to either side of its middle
 FORK = 0.3  # below a box, where what comes in goes to both directions
 JOINT = 0.37  # above the upper box, where both directions become one
-FIRST = 1.5  # height of the first layer, above the inputs
+KEY = 0.16  # height of what explains the lines
+FIRST = 1.75  # height of the first layer, above the inputs
 HEAD = 1.05  # above the outputs
 MOST_STEPS, MOST_ROWS = 4, 6  # beyond these the first two and the last are drawn, and dots
 
@@ -42,7 +43,7 @@ class Sheet:
         self.right = self.x[-1] + 0.85
         self.width = self.right + states
         self.y, end = self._rows()
-        self.bottom, self.top = 0.62, end - (0.22 if self.both_ways else 0.12)
+        self.bottom, self.top = 0.87, end - (0.22 if self.both_ways else 0.12)
         self.height = self.top + HEAD
 
     @property

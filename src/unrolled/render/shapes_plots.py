@@ -10,15 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from unrolled.render.shapes_layout import APART, BOX, DOTS, Point, Sheet
-from unrolled.render.style import COLOURS, house_style, save
+from unrolled.render.shapes_layout import APART, BOX, DOTS, KEY, Point, Sheet
+from unrolled.render.style import COLOURS, counted, house_style, inches, save
 
 if TYPE_CHECKING:
     import pandas as pd
 
 INK, DIM = "#222222", "#666666"
-# Dashes tell the cell state from the hidden state where colours do not.
-PATHS = {"h": (COLOURS[0], "-"), "c": (COLOURS[5], (0, (4, 1.5)))}
+# Dashes tell the parts of the state from each other where colours do not: of torch's cells h and c.
+PATHS: tuple[tuple[str, Any], ...] = (
+    (COLOURS[0], "-"),
+    (COLOURS[5], (0, (4, 1.5))),
+    (COLOURS[2], (0, (1, 1.2))),
+    (COLOURS[3], (0, (5, 1, 1, 1))),
+)
+NAMES = {"h": "hidden state h", "c": "cell state c"}
 
 
 def draw_shapes(
@@ -47,16 +53,20 @@ def unrolled_figure(row: dict[str, Any], parameters: pd.DataFrame) -> Figure:
     """The network of one row of the frame, with its parameters on the left."""
     labels = [len(name + shape) for name, shape in zip(parameters["name"], parameters["shape"], strict=True)]
     sheet = Sheet(row, labels=max(labels, default=0) + 1)
-    said = _whole_tensors(row)
-    # A title may be longer than a short sequence is wide.
-    width = max(sheet.width, 0.3 + 0.105 * len(row["built"]), 0.3 + 0.075 * len(said))
     with house_style():
+        steps = f", unrolled over {counted(row['seq_len'], 'step')}" if row["form"] == "fused" else ""
+        built, said, key = f"{row['built']}{steps}", _whole_tensors(row), _key(sheet)
+        # What is written above and below may be wider than a short sequence is.
+        widths = (inches(built, 10, "bold"), inches(said, 8), sum(inches(each, 7.5) + 0.65 for each, _ in key))
+        width = max(sheet.width, 0.3 + max(widths))
         figure = Figure(figsize=(width, sheet.height))
+        figure.set_label(built)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, width), ylim=(0, sheet.height))
         axes.set_axis_off()
-        axes.text(0.15, sheet.height - 0.16, row["built"], va="top", fontsize=10, weight="bold", color=INK)
+        axes.text(0.15, sheet.height - 0.16, built, va="top", fontsize=10, weight="bold", color=INK)
         axes.text(0.15, sheet.height - 0.4, said, va="top", fontsize=8, color=DIM)
+        _explain(axes, key)
         _ends(axes, sheet)
         for layer in sheet.layers:
             if layer is None:
@@ -75,6 +85,28 @@ def _whole_tensors(row: dict[str, Any]) -> str:
     whole = [f"input {row['input']}", f"out {row['out']}"]
     whole += [f"{last.replace('h', part)} {row[part].replace(';', ' and')}" for part in row["states"].split()]
     return f"{', '.join(whole)}; {row['parameters']:,} parameters, the same at every step"
+
+
+def _key(sheet: Sheet) -> list[tuple[str, str]]:
+    """What lines and signs stand for: the words, and the part of the state that has such a line, or nothing."""
+    entries = [(NAMES.get(path, f"part {path} of the state"), path) for path in sheet.paths]
+    if sheet.both_ways:
+        entries.append(("cat: both directions' outputs, side by side", ""))
+    if None in sheet.steps or None in sheet.layers:
+        entries.append(("…: like the ones beside them", ""))
+    return entries
+
+
+def _explain(axes: Axes, key: list[tuple[str, str]]) -> None:
+    """The key, in a line at the bottom."""
+    x, paths = 0.15, [path for _, path in key if path]
+    for said, path in key:
+        if path:
+            colour, dashes = PATHS[paths.index(path) % len(PATHS)]
+            axes.plot([x, x + 0.3], [KEY, KEY], color=colour, linestyle=dashes, linewidth=1.2)
+            x += 0.36
+        axes.text(x, KEY, said, va="center", fontsize=7.5, color=DIM)
+        x += inches(said, 7.5) + 0.25
 
 
 def _ends(axes: Axes, sheet: Sheet) -> None:
@@ -99,14 +131,14 @@ def _track(axes: Axes, sheet: Sheet, layer: int, direction: int) -> None:
     y = sheet.box(0, layer, direction)[1]
     first, last = (sheet.left, sheet.right)[::sign]
     for path in sheet.paths:
-        at = y + sheet.offset(path)
+        at, look = y + sheet.offset(path), _look(sheet, path)
         start = first
         for k in order:
             middle = sheet.box(k, layer, direction)[0]
             half = 0.14 if sheet.steps[k] is None else BOX[0] / 2
-            _arrow(axes, (start, at), (middle - sign * half, at), path)
+            _arrow(axes, (start, at), (middle - sign * half, at), look)
             start = middle + sign * half
-        _arrow(axes, (start, at), (last, at), path)
+        _arrow(axes, (start, at), (last, at), look)
         for x, when in ((first, "0"), (last, "n" if sheet.row["form"] == "fused" else "T")):
             _state(axes, sheet, path, when, layer, direction, (x, at))
     for k, step in enumerate(sheet.steps):
@@ -126,7 +158,7 @@ def _state(axes: Axes, sheet: Sheet, path: str, when: str, layer: int, direction
     on_the_left = at[0] == sheet.left
     axes.text(
         at[0] + (-0.06 if on_the_left else 0.06), at[1], said, ha="right" if on_the_left else "left",
-        va="center", fontsize=8, color=PATHS.get(path, PATHS["h"])[0],
+        va="center", fontsize=8, color=_look(sheet, path)[0],
     )  # fmt: skip
 
 
@@ -195,11 +227,16 @@ def _line(axes: Axes, start: Point, end: Point) -> None:
         axes.plot(*zip(start, end, strict=True), color=colour, linewidth=width, zorder=order)
 
 
-def _arrow(axes: Axes, start: Point, end: Point, path: str = "") -> None:
-    """Along a path to the right or left, or up where no path is named."""
-    colour, dashes = PATHS.get(path, PATHS["h"] if path else (INK, "-"))
-    if not path:
+def _look(sheet: Sheet, path: str) -> tuple[str, Any]:
+    """Colour and dashes of a part of the state."""
+    return PATHS[sheet.paths.index(path) % len(PATHS)]
+
+
+def _arrow(axes: Axes, start: Point, end: Point, look: tuple[str, Any] | None = None) -> None:
+    """Along a part of the state to the right or left, with its look; or up, without one."""
+    colour, dashes = look or (INK, "-")
+    if not look:
         _line(axes, start, (end[0], end[1] - 0.06))
-    properties = {"arrowstyle": "-|>", "color": colour, "linestyle": dashes, "linewidth": 1.2 if path else 1}
+    properties = {"arrowstyle": "-|>", "color": colour, "linestyle": dashes, "linewidth": 1.2 if look else 1}
     room = {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 9}
-    axes.annotate("", end, start, zorder=1 if path else 2, arrowprops=properties | room)
+    axes.annotate("", end, start, zorder=1 if look else 2, arrowprops=properties | room)

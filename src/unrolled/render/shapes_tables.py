@@ -44,7 +44,7 @@ def shapes_table(frame: pd.DataFrame, parameters: pd.DataFrame, width: int) -> T
         )
         for row in frame.to_dict("records")
     ]
-    table = compact_table(f"Shapes: input {frame['input'].iloc[0]}", _note(frame))
+    table = compact_table(f"Shapes: input {frame['input'].iloc[0]}")
     table.padding = (0, 1, 0, 0)
     columns = _widths([line for row in rows for line in row.lines])
     taken = [sum(columns) + 2, max(5, *(len(row.count) for row in rows)), len("difference")]
@@ -57,7 +57,7 @@ def shapes_table(frame: pd.DataFrame, parameters: pd.DataFrame, width: int) -> T
 def _fill_wide(table: Table, rows: list[_Row], columns: list[int]) -> None:
     """A column for each thing."""
     table.add_column("how it is built", overflow="fold")
-    table.add_column("parameters, shape, rows", width=sum(columns) + 2, no_wrap=True)
+    table.add_column("parameters, shape, gates", width=sum(columns) + 2, no_wrap=True)
     table.add_column("count", justify="right", no_wrap=True)
     for name in rows[0].shapes:
         table.add_column(name, no_wrap=True)
@@ -70,7 +70,7 @@ def _fill_wide(table: Table, rows: list[_Row], columns: list[int]) -> None:
 
 def _fill_narrow(table: Table, rows: list[_Row], columns: list[int]) -> None:
     """How it is built above its parameters; shapes, count and difference below each other beside them."""
-    table.add_column("how it is built: parameters, shape, rows", overflow="fold")
+    table.add_column("how it is built: parameters, shape, gates", overflow="fold")
     table.add_column("shapes, count, difference", overflow="fold")
     for row in rows:
         described = Group(Text(row.built, style="bold"), _grid(row.lines, columns))
@@ -88,12 +88,13 @@ def _difference(row: dict[str, Any]) -> Text:
     return Text(amount, style="" if row["agrees"] else "bold red")
 
 
-def _note(frame: pd.DataFrame) -> str:
+def shapes_note(frame: pd.DataFrame) -> str:
+    """What the columns mean."""
     gates = "; ".join(dict.fromkeys(frame["gates"][frame["gates"] != ""]))
-    rows = f"Rows: the gates from the first row down, equally many rows each: {gates}. " if gates else ""
+    rows = f"Gates: from the first row of a parameter down, equally many rows each: {gates}. " if gates else ""
     return (
-        f"{rows}Difference: the largest between the module and the loop of cells with the same weights, over "
-        "all entries of the output and the state, from a random initial state."
+        f"{rows}Count: of the numbers in all parameters. Difference: the largest between the module and the loop of "
+        "cells with the same weights, over all entries of the output and the state, from a random initial state."
     )
 
 

@@ -5,53 +5,74 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from unrolled.render import text
-from unrolled.render.columns import compact_table
-from unrolled.render.text import INITIALISATION, titled
+from unrolled.render.columns import below, compact_table, fits
+from unrolled.render.text import titled
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDE = 100  # columns from which there is room for words
+IN_A_DECADE = {"nats": math.log(10), "decades": 1.0}
+SHORT = {"mean field": "mean", "fixed point": "fix"}  # of theories, in a narrow terminal
+FEW = 6  # lags in a narrow terminal
 STYLES = {"forgetting": "blue", "neutral": "green", "chaotic": "red"}
 
 SPECTRUM_NOTE = (
-    f"{INITIALISATION} "
-    "Nats per step, ± the spread (standard deviation) over samples; half-life in steps. > 0: how many of n "
-    "directions of the state grow; dimension: Kaplan-Yorke. Input: standard normal noise, or zero from a "
-    "random state. Theory: fixed point, the eigenvalues where the network stands still; mean field, of large "
-    "random networks."
+    "All logarithms here are nats (natural). Input: standard normal noise, or zero from a random state. Largest: "
+    "by how much the direction that lasts longest grows with each step, ± the spread (standard deviation) over "
+    "samples; neutral within 3 nats of 0 over all steps, chaotic above. Half-life: in how many steps it halves. Grow: "
+    "how many of the n directions of the state grow. Sum: of all exponents; dimension: Kaplan-Yorke. Theory by "
+    "fixed point: the eigenvalues where the network stands still; by mean field: of large random networks; off: "
+    "largest less theory."
 )
 CARRYING_NOTE = (
     "How many of the n directions in which the state can be moved still come out at 1/1000 or more of their "
-    "size so many steps later: singular values of the Jacobian over those steps, in the first sample. Growth: "
-    "log10 of the largest one at the last lag."
+    "size k steps later: singular values of the Jacobian over those steps, in the first sample. Largest: the "
+    "logarithm of the largest one at the last k."
 )
 GAIN_NOTE = (
-    "Gain: a factor on these recurrent weights; Gaussian ones have variance 1/N at gain 1. "
-    "Nats per step, mean ± spread over networks and samples; theory: mean field, infinitely many units."
+    "Gain: a factor on the recurrent weights that are named; Gaussian ones have variance 1/N at gain 1. Mean ± spread "
+    "over networks and samples; theory: mean field, infinitely many units."
 )
 
 
-def spectrum_table(frame: pd.DataFrame, width: int, units: str = "") -> Table:
-    """One row per network and input, or per system: exponents, what follows from them, and theory."""
-    wide = width >= WIDE
-    table = compact_table(titled("Spectrum: Lyapunov exponents", units))
-    table.add_column("network")
-    table.add_column("input")
-    for name in ("largest", "±", "> 0") if wide else ("λ₁", "±", ">0"):
-        table.add_column(name, justify="right")
-    for name in ("n", "sum", "dimension", "half-life", "theory") if wide else ("n", "sum", "D", "t½", "theory"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    table.add_column("difference" if wide else "diff", justify="right")
+def spectrum_table(frame: pd.DataFrame, width: int, units: str = "") -> Group:
+    """One row per network and input, or per system: exponents, what follows from them, and theory.
+
+    Where `width` is short, without the spread, the sum and the dimension. What no row has is no column.
+    """
+    title = titled("Spectrum: Lyapunov exponents, nats per step", units)
+    table = _spectrum_table(frame, True)
+    return below(title, table if fits(table, width) else _spectrum_table(frame, False))
+
+
+def _spectrum_table(frame: pd.DataFrame, wide: bool) -> Table:
+    rows = frame.to_dict("records")
+    heads = {
+        **{name: name for name in ("network", "input", "verdict", "largest")}, "spread": "±",
+        "half-life": "half-life,\nsteps" if wide else "half-\nlife,\nsteps", "grow": "grow", "size": "of n",
+        **{name: name for name in ("sum", "dimension", "theory", "by", "off")},
+    }  # fmt: skip
+    hidden = set() if wide else {"spread", "sum", "dimension"}
+    hidden |= (
+        set() if any(row["network"] for row in rows) else {"input"}
+    )  # of a model in hand, which has its own
+    hidden |= set() if any(row.get("theory_name") for row in rows) else {"theory", "by", "off"}
+    shown = [name for name in heads if name not in hidden]
+    table = compact_table("")
+    for name in shown:
+        left = name in ("network", "input", "verdict", "by")
+        table.add_column(heads[name], justify="left" if left else "right")
     before = ""
-    for row in frame.to_dict("records"):
+    for row in rows:
         name = row_label(row)
-        table.add_row(Text("" if name == before else name), Text(row["drive"]), *_spectrum_cells(row, wide))
+        cells = {"network": Text("" if name == before else name), "input": Text(row["drive"])}
+        cells |= _spectrum_cells(row, wide)
+        table.add_row(*(cells.get(name, Text("–")) for name in shown))
         before = name
     return table
 
@@ -62,22 +83,23 @@ def row_label(row: dict[str, Any]) -> str:
     return name
 
 
-def _spectrum_cells(row: dict[str, Any], wide: bool) -> list[Text]:
+def _spectrum_cells(row: dict[str, Any], wide: bool) -> dict[str, Text]:
     if row["problem"]:
-        return [Text("NaN/inf", style="bold red"), *[Text("–")] * 7, Text(""), Text("–")]
-    letter = row["theory_name"] if wide else row["theory_name"][:1]
-    return [
-        Text(nats(row["largest"]), style=STYLES[row["dynamics"]]),
-        Text(_spread(row["largest_spread"])),
-        Text(_count(row["above_zero"])),
-        Text(f"{row['size']:.0f}"),
-        Text(_short(row["sum"])),
-        Text(_short(row["kaplan_yorke"])),
-        Text(_half_life(row["half_life"])),
-        Text(nats(row["theory"])),
-        Text(letter, style="dim"),
-        Text(nats(row["difference"])),
-    ]
+        return {"verdict": Text("NaN/inf", style="bold red")}
+    style = STYLES[row["dynamics"]]
+    return {
+        "verdict": Text(row["dynamics"], style=style),
+        "largest": Text(nats(row["largest"]), style=style),
+        "spread": Text(_spread(row["largest_spread"])),
+        "half-life": Text(_half_life(row["half_life"])),
+        "grow": Text(_count(row["above_zero"])),
+        "size": Text(f"{row['size']:.0f}"),
+        "sum": Text(_short(row["sum"])),
+        "dimension": Text(_short(row["kaplan_yorke"])),
+        "theory": Text(nats(row["theory"])),
+        "by": Text(row["theory_name"] if wide else SHORT.get(row["theory_name"], ""), style="dim"),
+        "off": Text(nats(row["difference"])),
+    }
 
 
 def nats(value: float) -> str:
@@ -111,17 +133,27 @@ def _short(value: float) -> str:
     return "0" if shown == "-0" else shown
 
 
-def carrying_table(frame: pd.DataFrame, width: int, units: str = "") -> Table:
-    """One row per network and input: how many directions carry 1/1000 over how many steps."""
-    lags = _fitting(sorted(frame["lag"].unique()), width)
-    table = compact_table(titled("Directions that still carry 1/1000, by lag", units))
-    table.min_width = len(str(table.title))
+def carrying_table(frame: pd.DataFrame, width: int, units: str = "", base: str = "nats") -> Group:
+    """One row per network and input: how many directions carry 1/1000 over how many steps.
+
+    The largest singular value is given in `base`, nats or decades, as all else on that screen.
+    """
+    title = titled("Directions that carry 1/1000 after k steps", units)
+    lags = sorted(frame["lag"].unique())
+    table = _carrying_table(frame, lags, base)
+    return below(title, table if fits(table, width) else _carrying_table(frame, _fitting(lags), base))
+
+
+def _carrying_table(frame: pd.DataFrame, lags: list[int], base: str) -> Table:
+    driven = bool((frame["network"] != "").any())
+    table = compact_table("")
     table.add_column("network")
-    table.add_column("input")
-    table.add_column("n", justify="right")
+    if driven:
+        table.add_column("input")
+    table.add_column("of n", justify="right")
     for lag in lags:
-        table.add_column(f"{lag}", justify="right")
-    table.add_column("growth", justify="right")
+        table.add_column(f"k={lag}", justify="right")
+    table.add_column(f"largest,\n{base}", justify="right")
     before = ""
     for (network, drive, profile), part in frame.groupby(["network", "drive", "profile"], sort=False):
         name = row_label({"network": network, "profile": profile})
@@ -130,42 +162,42 @@ def carrying_table(frame: pd.DataFrame, width: int, units: str = "") -> Table:
         size = last["size"]
         table.add_row(
             Text("" if name == before else name),
-            Text(drive),
+            *([Text(drive)] if driven else []),
             Text(f"{size}"),
             *(Text(_count(by_lag[lag]["carrying"] * size) if lag in by_lag else "–") for lag in lags),
-            Text(_power(last["log10_largest"])),
+            Text(_growth(last["log10_largest"] * IN_A_DECADE[base])),
         )
         before = name
     return table
 
 
-def _fitting(lags: list[int], width: int) -> list[int]:
-    """At most six lags where the terminal is narrow, first and last always among them."""
-    most = 8 if width >= WIDE else 6
-    if len(lags) <= most:
+def _fitting(lags: list[int]) -> list[int]:
+    """At most six lags, first and last always among them."""
+    if len(lags) <= FEW:
         return lags
-    return sorted({lags[round(place * (len(lags) - 1) / (most - 1))] for place in range(most)})
+    return sorted({lags[round(place * (len(lags) - 1) / (FEW - 1))] for place in range(FEW)})
 
 
-def _power(log10: float) -> str:
-    """A log10 with a sign and one digit."""
-    return nats(log10) if not math.isfinite(log10) else f"{log10:+.1f}"
+def _growth(value: float) -> str:
+    """A logarithm with a sign and one digit."""
+    shown = f"{value:+.1f}"
+    return nats(value) if not math.isfinite(value) else "0.0" if float(shown) == 0 else shown
 
 
-def gain_table(gains: pd.DataFrame) -> Table:
+def gain_table(gains: pd.DataFrame) -> Group:
     """One row per gain: measured and in theory, under each drive; empty where a part of a study has not come to it."""
-    table = compact_table(f"λ₁ over gain: {gains['network'].iloc[0]}")
-    table.min_width = len(str(table.title))
-    table.add_column("gain", justify="right")
+    network = gains["network"].iloc[0]
+    table = compact_table("")
+    table.add_column("weights")
     drives = list(gains["drive"].unique())
     theory = gains["mean_field"].notna().any()
     for drive in drives:
-        table.add_column(drive, justify="right")
+        table.add_column(f"{drive},\nlargest", justify="right")
         table.add_column("±", justify="right")
         if theory:
             table.add_column("theory", justify="right")
     for gain, rows in gains.groupby("gain"):
-        cells = [Text(f"{gain:g}")]
+        cells = [Text(at_gain(network, gain))]
         for drive in drives:
             found = [Text("")] * (3 if theory else 2)
             for row in rows[rows["drive"] == drive].to_dict("records"):
@@ -173,4 +205,13 @@ def gain_table(gains: pd.DataFrame) -> Table:
                 found += [Text(nats(row["mean_field"]), style="dim")] * bool(theory)
             cells += found
         table.add_row(*cells)
-    return table
+    return below(f"Largest exponent over gain, nats per step: {network}, untrained", table)
+
+
+def at_gain(network: str, gain: float) -> str:
+    """What weights are called that are so many times those of a network: `Gaussian, gain 1`; `gain 1.5, × 2`.
+
+    `network` is named by its cell, how its weights start, and its size: `RNN tanh, Gaussian, 200 hidden units`.
+    """
+    start = ", ".join(network.split(", ")[1:-1])
+    return f"{start}, × {gain:g}" if "gain" in start else f"{start or 'torch’s own'}, gain {gain:g}"

@@ -18,6 +18,15 @@ ROW_AXES = {
     "bidirectional": "bi",
     "threads": "thr",
 }
+WORDS = {
+    "num_layers": "layers",
+    "batch_size": "batch size",
+    "seq_len": "sequence length",
+    "input_size": "input features",
+    "hidden_size": "hidden units",
+    "bidirectional": "directions",
+    "threads": "threads",
+}
 ALWAYS = ("num_layers", "batch_size")
 Place = tuple[Any, ...]  # a value for each of some axes
 
@@ -60,3 +69,17 @@ def labels(axes: Sequence[str], place: Place) -> list[str]:
         else:
             said.append(f"{ROW_AXES[axis]}{value}")
     return said
+
+
+def key(frame: pd.DataFrame, axes: Sequence[str]) -> str:
+    """What the letters of `labels` stand for, and the sizes that are the same everywhere: `L layers; T = 50, …`."""
+    letters = [f"{ROW_AXES[axis]} {WORDS[axis]}" for axis in axes if axis not in ("bidirectional", "threads")]
+    fixed = []
+    for axis in ROW_AXES:
+        if axis in frame and axis not in axes and frame[axis].nunique() == 1:
+            value = frame[axis].iloc[0]
+            if axis not in ("bidirectional", "threads"):
+                fixed.append(f"{WORDS[axis]} {ROW_AXES[axis]}\u00a0=\u00a0{value}")
+            elif axis == "bidirectional" and value:
+                fixed.append("both directions")
+    return "; ".join(part for part in (", ".join(letters), ", ".join(fixed)) if part)

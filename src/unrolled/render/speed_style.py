@@ -1,15 +1,13 @@
-"""What the plots of a benchmark run have in common: how contenders look, ticks on log axes, legend and foot."""
+"""What the plots of a benchmark run have in common: how contenders look, and ticks on log axes."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from unrolled.render.style import COLOURS, DASHES, MARKERS
@@ -17,11 +15,8 @@ from unrolled.render.style import COLOURS, DASHES, MARKERS
 if TYPE_CHECKING:
     import pandas as pd
 
-NARROWEST = 5.0  # inches of a figure
-LETTER, HANDLE = 0.066, 0.7  # inches in a legend, on average
-FOOT_LETTER = 0.057  # of the foot
-LINE = 0.19  # of height
 REFERENCE: dict[str, Any] = {"color": "black", "marker": "x", "linestyle": "-"}
+NOTHING = "nothing can be told"
 HOLLOW: dict[str, Any] = {"markerfacecolor": "white"}  # where nothing can be told
 # Digits at which a log axis has ticks, from many to few, and the largest factor that each is for.
 _DIGITS = (
@@ -53,7 +48,7 @@ def look(k: int) -> dict[str, Any]:
 
 def explain_hollow(panel: Axes) -> None:
     """An entry of the legend for markers that are hollow."""
-    panel.plot([], [], "o", color="#777777", markersize=4, label="nothing can be told", **HOLLOW)
+    panel.plot([], [], "o", color="#777777", markersize=4, label=NOTHING, **HOLLOW)
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -70,30 +65,3 @@ def log_axis(axis: Axis, values: Sequence[float], unit: str = "") -> None:
     axis.set_major_locator(FixedLocator(list(values)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{unit}"))
     axis.set_minor_locator(NullLocator())
-
-
-def legend_and_foot(figure: Figure, foot: str) -> None:
-    """The legend of all panels above them, the foot below, both in as many lines as the figure's width asks for."""
-    handles: dict[str, Any] = {}
-    for panel in figure.axes:
-        for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
-            handles.setdefault(name, handle)
-    names = list(handles)
-    width, height = figure.get_size_inches()
-    columns = next(n for n in range(len(names), 0, -1) if n == 1 or _width(names, n) < width)
-    lines = textwrap.wrap(foot, int(width / FOOT_LETTER))
-    more = math.ceil(len(names) / columns) + len(lines) - 2
-    figure.set_size_inches(width, height + LINE * more)
-    names = row_by_row(names, columns)
-    figure.legend([handles[name] for name in names], names, loc="outside upper center", ncols=columns)
-    figure.supxlabel("\n".join(lines), fontsize=7, color="#555555")
-
-
-def row_by_row(items: Sequence[Any], columns: int) -> list[Any]:
-    """In the order in which a legend, that fills its columns one after the other, shows them row by row."""
-    return [item for k in range(columns) for item in items[k::columns]]
-
-
-def _width(names: Sequence[str], columns: int) -> float:
-    """Of a legend, in inches."""
-    return sum(HANDLE + LETTER * max(map(len, names[k::columns])) for k in range(columns))

@@ -1,4 +1,4 @@
-"""A run in a few sentences, from the tidy frame."""
+"""A run in words, from the tidy frame: the answer, a line for each cell and contender, and how sure that is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from unrolled.render import text
 from unrolled.render.speed_axes import labels, row_axes
 from unrolled.render.speed_reading import Quantity, quantity, read
+from unrolled.render.text import listed
 from unrolled.speed.statistics import TELLS_WITHIN
 
 if TYPE_CHECKING:
@@ -20,54 +21,86 @@ SINGULAR = {"fused": "the fused module", "own loop": "the cell's own loop"}
 PLURAL = {"fused": "fused modules", "own loop": "cells' own loops"}
 
 
-def summary(frame: pd.DataFrame, load: Load | None = None, as_: str = "ratio") -> str:
-    """How each contender compares with its reference over the run, then what the noise was and what is open.
+def summary(frame: pd.DataFrame, load: Load | None = None, as_: str = "ratio", explain: bool = False) -> str:
+    """The answer in a line, then one for each cell and contender, and what failed or was disturbed.
 
-    `load` is that of the machine during the run.
+    `load` is that of the machine during the run. With `explain` also what the noise was and what is open.
     """
-    frame, shown = read(frame, as_), quantity(as_)
-    timed = frame[frame["rounds"] > 0]
-    contenders = timed[timed["implementation"] != timed["reference"]]
+    whole, shown = read(frame, as_), quantity(as_)
+    timed, contenders = _timed(whole)
     busy = load is not None and load.is_busy
-    said = []
-    if timed.empty:
-        said.append("Nothing was timed, so there is nothing to draw.")
-    for reference, rows in timed.groupby("reference", sort=False):
-        said.append(_against(rows[rows["implementation"] != reference], str(reference), shown))
-    if len(timed):
-        said.append(_noise(timed, contenders, busy))
-    said += [*_left_out(timed), *_unchecked(contenders), *_failures(frame)]
+    lines = [answer(frame, as_), *_lines(contenders, shown), *_unchecked(contenders), *_failures(whole)]
     if busy:
-        said.append(f"The machine was busy during the run: {load}; what is unclear needs a quiet one.")
-    return " ".join(said)
+        lines.append(f"The machine was busy during the run: {load}; what is unclear needs a quiet one.")
+    if explain and len(timed):
+        lines += [_noise(timed, contenders, busy), *_left_out(timed)]
+    return "\n".join(lines)
+
+
+def _timed(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All rows with a time, and those of them that are no reference's."""
+    timed = frame[frame["rounds"] > 0]
+    return timed, timed[timed["implementation"] != timed["reference"]]
+
+
+def answer(frame: pd.DataFrame, as_: str = "ratio") -> str:
+    """`Against the fused module, cells took 2.03 times as long and hoisted 1.60 times.`"""
+    timed, contenders = _timed(read(frame, as_))
+    if timed.empty:
+        return "Nothing was timed, so there is nothing to draw."
+    said = []
+    for reference in timed["reference"].unique():
+        rows = contenders[contenders["reference"] == reference]
+        said.append(_against(rows, str(reference), quantity(as_)))
+    return "; ".join([said[0], *(each[0].lower() + each[1:] for each in said[1:])]) + "."
 
 
 def _against(contenders: pd.DataFrame, reference: str, shown: Quantity) -> str:
     if contenders.empty:
-        return f"Only the {PLURAL[reference]} were timed, against themselves."
-    said, nothing = [], []
+        return f"Only the {PLURAL[reference]} were timed, against themselves"
+    means, nothing = {}, []
     for name, rows in contenders.groupby("implementation", sort=False):
         told = rows[rows["told"]]
         if told.empty:
             nothing.append(str(name))
-            continue
-        mean = f"{np.exp(np.log(told['ratio']).mean()):.2f}"
-        said.append(f"{shown.sentence.format(name=name, mean=mean)} ({_over(told, len(rows))})")
-    sentences = [f"Against {SINGULAR[reference]}, {'; '.join(said)}."] if said else []
-    sentences += [f"Nothing can be told about {' and '.join(nothing)}."] if nothing else []
-    return " ".join(sentences)
+        else:
+            means[str(name)] = _mean(told)
+    if not means:
+        return f"Against {SINGULAR[reference]}, nothing can be told about {listed(nothing)}"
+    (first, mean), *others = means.items()
+    said = [shown.sentence.format(name=first, mean=mean), *(f"{name} {mean} times" for name, mean in others)]
+    untold = f"; nothing can be told about {listed(nothing)}" if nothing else ""
+    return f"Against {SINGULAR[reference]}, {listed(said)}{untold}"
 
 
-def _over(told: pd.DataFrame, of: int) -> str:
+def _mean(told: pd.DataFrame) -> str:
+    """The geometric one."""
+    return f"{np.exp(np.log(told['ratio']).mean()):.2f}"
+
+
+def _lines(contenders: pd.DataFrame, shown: Quantity) -> list[str]:
+    """For each cell and contender, how it compares over the workloads and how surely."""
+    lines = []
+    for (cell, name), rows in contenders.groupby(["cell", "implementation"], sort=False):
+        told = rows[rows["told"]]
+        if told.empty:
+            lines.append(f"{cell}: nothing can be told about {name}.")
+        else:
+            said = shown.sentence.format(name=name, mean=_mean(told))
+            lines.append(f"{cell}: {said}{_over(told, rows)}.")
+    return lines
+
+
+def _over(told: pd.DataFrame, rows: pd.DataFrame) -> str:
     """What a mean is over, and how far that goes."""
-    if of == 1:
-        return str(told["verdict"].iloc[0])
-    workloads = f"{of} workloads" if len(told) == of else f"the {len(told)} of {of} workloads that can be told"
-    counts = told["verdict"].value_counts()
-    return (
-        f"geometric mean over {workloads}, {told['ratio'].min():.2f} to {told['ratio'].max():.2f}; "
-        f"slower in {counts.get('slower', 0)}, faster in {counts.get('faster', 0)}"
-    )
+    counts = rows["verdict"].value_counts()
+    if len(rows) == 1:
+        return f", {rows['verdict'].iloc[0]}"
+    workloads = f"{len(rows)} workloads"
+    if len(told) < len(rows):
+        workloads = f"the {len(told)} of {workloads} that can be told"
+    words = [f"{word} in {counts[word]}" for word in ("slower", "faster", "same", "unclear") if word in counts]
+    return f", {told['ratio'].min():.2f} to {told['ratio'].max():.2f} over {workloads}: {', '.join(words)}"
 
 
 def _noise(timed: pd.DataFrame, contenders: pd.DataFrame, busy: bool) -> str:

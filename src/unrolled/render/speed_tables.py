@@ -9,7 +9,7 @@ from rich.text import Text
 
 from unrolled.render import text
 from unrolled.render.columns import Block, Column, tables, width_of
-from unrolled.render.speed_axes import ROW_AXES, at, labels, places, row_axes, value_of
+from unrolled.render.speed_axes import at, places, row_axes, value_of
 from unrolled.render.speed_reading import quantity, read
 from unrolled.speed.statistics import TELLS_WITHIN
 
@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 
 STYLES = {"faster": "green", "slower": "red", "same": "cyan", "unclear": "yellow"}
 NOTHING_TOLD = "?"  # in place of a number
+HEADS = {
+    "num_layers": "layers",
+    "batch_size": "batch",
+    "seq_len": "steps",
+    "input_size": "inputs",
+    "hidden_size": "hidden",
+    "bidirectional": "both ways",
+    "threads": "threads",
+}
+SPEED_NOTE = (
+    "Time: of a call; ★: the fastest, where that is decided. Noise: how far the reference was from itself. × "
+    "fused: time over that of the fused module in the same rounds, with its 99 % interval; ? where that is wider "
+    "than a factor of two. Faster and slower need the whole interval to clear 1 and the noise; same needs it "
+    "within 5 % of 1; the rest is unclear. Means are geometric. Tokens: steps of all sequences; keeps: what the "
+    "forward pass holds for the backward pass beyond parameters and input."
+)
 Rows = dict[str, Any]  # of one workload, by the names of their implementations
 
 
@@ -49,9 +65,7 @@ def speed_tables(frame: pd.DataFrame, width: int, as_: str = "ratio") -> list[Gr
 def axis_columns(axes: list[str], found: list[tuple[Any, ...]]) -> list[Column]:
     """What a row is, on each axis."""
     values = zip(*found, strict=True)
-    return [
-        Column(ROW_AXES[axis], [Text(value_of(v)) for v in of]) for axis, of in zip(axes, values, strict=True)
-    ]
+    return [Column(HEADS[axis], [Text(value_of(v)) for v in of]) for axis, of in zip(axes, values, strict=True)]
 
 
 def best_of(rows: Rows, reference: str) -> str | None:
@@ -146,7 +160,8 @@ def _caption(part: pd.DataFrame) -> str:
     sized = timed[["seq_len", "batch_size", "num_layers"]].prod(axis=1)
     largest = places(timed[sized == sized.max()], axes)[-1]
     said = [_beside_time(row) for _, row in at(timed, axes, largest).iterrows()]
-    return f"at {' '.join(labels(axes, largest))}: " + "; ".join(said)
+    sizes = [f"{HEADS[axis]} {value_of(value)}" for axis, value in zip(axes, largest, strict=True)]
+    return f"at {', '.join(sizes)}: {'; '.join(said)}"
 
 
 def _beside_time(row: Any) -> str:

@@ -1,8 +1,10 @@
-"""Numbers as people read them: three significant digits and a unit."""
+"""Numbers and names as people read them: three significant digits and a unit, lists with an "and"."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 
 
 def seconds(value: float) -> str:
@@ -39,12 +41,45 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.{1 if share < 0.0995 else 0}f}%"
 
 
+MOST = 4  # names in a sentence
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`; with semicolons where a name has a comma in it; of many the first, and how many more."""
+    shown = list(names)
+    if len(shown) > MOST + 1:
+        shown = [*shown[:MOST], f"{len(shown) - MOST} more"]
+    if len(shown) < 2:
+        return "".join(shown)
+    *most, last = shown
+    if any("," in name for name in shown):
+        return f"{'; '.join(most)}; and {last}"
+    return f"{', '.join(most)} and {last}"
+
+
+def gist(sentence: str) -> str:
+    """A sentence up to where it goes into detail."""
+    return re.split("[:;]", sentence)[0].rstrip(".")
+
+
+def counted(number: float, what: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number:.0f} {what}{'' if number == 1 else 's'}"
+
+
 # How the names of networks are read.
 INITIALISATION = (
-    "Weights: torch's own initialisation where a name says no other; ×g, gain g: g times the recurrent ones."
+    "Weights are untrained: torch's own initialisation where a name says no other, which is then that of the "
+    "recurrent ones; × g and gain g: g times those."
 )
+HINT = "--explain says what each column means, and more."
+
+
+def noted(note: str, units: str) -> str:
+    """A note on a table, and on the names of its networks, where they were made here."""
+    return f"{INITIALISATION} {note}" if units else note
 
 
 def titled(title: str, units: str) -> str:
-    """A title with the size of its networks, where that is known."""
-    return f"{title}, {units}" if units else title
+    """A title with the size of its networks, where they were made here; they are untrained then."""
+    return f"{title}; {units}, untrained" if units else title

@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Self
 
 from unrolled.errors import ResultFileError
 from unrolled.results.codec import decode, encode, require
+from unrolled.results.shown import Plotted
 
 HEAD = ("format", "version", "files", "partial")  # of a file, before the fields of its record
 
 
-class Record:
+class Record(Plotted):
     """Base of the frozen dataclasses that go to a JSON file: `save(path)`, `load(path)`.
 
     `FORMAT` is the name that stands in the file, `VERSION` that of its layout, whose history stands beside it.

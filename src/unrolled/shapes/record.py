@@ -115,11 +115,11 @@ def _from_version_2(fields: dict[str, Any]) -> None:
             del parameter["name"], parameter["count"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Shapes(Record):
     """The descriptions of several configurations, and the machine that computed their differences."""
 
-    FORMAT = "unrolled.shapes"
+    FORMAT, VIEW = "unrolled.shapes", "shapes"
     VERSION = 3  # 2: `descriptions` were `configurations`, with names and counts
     UPGRADES = MappingProxyType({2: _from_version_2})
 
@@ -163,7 +163,7 @@ class Shapes(Record):
         )
 
     def summary(self) -> str:
-        """Whether modules and loops agree, in a sentence or two."""
+        """Whether modules and loops agree, a sentence in a line."""
         odd = [d for d in self.descriptions if not d.agrees]
         said = [
             f"{d.built} and {d.compared_with} differ by {d.worst.largest:.1e} in {d.worst.quantity}: "
@@ -184,7 +184,7 @@ class Shapes(Record):
             said.append(
                 "torch.nn has no LSTMCell with proj_size: the loop is its equations, written out gate by gate."
             )
-        return " ".join(said)
+        return "\n".join(said)
 
 
 def _row(description: Description) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from unrolled.results.codec import Count, require
+from unrolled.results.shown import Plotted
 from unrolled.rollout.scaled import check_logs
 from unrolled.spectrum.system import System
 from unrolled.spectrum.systems_record import SystemsRecord, check_increasing
@@ -19,8 +20,8 @@ from unrolled.spectrum.systems_record import SystemsRecord, check_increasing
 ROUNDING = 1e-12
 
 
-@dataclass(frozen=True, eq=False)
-class Exponents:
+@dataclass(frozen=True, eq=False, repr=False)
+class Exponents(Plotted):
     """The `k` largest exponents of one system, in nats per step; `-inf` where a direction is lost for good.
 
     `values` `(B, k)`, from the largest down in every sample. `running` `(R, B, k)` are the estimates after `times`
@@ -28,10 +29,12 @@ class Exponents:
     between two factorisations on average, `qr_every` the one asked for.
     """
 
+    VIEW = "lyapunov_spectrum"
+
     system: System
     values: np.ndarray
     times: np.ndarray
-    running: np.ndarray = field(repr=False)
+    running: np.ndarray
     warm_up: Count = 0
     qr_every: int | str = "auto"
     every: float = 1.0
@@ -181,11 +184,11 @@ class Exponents:
         require(self.warm_up + self.steps == steps, f"{steps} steps, {self.warm_up} of them warm-up")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LyapunovSpectrum(SystemsRecord[Exponents]):
     """The Lyapunov exponents of every layer and direction of a model, and of each stack as one system."""
 
-    FORMAT = "unrolled.lyapunov_spectrum"
+    FORMAT, VIEW = "unrolled.lyapunov_spectrum", "lyapunov_spectrum"
     # 2: null is None and nothing else, an exponent of a lost direction "-inf"; `parts` for `systems`.
     VERSION = 2
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from unrolled.results.codec import require
+from unrolled.results.shown import Plotted
 from unrolled.rollout.scaled import check_logs
 from unrolled.spectrum.system import System
 from unrolled.spectrum.systems_record import SystemsRecord, check_increasing
@@ -18,12 +19,14 @@ from unrolled.spectrum.systems_record import SystemsRecord, check_increasing
 CARRIES = math.log10(1 / 1000)
 
 
-@dataclass(frozen=True, eq=False)
-class SingularValues:
+@dataclass(frozen=True, eq=False, repr=False)
+class SingularValues(Plotted):
     """The singular values of `∂s_T/∂s_{T-k}` of one system, T the last step, for every lag k.
 
     `log10` `(lags, B, size)`, from the largest down; `-inf` stands for exactly 0.
     """
+
+    VIEW = "jacobian_singular_values"
 
     system: System
     lags: np.ndarray
@@ -71,6 +74,11 @@ class SingularValues:
         }
         return self.system.table({"lag": self.lags, "sample": range(self.samples)}, columns)
 
+    def by_lag(self) -> pd.DataFrame:
+        """One row per lag, the means over samples: log10_largest, log10_condition, carrying; and the size."""
+        columns = dict.fromkeys(("log10_largest", "log10_condition", "carrying"), "mean")
+        return self.summary().groupby("lag", as_index=False).agg(columns).assign(size=self.system.size)
+
     def check(self) -> None:
         """Raise `ValueError` for what are no singular values."""
         check_logs(self.log10, 3, "singular values")
@@ -84,11 +92,11 @@ class SingularValues:
         require(self.lags[-1] <= steps, f"lags of at most {steps} steps")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class JacobianSingularValues(SystemsRecord[SingularValues]):
     """The singular values of `∂s_T/∂s_{T-k}` of every layer and direction, and of each stack as one system."""
 
-    FORMAT = "unrolled.jacobian_singular_values"
+    FORMAT, VIEW = "unrolled.jacobian_singular_values", "jacobian_singular_values"
     # 2: null is None and nothing else, the logarithm of 0 is "-inf"; `parts` for `systems`.
     VERSION = 2
 

@@ -50,14 +50,14 @@ def _without_null(array: Any) -> Any:
     return "-inf" if array is None else array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SpectrumStudy(Record):
     """`results` of `networks` under their drives, `curves` over gain, and the settings, seed and machine.
 
     Or a part of them: of the last curve, the gains so far.
     """
 
-    FORMAT = "unrolled.spectrum"
+    FORMAT, VIEW = "unrolled.spectrum", "spectrum"
     # 2: fields as the classes have them, so `singular` for `singular_values`, and `parts` for `systems`; null is None
     # and nothing else; each network has all fields of `NetworkRecord`, each module all of `Facts`.
     VERSION = 2
@@ -89,13 +89,7 @@ class SpectrumStudy(Record):
 
     def carrying_frame(self) -> pd.DataFrame:
         """A row per network, drive, system and lag: the share that still carries 1/1000, mean over samples."""
-        columns = dict.fromkeys(("log10_largest", "log10_condition", "carrying"), "mean")
-        return self._of_systems(
-            SpectrumResult.jacobians,
-            lambda part: (
-                part.summary().groupby("lag", as_index=False).agg(columns).assign(size=part.system.size)
-            ),
-        )
+        return self._of_systems(SpectrumResult.jacobians, lambda part: part.by_lag())
 
     def mean_spectrum_frame(self) -> pd.DataFrame:
         """A row per network, drive, system shown in the table, and exponent: its mean over samples."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -38,7 +38,7 @@ class Measurement(Protocol):
 Part = TypeVar("Part", bound=Measurement)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SystemsRecord(Record, Generic[Part]):
     """What was measured of each system of a model.
 
@@ -49,7 +49,7 @@ class SystemsRecord(Record, Generic[Part]):
     parts: tuple[Part, ...]
     facts: dict[str, Facts]
     notes: tuple[str, ...]
-    environment: Environment | None = field(default=None, repr=False)
+    environment: Environment | None = None
 
     def __iter__(self) -> Iterator[Part]:
         return iter(self.parts)

@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from unrolled.errors import InvalidValueError, ResultFileError
+from unrolled.results.shown import Plotted
 from unrolled.speed.grid import Case, shown_name
 from unrolled.speed.result import Result
 from unrolled.speed.run import Run
@@ -129,12 +130,14 @@ class Turn:
         return f"{self.label}: {after}{f' ({self.reason})' if self.reason else ''}, {before}"
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Plotted):
     """What two runs of the same benchmarks show.
 
     `differences` are those of their environments, (before, after), that make times incomparable.
     """
+
+    VIEW = "comparison"
 
     changes: tuple[Change, ...]
     means: tuple[Mean, ...]

@@ -15,6 +15,7 @@ import numpy as np
 
 from unrolled.networks.workload import Workload
 from unrolled.results.codec import UNSAVED, Count, Size, require
+from unrolled.results.shown import Plotted
 from unrolled.speed.grid import PHASES, shown_name
 from unrolled.speed.operations import flops
 from unrolled.speed.statistics import (
@@ -55,8 +56,8 @@ class Drifts:
     time: Drift = field(default_factory=Drift)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Result(Plotted):
     """One (workload, phase, implementation): how it went, and the seconds of every round.
 
     In each round all contenders of the workload run, in random order, and the reference runs twice. `passes` says how
@@ -69,6 +70,8 @@ class Result:
     what else the implementation did. `drifts` and `noise_floor`, the largest ratio that the reference against itself
     shows on this workload and phase, come from all results of a run: see `settled`.
     """
+
+    VIEW = "race"
 
     workload: Workload
     phase: str

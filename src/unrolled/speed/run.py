@@ -77,14 +77,14 @@ def _from_version_2(fields: dict[str, Any]) -> None:
         result["recheck_error"] = "nan"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(Record):
     """What `bench.json` holds; `started` is a date and time with its zone. `accounting` is that of the function.
 
     `before` and `during` say how busy the machine was, where anybody looked.
     """
 
-    FORMAT = "unrolled.bench"
+    FORMAT, VIEW = "unrolled.bench", "bench"
     VERSION = 3  # 1: null for NaN, no notes; 2: pairs, one pass
     UPGRADES = MappingProxyType({1: _from_version_1, 2: _from_version_2})
 
