@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "shapes": GROUND | {"cells", "networks", "implementations"},
     "forecast": GROUND | {"cells", "rollout", "networks", "gradients"},
     "render": {"errors", "extras", "networks", "results"} | MEASURING,
+    "loggers": GROUND | {"rollout", "gradients", "render"},
     "pytest_plugin": GROUND | {"extras", "streams", "ending", "networks", "render", "speed"},
     "cli": GROUND | {"extras", "streams", "ending", "cells", "networks", "render", "pytest_plugin"} | MEASURING,
 }
@@ -94,6 +95,8 @@ def test_a_misspelt_public_name_is_answered_with_the_right_ones():
         "unrolled.render.shapes_plots",
         "unrolled.shapes.configuration",
         "diagnostics.plots",
+        "diagnostics.report",
+        "unrolled.render.report",
         "diagnostics.gradflow",
         "diagnostics.shapes",
         "unrolled.render.forecast_plots",

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unrolled import theory
+    from unrolled import loggers, theory
     from unrolled.environment import Environment
     from unrolled.errors import UnrolledError
     from unrolled.gradients import GradientFlow, clipping, gradient_flow, step_gradient_flow, watch
@@ -32,6 +32,7 @@ _HOMES = {
     "clipping": "unrolled.gradients",
     "gradient_flow": "unrolled.gradients",
     "jacobian_singular_values": "unrolled.spectrum",
+    "loggers": "unrolled.loggers",
     "lyapunov_spectrum": "unrolled.spectrum",
     "race": "unrolled.speed.race",
     "step_gradient_flow": "unrolled.gradients",
@@ -51,6 +52,7 @@ __all__ = [
     "clipping",
     "gradient_flow",
     "jacobian_singular_values",
+    "loggers",
     "lyapunov_spectrum",
     "race",
     "step_gradient_flow",

@@ -157,6 +157,7 @@ def test_a_run_prints_tables_and_leaves_results_and_plots(run):
     assert json.loads(saved.read_text())["machine_info"]["unrolled"]["threads"] == 2
 
 
+@pytest.mark.slow
 def test_threads_and_dtypes_are_axes_with_tables_against_their_first_value(tmp_path):
     done = bench(*TINY, "--out", "out", "--phase", "forward", "--threads", "1,2", "--dtype", "float32,bfloat16",
                  "--as", "speedup", cwd=tmp_path)  # fmt: skip
@@ -171,6 +172,7 @@ def test_threads_and_dtypes_are_axes_with_tables_against_their_first_value(tmp_p
     assert (tmp_path / "out" / "speedup-cpu-float32.png").exists()
 
 
+@pytest.mark.slow
 def test_k_selects_and_measures_the_noise_floor_all_the_same(tmp_path):
     done = bench(*TINY, "--out", str(tmp_path), "-k", "forward-hoisted")
     assert done.returncode == 0
@@ -229,6 +231,7 @@ def misbehaved(tmp_path_factory):
     return done, pd.read_csv(folder / "out" / "bench.csv").set_index("implementation")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "status"),
     [
@@ -250,6 +253,7 @@ def test_a_plug_in_that_leaves_or_hangs_is_a_marked_cell(misbehaved, name, statu
     assert status == "ok" or f"{status.upper()}: {table.loc[name, 'reason']}" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_a_plug_in_prints_and_changes_is_a_line_at_the_end_and_tears_no_table(misbehaved):
     done, table = misbehaved
     assert (table["threads"] == 1).all()
@@ -354,6 +358,7 @@ def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path, name):
     assert {path.name for path in tmp_path.iterdir()} == {"bench.partial.json"}
 
 
+@pytest.mark.slow
 def test_a_cell_of_ones_own_is_raced_against_its_own_loop(tmp_path):
     cells = ["--cell", "examples.cells.min_gru:MinGRU", "--phase", "forward", *TINY]
     done = bench(*cells, "--out", str(tmp_path / "out"))

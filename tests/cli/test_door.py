@@ -95,7 +95,17 @@ def test_a_mistake_is_one_line_of_the_command_as_it_was_called(name):
 def test_help_of_the_grid_has_its_own_options_and_not_those_of_pytest():
     shown = door("bench", "--help").stdout
     flags = set(re.findall(r"^  (--[a-z-]+)", shown, flags=re.MULTILINE))
-    own = {"--grid", "--until-decided", "--budget", "--passes", "--timeout", "--as", "--out"}
+    own = {
+        "--grid",
+        "--until-decided",
+        "--budget",
+        "--passes",
+        "--timeout",
+        "--as",
+        "--out",
+        "--explain",
+        "--report",
+    }
     assert flags == {option.flag for option in LIST_OPTIONS} | own
 
 
@@ -134,6 +144,7 @@ def test_a_grid_is_measured_outside_of_the_checkout(elsewhere):
     assert "results/bench/bench.csv" in done.stdout
 
 
+@pytest.mark.slow
 def test_so_is_a_cell_that_lies_where_the_command_is_typed(elsewhere):
     mine = ["--cell", "mine:Mine", *TINY[2:], "--implementation", "fused", "--out", "own"]
     done = door("bench", *mine, cwd=elsewhere)
@@ -141,6 +152,7 @@ def test_so_is_a_cell_that_lies_where_the_command_is_typed(elsewhere):
     assert Run.load(elsewhere / "own" / "bench.json").results[0].workload.cell == "mine:Mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [("--cell=grru", "grru"), ("--budget=0", "--budget"), ("--out=", "--out: expected a path")],
@@ -169,6 +181,7 @@ def test_the_machine_is_told_in_lines_and_as_json():
     assert facts["unrolled"] == version("unrolled")
 
 
+@pytest.mark.slow
 def test_without_matplotlib_a_command_says_what_to_install_and_keeps_the_data(tmp_path):
     program = (
         "import sys; sys.modules['matplotlib'] = None\n"

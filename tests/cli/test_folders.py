@@ -65,6 +65,7 @@ def test_files_of_somebody_else_are_left_alone(warm, place):
     assert (out / "data.json").read_text() == "[1"
 
 
+@pytest.mark.slow
 def test_two_commands_with_files_of_one_name_do_not_mix(warm, place):
     out = place / "out"
     assert warm.run("gradflow", *SIZES.split(), "--out", out, cwd=place).status == 0

@@ -156,6 +156,7 @@ TINY = {
     "forecast": "--iterations 3 --length 12 --warm-up 3 --no-plots --out {out}",
     "plots": "{results} --out {out}",
     "compare": "{results} {results}",
+    "report": "{results} --no-plots --out {out}/page.html",
 }
 
 

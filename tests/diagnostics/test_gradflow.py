@@ -49,17 +49,29 @@ def test_default_shows_a_row_for_each_textbook_network(gf):
     assert errors == ""
     for name in (
         "RNN tanh ",
-        "orthogonal ×0.5",
-        "orthogonal ×1 ",
-        "orthogonal ×2",
+        "orthogonal × 0.5",
+        "orthogonal × 1 ",
+        "orthogonal × 2",
         "relu, identity",
         "GRU",
         "LSTM ",
         "forget bias 3",
     ):
         assert name in printed
-    for word in ("vanishing", "Vanishing:", "Exploding:", "Steady:", "dec/step", "half-life", "horizon"):
+    for word in (
+        "vanishing",
+        "vanishes: ×",
+        "explodes: ×",
+        "holds: ×",
+        "decades",
+        "life,",
+        "horizon,",
+        "steps",
+    ):
         assert word in printed
+    assert re.search(r"^\d of 8 networks still hear 60 steps back: ", printed, re.MULTILINE)
+    assert "untrained" in printed
+    assert "--explain says what each column means, and more." in printed
     assert "T=5" in printed
     assert "T=60" in printed
     assert max(map(len, printed.splitlines())) <= 120
@@ -84,18 +96,19 @@ def test_numbers_in_the_table_and_files_are_the_librarys(gf):
 
 
 def test_float32_column_says_zero_where_ours_has_the_norm(gf):
-    _, printed, _, out = gf("--lengths", "10,300")
+    _, printed, _, out = gf("--lengths", "10,300", "--explain")
     for row in rows(out / "lengths.csv"):
-        if row["network"] == "RNN orthogonal ×0.5" and row["length"] == "300":
+        if row["network"] == "RNN orthogonal × 0.5" and row["length"] == "300":
             assert float(row["float32_first"]) == 0
             assert -150 < float(row["log10_first"]) < -80
     lines = printed.splitlines()
-    start = next(k for k, line in enumerate(lines) if line.strip() == "RNN orthogonal ×0.5")
+    start = next(k for k, line in enumerate(lines) if line.strip() == "RNN orthogonal × 0.5")
     assert lines[start + 1].split()[:2] == ["first", "step"]
     assert float(lines[start + 1].split()[-1]) < -80
     assert lines[start + 2].split()[0] == "float32"
     assert lines[start + 2].split()[-1] == "zero"
-    assert "RNN orthogonal ×0.5 (first step zero from T = 300" in " ".join(printed.split())
+    assert "RNN orthogonal × 0.5: first step zero from T = 300" in " ".join(printed.split())
+    assert "--explain" not in printed
 
 
 def test_the_same_seed_gives_the_same_files_byte_for_byte(gf, tmp_path):
@@ -122,7 +135,7 @@ def test_plots_and_data_are_replaced_and_nothing_else_is_touched(gf, tmp_path):
 
 
 def test_a_failure_while_drawing_leaves_what_was_there(gf, tmp_path, monkeypatch):
-    from unrolled.render import gradflow as view
+    from unrolled.render import gradflow_plots
 
     out = tmp_path / "out"
     out.mkdir()
@@ -131,7 +144,7 @@ def test_a_failure_while_drawing_leaves_what_was_there(gf, tmp_path, monkeypatch
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(view, "draw_gradflow", full_disk)
+    monkeypatch.setattr(gradflow_plots, "draw_gradflow", full_disk)
     status, printed, errors, _ = gf("--cell", "rnn_tanh", plots=True)
     assert status == 1
     assert "Reach: " in printed, "what cannot be written is shown"
@@ -234,7 +247,8 @@ def test_threads_are_torchs(gf):
 
 def test_every_clip_asked_for_has_its_rows_in_order(gf):
     clips = ["none", "norm:0.5", "value:0.01", "tensor:0.1", "step:0.5", "auto:50"]
-    _, printed, _, out = gf("--cell", "rnn_tanh", *itertools.chain(*(("--clip", clip) for clip in clips)))
+    asked = itertools.chain(*(("--clip", clip) for clip in clips))
+    _, printed, _, out = gf("--cell", "rnn_tanh", "--explain", *asked)
     found = rows(out / "lengths.csv")
     assert [row["clip"] for row in found[:6]] == clips
     by_clip = {row["clip"]: row for row in found[6:]}
@@ -257,7 +271,8 @@ def test_a_network_that_overflows_is_a_row_and_a_reason(gf):
     assert status == 0
     assert "NaN or inf" in printed
     assert "NaN/inf" in printed
-    assert re.search("No profile of RNN relu, identity, gain 4: .*got inf in 'RNN', layer 0", words)
+    assert "The gradient of RNN relu, identity, gain 4 cannot be followed: NaN or inf." in words
+    assert re.search("RNN relu, identity, gain 4 cannot be followed: .*got inf in 'RNN', layer 0", words)
     assert {path.name for path in out.iterdir()} >= {"gradflow.json", "lengths.png"}
 
 

@@ -175,6 +175,7 @@ class Three(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_a_state_of_three_parts_and_an_output_beside_it_goes_through_every_command(plugin, tmp_path, capsys):
     path = f"{plugin(THREE)}:Three"
     for command in (gradflow, spectrum, shapes):

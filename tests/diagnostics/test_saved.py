@@ -46,10 +46,10 @@ def test_a_loaded_study_has_every_number_of_the_files(folder, tmp_path):
 
 def test_norms_that_float32_could_not_hold_survive_the_file(tmp_path, capsys):
     arguments = ["--gain", "4", "--init", "orthogonal", "--hidden", "8", "--length", "9", "--lengths", "9,400"]
-    assert gradflow.main([*arguments, "--out", str(tmp_path), "--no-plots", "--quiet"]) == 0
+    assert gradflow.main([*arguments, "--out", str(tmp_path), "--no-plots", "--quiet", "--explain"]) == 0
     said = capsys.readouterr().out
     assert "NaN" in said
-    assert plots.main([str(tmp_path), "--no-plots"]) == 0
+    assert plots.main([str(tmp_path), "--no-plots", "--explain"]) == 0
     assert capsys.readouterr().out == said
 
 

@@ -166,14 +166,14 @@ def test_quiet_does_not_list_the_files(sh, tmp_path):
 
 
 def test_a_failure_while_drawing_leaves_what_was_there(sh, tmp_path, monkeypatch):
-    from unrolled.render import shapes as view
+    from unrolled.render import shapes_plots
 
     (tmp_path / "shapes.csv").write_text("old")
 
     def full_disk(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(view, "draw_shapes", full_disk)
+    monkeypatch.setattr(shapes_plots, "draw_shapes", full_disk)
     status, _, errors = sh("--cell", "gru", "--out", str(tmp_path))
     assert status == 1
     assert "No space left on device" in errors

@@ -61,8 +61,10 @@ def test_default_shows_every_textbook_network_with_noise_and_without_input(textb
         assert " noise " in line
     for words in (
         "Spectrum: Lyapunov exponents",
-        "Directions that still carry 1/1000",
-        "λ₁ over gain: RNN tanh, Gaussian, 8 hidden units",
+        "Directions that carry 1/1000 after k steps",
+        "Largest exponent over gain, nats per step: RNN tanh, Gaussian, 8 hidden units, untrained",
+        "Gaussian, gain 1.5 ",
+        " of 8 networks ",
     ):
         assert words in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120
@@ -91,7 +93,8 @@ def test_numbers_in_the_table_are_those_of_the_files(textbook):
     done, out = textbook
     found = pd.read_csv(out / "spectrum.csv")
     line = next(x for x in done.stdout.splitlines() if x.startswith("LSTM  "))
-    drive, largest, spread, above, size, total = line[len("LSTM") :].split()[:6]
+    drive, verdict, largest, spread, _, above, size, total = line[len("LSTM") :].split()[:8]
+    assert verdict == "forgetting"
     part = found[(found["network"] == "LSTM") & (found["drive"] == drive)]
     first = part[part["index"] == 1]["exponent"]
     assert float(largest) == pytest.approx(first.mean(), abs=5.1e-4)
@@ -147,7 +150,7 @@ def test_the_same_seed_gives_the_same_data_byte_for_byte(textbook, sp, tmp_path)
 
 
 def test_files_are_replaced_together_and_nothing_else_is_touched(sp, tmp_path, monkeypatch):
-    from unrolled.render import spectrum as view
+    from unrolled.render import spectrum_plots
 
     out = tmp_path / "out"
     out.mkdir()
@@ -157,7 +160,7 @@ def test_files_are_replaced_together_and_nothing_else_is_touched(sp, tmp_path, m
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(view, "draw_spectrum", full_disk)
+    monkeypatch.setattr(spectrum_plots, "draw_spectrum", full_disk)
     status, _, errors, _ = sp("--cell", "rnn_tanh", plots=True)
     assert status == 1
     assert re.search("out: .*No space left on device", errors)
@@ -212,7 +215,7 @@ def test_qr_at_every_step_gives_what_auto_gives(sp):
 def test_every_layer_and_the_stack_have_a_row(sp):
     content, printed = content_of(sp, "--cell", "gru", "--layers", "2", "--drive", "zero")
     names = [re.match(r"GRU\.(\w+) ", line) for line in printed.splitlines()]
-    assert [name[1] for name in names if name] == ["l0", "l1", "stack"] * 2
+    assert [name[1] for name in names if name] == ["l0", "l1", "stack"] * 3  # of two tables, and in words
     assert [each["system"] for each in content["results"][0]["predictions"]] == [
         "GRU.l0",
         "GRU.l1",
@@ -255,7 +258,8 @@ def test_gains_multiply_the_weights_of_the_network_described(sp):
     (curve,) = content["curves"]
     for gain, exponents in zip(curve["gains"], curve["exponents"], strict=True):
         assert np.array(exponents) == pytest.approx(math.log(gain), abs=1e-6)
-    assert "λ₁ over gain: RNN relu, identity" in printed
+    assert "Largest exponent over gain, nats per step: RNN relu, identity, 8 hidden units, untrained" in printed
+    assert "identity, gain 0.25 " in printed
 
 
 def test_no_gains_means_no_curve(sp):
@@ -495,4 +499,4 @@ def test_every_option_of_gradflow_that_describes_a_network_reads_the_same(capsys
 def test_the_command_runs_on_cuda(sp):
     status, printed, _, _ = sp("--device", "cuda", "--gains", "0.5,1.5")
     assert status == 0
-    assert "Forgetting" in printed
+    assert "forgets: " in printed

@@ -112,12 +112,14 @@ def test_options_stand_for_what_a_test_leaves_open(folder):
     }
 
 
+@pytest.mark.slow
 def test_without_pytest_benchmark_races_are_measured_all_the_same(folder):
     done = run(folder, "-p", "no:benchmark", "--unrolled-out", "out")
     assert "1 failed, 5 passed" in done.stdout, done.stdout
     assert all(each.timed for each in Run.load(folder / "out" / "bench.json").results if each.status == "ok")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -133,12 +135,14 @@ def test_what_is_not_timed_is_checked_and_one_line_says_so(folder, options, reas
     assert "× fused" not in done.stdout
 
 
+@pytest.mark.slow
 def test_shuffled_they_are_the_same_races(folder):
     done = run(folder, "-p", "randomly", "-k", "sizes", "--unrolled-out", "out")
     assert "2 passed" in done.stdout, done.stdout
     assert len(Run.load(folder / "out" / "bench.json").results) == 4
 
 
+@pytest.mark.slow
 def test_pytest_codspeed_takes_the_place_of_pytest_benchmark_and_one_line_says_what_that_means(folder):
     (folder / "conftest.py").write_text(  # as it has
         "def pytest_addoption(parser):\n    parser.addoption('--codspeed', action='store_true')\n"
@@ -148,6 +152,7 @@ def test_pytest_codspeed_takes_the_place_of_pytest_benchmark_and_one_line_says_w
     assert done.stdout.count("pytest-codspeed measures no race: they time themselves") == 1
 
 
+@pytest.mark.slow
 def test_a_grid_needs_pytest_benchmark_and_measures_what_is_repeated_once(folder):
     grid = ["-p", "unrolled.pytest_plugin.grid", "--cell", "gru", "--layers", "1", "--batch", "2", "--length", "3", "--hidden", "4", "--phase", "forward"]  # fmt: skip
     (folder / "test_mine.py").write_text(
@@ -171,6 +176,7 @@ def test_a_run_without_races_imports_nothing(folder):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -60,15 +60,10 @@ def _run(argv: Sequence[str]) -> int:
     need("pytest_benchmark", extra="bench", why="benchmarks")
     import pytest
 
-    import unrolled.pytest_plugin as plugin
+    from unrolled import pytest_plugin
+    from unrolled.pytest_plugin import grid
 
-    folder = Path(plugin.__file__).parent
-    grid = [
-        *("-c", str(folder / "bench.ini"), "--rootdir", str(folder), "-p", "no:cacheprovider"),
-        *("-p", "unrolled.pytest_plugin", "-p", "unrolled.pytest_plugin.grid"),
-        *("--benchmark-only", "-q", str(folder / "bench_layers.py")),
-    ]
     here = str(Path.cwd())
     if here not in sys.path:  # cells and implementations of one's own usually lie where the command is typed
         sys.path.insert(0, here)
-    return int(pytest.main([*grid, *argv]))
+    return int(pytest.main([*grid.INSTALLED, *argv], plugins=[pytest_plugin, grid]))

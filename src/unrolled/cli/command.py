@@ -11,6 +11,7 @@ asked; 124 where time was up; 128 and the number of the signal that ended it.
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,8 @@ from unrolled.errors import InvalidValueError, UnrolledError, is_out_of_memory
 from unrolled.streams import console, list_files, prepare, say, shown, unshown
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from unrolled.progress import ProgressLine
     from unrolled.results.record import Record
 
@@ -59,6 +62,7 @@ def main(name: str, argv: Sequence[str] | None = None, prog: str = "") -> int:
     prepare()
     command = Command(name, prog or f"python -m diagnostics.{name}")
     try:
+        command.words = list(sys.argv[1:] if argv is None else argv)
         command.options = command.parser.parse_args(argv)
     except UnrolledError as error:
         return command.ended(error)
@@ -87,6 +91,7 @@ class Command:
         )
         self.module.add_options(self.parser)
         self.options = argparse.Namespace()
+        self.words: list[str] = []
         self.status = 0
         self.folder: Any = None
         self.progress: Any = None
@@ -99,6 +104,11 @@ class Command:
         """The same about something that failed."""
         self.say(line)
         self.status = 1
+
+    @property
+    def line(self) -> str:
+        """What to type for the same call."""
+        return f"{self.prog} {shlex.join(self.words)}"
 
     @property
     def _so_far(self) -> str:
@@ -152,6 +162,7 @@ class Command:
         options = self.options
         torch.set_num_threads(options.threads)
         self.progress = ProgressLine(sys.stderr, quiet=options.quiet)
+        self._check_report()
         if options.out:
             self.folder = ResultFolder(options.out, self.name)
         with self._looking_on():
@@ -196,6 +207,8 @@ class Command:
                     self.say(f"{lacking}, or give --no-plots")
                 else:
                     paths += self._drawn(view, record, beside)
+            if self.options.report:
+                paths += self._reported(record, beside / f"{self.name}.html")
             return paths
 
         try:
@@ -213,6 +226,26 @@ class Command:
             self.fail(f"the plots could not be drawn ({type(error).__name__}: {error}); the data are whole")
             return []
 
+    def _check_report(self) -> None:
+        """What a page takes has to be there before anything is measured for it."""
+        if self.options.report:
+            from unrolled.render.report import check_packages
+
+            if not self.options.out:
+                raise InvalidValueError(
+                    "--report: expected --out beside it, got none; name a folder for the page"
+                )
+            check_packages(figures=not self.options.no_plots)
+
+    def _reported(self, record: Record, page: Path) -> list[Path]:
+        """All of it as one page, as far as it can be drawn."""
+        from unrolled.render.report import Measured, write_report
+
+        measured = Measured(record, source=f"{self.name}.json", command=self.line)
+        for problem in write_report(page, [measured], figures=not self.options.no_plots):
+            self.fail(problem)
+        return [page]
+
     def _show(self, record: Record, paths: list[Path]) -> None:
         view = import_module(self.module.VIEW)
 
@@ -221,7 +254,8 @@ class Command:
             if hasattr(self.module, "show"):
                 self.module.show(record, screen, self.options)
             else:
-                view.show(record, screen)
+                view.show(record, screen, explain=self.options.explain)
+            hint(screen, self.options)
             if paths and not (self.options.quiet or getattr(self.options, "json", False)):
                 list_files(screen, paths)
 
@@ -234,6 +268,14 @@ class Command:
             self.fail(f"{problem}, so the tables are not shown{where}")
         elif lacking := unshown():
             self.say(f"{sys.stdout.encoding} lacks {len(lacking)} of the characters: ? stands for them{where}")
+
+
+def hint(screen: Console, options: argparse.Namespace) -> None:
+    """A last line about `--explain`, where that was not given."""
+    from unrolled.render.text import HINT
+
+    if not (options.explain or getattr(options, "json", False)):
+        screen.print(HINT, style="dim")
 
 
 def ignore(record: Record) -> None:

@@ -16,6 +16,7 @@ COMMANDS = {
     "forecast": "clipping in real training: a small forecaster of a series",
     "shapes": "what goes in and comes out: parameters, outputs and states",
     "compare": "two benchmark runs: what got slower, and a gate for a pull request",
+    "report": "results as one HTML page, for somebody else",
     "plots": "tables and plots again, from the files of a run",
     "env": "this machine and its versions, for a report of a problem",
 }

@@ -95,4 +95,4 @@ def show(study: Study, screen: Console, options: argparse.Namespace) -> None:
     """The tables and what they amount to."""
     from unrolled.render import forecast
 
-    forecast.show(study, screen, options.suggest)
+    forecast.show(study, screen, options.suggest, options.explain)

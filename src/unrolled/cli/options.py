@@ -113,11 +113,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "out": {"type": path, "metavar": "FOLDER", "help": "for plots and data"},
     "no-plots": {"action": "store_true", "help": "tables and data only"},
+    "report": {"action": "store_true", "help": "also all of it as one HTML page, among the files of --out"},
+    "explain": {
+        "action": "store_true",
+        "help": "also say what each column and word means, and what else was found",
+    },
     "timeout": {"type": seconds, "metavar": "SECONDS", "help": "then end, and keep what was measured"},
     "quiet": {"action": "store_true", "help": "no progress, and no list of the files written"},
 }
 MACHINE = ("dtype", "device", "seed", "threads")
-OUTPUT = ("out", "no-plots", "timeout", "quiet")
+OUTPUT = ("out", "no-plots", "report", "explain", "timeout", "quiet")
 
 
 def add(parser: argparse.ArgumentParser, title: str, *names: str, **changes: Any) -> argparse._ArgumentGroup:

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unrolled.cli.command import Command, Parser
-from unrolled.cli.options import path, size
+from unrolled.cli.command import Command, Parser, hint
+from unrolled.cli.options import OPTIONS, path, size
 from unrolled.streams import console, list_files
 
 NARROWEST = 60  # columns that a table fits into
@@ -30,6 +30,7 @@ def add_options(parser: Parser) -> None:
                         help="of a benchmark, how contenders compare: time / time of the reference (the default), or "
                         "the other way round")  # fmt: skip
     parser.add_argument("--no-plots", action="store_true", help="print the tables and draw nothing")
+    parser.add_argument("--explain", **OPTIONS["explain"])
     parser.add_argument("--svg", type=path, help="also save the tables, as they look in a terminal, as SVG")
     parser.add_argument("--width", type=size, help="columns of the tables (default: those of the terminal)")
 
@@ -70,7 +71,9 @@ def run(command: Command) -> None:
         for number, record in enumerate(records):
             if number:
                 screen.print()
-            view_of(record).show(record, screen, **how)
+            view_of(record).show(record, screen, explain=options.explain, **how)
+        if not options.svg:
+            hint(screen, options)
         if paths:
             list_files(screen, paths)
 

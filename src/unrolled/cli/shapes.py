@@ -129,7 +129,7 @@ def show(shapes: Shapes, screen: Console, options: argparse.Namespace) -> None:
     if options.json:
         sys.stdout.write(shapes.text())
     else:
-        view.show(shapes, screen)
+        view.show(shapes, screen, options.explain)
 
 
 def status(shapes: Shapes) -> int:

@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(group.addoption, "--unrolled-")
 
 
-@pytest.hookimpl(trylast=True)  # others may switch pytest-benchmark off
+@pytest.hookimpl(tryfirst=True)  # pytest-benchmark compares machines as soon as it is configured
 def pytest_configure(config: pytest.Config) -> None:
     """Choose between single races and a grid, and between pytest-benchmark and none."""
     config.addinivalue_line(

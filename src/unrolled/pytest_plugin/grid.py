@@ -10,6 +10,7 @@ torch is imported when a run starts and not before: `--help` and mistyped option
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
     from unrolled.speed.session import Session
 
 STARTED = perf_counter()
+HERE = Path(__file__).parent
+# What `unrolled bench` is to pytest, before the options that were typed: nothing of the current folder is looked at.
+INSTALLED = (
+    *("-c", str(HERE / "bench.ini"), "--rootdir", str(HERE), "-p", "no:cacheprovider"),
+    *("--benchmark-only", "-q", str(HERE / "bench_layers.py")),
+)
 THREADS = next(option for option in LIST_OPTIONS if option.flag == "--threads")
 
 # Whoever changes one of these wants pytest-benchmark's own table; ours comes in any case.
@@ -119,6 +126,7 @@ class Grid(Races):
             raise pytest.UsageError(str(error)) from None
 
     def _start(self) -> Session:
+        self.check_report()
         budget, fewest_rounds = self._rounds_asked()
         before = perf_counter()
         import torch
@@ -205,10 +213,29 @@ class Grid(Races):
         print(f"{self.door}: {line}", file=self.errors, flush=True)
 
     @property
+    def is_installed(self) -> bool:
+        """Whether this is `unrolled bench`, and not the folder of a checkout."""
+        return self.config.inipath == HERE / "bench.ini"
+
+    @property
     def door(self) -> str:
-        """What was typed."""
-        inifile = self.config.inipath
-        return "unrolled bench" if inifile and inifile.name == "bench.ini" else "pytest bench/"
+        """What it is called by."""
+        return "unrolled bench" if self.is_installed else "pytest bench/"
+
+    @property
+    def typed(self) -> str:
+        """The command line."""
+        arguments = list(map(str, self.config.invocation_params.args))
+        if self.is_installed:
+            return shlex.join(["unrolled", "bench", *arguments[len(INSTALLED) :]])
+        return shlex.join(["pytest", *arguments])
+
+    @property
+    def hint(self) -> str:
+        """Where more is told."""
+        from unrolled.render.text import HINT
+
+        return HINT
 
     def end(self, reason: str) -> None:
         """Keep what there is and say so, past pytest's capture."""

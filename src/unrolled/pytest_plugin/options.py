@@ -26,6 +26,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": "ratio",
         "help": "time / time of the reference, or the other way round; default: ratio",
     },
+    "explain": {"action": "store_true", "help": "also what the columns mean, and how sure all of it is"},
+    "report": {"action": "store_true", "help": "also one HTML page of all results, bench.html in that folder"},
     "out": {"metavar": "FOLDER", "help": "for results; default: none, of a grid results/bench"},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -60,6 +61,25 @@ class Races:
         """A line for the end of the run, said once."""
         if line not in self.lines:
             self.lines.append(line)
+
+    @property
+    def typed(self) -> str:
+        """The command line."""
+        return shlex.join(["pytest", *map(str, self.config.invocation_params.args)])
+
+    @property
+    def hint(self) -> str:
+        """Where more is told."""
+        from unrolled.render.text import HINT
+
+        return HINT.replace("--", "--unrolled-")
+
+    def check_report(self) -> None:
+        """What a page takes has to be there before anything is measured for it."""
+        if self.option("report"):
+            from unrolled.render.report import check_packages
+
+            check_packages()
 
     # What tests ask for.
 
@@ -141,6 +161,7 @@ class Races:
             from unrolled.results.folder import ResultFolder
             from unrolled.speed.load import Watch
 
+            self.check_report()
             started = datetime.now(UTC).isoformat(timespec="seconds")
             self._begun = (perf_counter(), started, Environment.capture(), Watch())
             if out := self.option("out"):
@@ -181,8 +202,19 @@ class Races:
         paths = write_frames(bench.frames(run), folder)
         if lacking := lacks("matplotlib", extra="plots", why="plots"):
             self.note(lacking)
-            return paths
-        return [*paths, *bench.draw(run, folder, as_=self.option("as"))]
+        else:
+            paths += bench.draw(run, folder, as_=self.option("as"))
+        if self.option("report"):
+            paths.append(self._report(run, folder / "bench.html"))
+        return paths
+
+    def _report(self, run: Run, page: Path) -> Path:
+        from unrolled.render.report import Measured, write_report
+
+        measured = Measured(run, "bench.json", self.typed, how={"as_": self.option("as")})
+        for problem in write_report(page, [measured]):
+            self.note(problem)
+        return page
 
     # Hooks.
 
@@ -227,7 +259,9 @@ class Races:
 
         screen, run = console(), self.run()
         assert run is not None
-        bench.show(run, screen, as_=self.option("as"))
+        bench.show(run, screen, as_=self.option("as"), explain=self.option("explain"))
+        if not self.option("explain"):
+            screen.print(self.hint, style="dim")
         for file in self.files:
             screen.print(f"  {file}", style="dim", soft_wrap=True)
 
