@@ -88,6 +88,7 @@ def test_profiles_and_weight_gradients_are_those_of_autograd_through_the_equatio
         )
 
 
+@pytest.mark.slow
 def test_exponents_of_the_leaky_network_at_rest_are_those_of_its_linear_part():
     torch.manual_seed(0)
     make = lambda i, h: LeakyRate(i, h, a=0.2, noise=0.0)  # noqa: E731
