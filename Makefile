@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help bench test test-all gradflow shapes spectrum forecast lint clean
+.PHONY: help bench test test-all gradflow shapes spectrum forecast docs lint clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -34,13 +34,16 @@ spectrum: $(READY) ## chaotic or not: Lyapunov exponents and Jacobian singular v
 forecast: $(READY) ## clipping in real training: a small forecaster, its loss, norms and closed loop
 	$(BIN)/python -m diagnostics.forecast $(ARGS)
 
+docs: $(READY) ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 lint: $(READY) ## ruff (lint and format) and mypy (strict)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean: ## remove .venv and every cache
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks build
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

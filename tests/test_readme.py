@@ -1,66 +1,70 @@
-"""What the README says can be done, can be done."""
+"""What the README says is done here, and what it shows is what is shown."""
 
 import re
-from pathlib import Path
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
-from diagnostics import gradflow, shapes, spectrum
-from unrolled.implementations import load
-from unrolled.networks.workload import Workload
-from unrolled.speed.equivalence import check_equivalence
+from tests.documented import Reader, blocks_of, commands_of
+from tests.processes import ROOT
+from unrolled.render.saved import load, view_of
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+README = ROOT / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+RESULTS = ROOT / "docs" / "results" / "cpu"
 
 
-def test_the_implementation_in_ten_lines_is_one(tmp_path, monkeypatch):
-    (source,) = (code for code in CODE if "class Leaky" not in code)
-    (tmp_path / "mine.py").write_text(source, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    workload = Workload(
-        cell="rnn_tanh", input_size=3, hidden_size=4, num_layers=2, bidirectional=True, batch_size=2, seq_len=5
+@pytest.mark.slow
+def test_all_that_it_says_can_be_done_is_done(monkeypatch, tmp_path):
+    for name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    reader = Reader(tmp_path)
+    reader.read(README)
+    assert reader.left == ["pip install 'unrolled[all]'"]
+
+
+def test_it_is_short():
+    assert len(TEXT.split()) <= 900
+
+
+def test_its_first_code_is_ten_lines_and_its_cell_too():
+    model = next(block for block in blocks_of(README) if block.language == "python")
+    cell = next(block for block in blocks_of(README) if block.title == "mine.py")
+    for block in (model, cell):
+        assert len([line for line in block.text.splitlines() if line.strip()]) <= 10
+
+
+@pytest.mark.parametrize("name", ["gradflow", "bench"])
+def test_the_tables_it_shows_are_those_of_the_published_results(name):
+    typed = f"unrolled {name}\n"
+    shown = next(
+        after
+        for before, after in zip(blocks_of(README), blocks_of(README)[1:], strict=False)
+        if before.text == typed
     )
-    found = check_equivalence(workload, load("mine:build"))
-    assert found.equal, str(found)
-    assert len([line for line in source.splitlines() if line.strip()]) <= 12  # ten, and two imports
+    record = load(RESULTS / f"{name}.json")
+    record = record.only(["lstm"]) if name == "bench" else record
+    screen = Console(file=StringIO(), width=100)
+    view_of(record).show(record, screen)
+    lines = {line.rstrip() for line in screen.file.getvalue().splitlines()}
+    assert shown.language == "text"
+    assert len(shown.text.splitlines()) > 5
+    assert set(shown.text.splitlines()) <= lines
 
 
-def test_the_own_cell_goes_through_the_commands_it_names(tmp_path, monkeypatch):
-    (source,) = (code for code in CODE if "class Leaky" in code)
-    (tmp_path / "readme_cell.py").write_text(source, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    small = [
-        "--cell",
-        "readme_cell:Leaky",
-        "--hidden",
-        "3",
-        "--input",
-        "2",
-        "--batch",
-        "2",
-        "--quiet",
-        "--length",
-        "6",
-    ]
-    for command in (gradflow, spectrum):
-        assert command.main([*small, "--no-plots", "--out", str(tmp_path / "out")]) == 0
-    assert shapes.main(small) == 0
-    workload = Workload(cell="readme_cell:Leaky", input_size=3, hidden_size=4, num_layers=2, bidirectional=True)
-    assert check_equivalence(workload.replace(batch_size=2, seq_len=5), load("fused")).equal
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]*)\)", TEXT))
+def test_whatever_it_points_to_is_there(target):
+    assert (ROOT / target).exists()
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\((docs/[^)]*)\)", README))
-def test_every_picture_and_folder_it_names_is_there(path):
-    assert (ROOT / path).exists()
-
-
-def test_every_option_it_shows_exists():
-    from unrolled.speed.settings import LIST_OPTIONS
-
-    known = {option.flag for option in LIST_OPTIONS} | {"--grid", "--budget", "--out", "--help", "--as"}
-    shown = set(
-        re.findall(r"(?<=\s)--[a-z-]+", "\n".join(re.findall(r"^    pytest bench.*$", README, re.MULTILINE)))
-    )
-    assert shown - {"--benchmark-only"} <= known
+def test_it_names_every_command():
+    named = {line.split()[1] for line in commands_of(README) if line.startswith("unrolled ")}
+    assert named | set(re.findall(r"`unrolled (\w+)", TEXT)) >= {
+        "bench",
+        "gradflow",
+        "spectrum",
+        "forecast",
+        "report",
+        "compare",
+    }
