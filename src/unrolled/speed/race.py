@@ -70,15 +70,8 @@ def race(
     and what it changes of torch's settings is put back after each call; its `notes` say both.
     Raises an `UnrolledError` for arguments of another kind.
     """
-    if not isinstance(workload, Workload):
-        raise InvalidTypeError(f"workload: expected a Workload, got {type(workload).__name__}; make one")
-    check_choice("phase", phase, PHASES)
     check_size("passes", passes)
-    for name, seconds in (("budget", budget), ("timeout", timeout)):
-        if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < float("inf")):
-            raise InvalidValueError(f"{name}: expected seconds above 0, got {seconds!r}")
-    if threads is not None:
-        check_threads("threads", threads)
+    _check_request(workload, phase, threads, budget=budget, timeout=timeout)
     contender = as_implementation(implementation)
     with settings_kept():
         one = Race(workload, phase, [contender], threads=threads, timeout=timeout, timer=timer)
@@ -100,6 +93,7 @@ def try_out(
     timeout: float | None = None,
 ) -> Result:
     """Check an implementation and let it run once, without a clock: a result without times."""
+    _check_request(workload, phase, threads, timeout=timeout)
     contender = as_implementation(implementation)
     with settings_kept():
         one = Race(workload, phase, [contender], threads=threads, timeout=timeout)
@@ -107,6 +101,18 @@ def try_out(
         if one.is_on:
             one.check()
         return one.outcome(contender.name)
+
+
+def _check_request(workload: Workload, phase: str, threads: int | None, **times: float | None) -> None:
+    """Raise an `UnrolledError` for what cannot be raced; `times` are seconds, or None."""
+    if not isinstance(workload, Workload):
+        raise InvalidTypeError(f"workload: expected a Workload, got {type(workload).__name__}; make one")
+    check_choice("phase", phase, PHASES)
+    for name, seconds in times.items():
+        if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < float("inf")):
+            raise InvalidValueError(f"{name}: expected seconds above 0, got {seconds!r}")
+    if threads is not None:
+        check_threads("threads", threads)
 
 
 class _Out(Exception):
