@@ -30,7 +30,7 @@ SMALL = {
         "--budget": "0.01", "--passes": "1",
     },
     "gradflow": {"--length": "21", "--lengths": "5,10", "--hidden": "8"},
-    "spectrum": {"--length": "60", "--hidden": "8", "--gains": "none", "--lags": "1,5"},
+    "spectrum": {"--length": "120", "--hidden": "8", "--gains": "none", "--lags": "1,5"},
     "shapes": {},
     "forecast": {"--iterations": "30"},
 }  # fmt: skip
