@@ -93,6 +93,8 @@ def shortened(line: str) -> list[str]:
     elif words[:1] == ["examples/gate.sh"]:  # whose options are those of a benchmark
         benchmark = shortened(shlex.join(["unrolled", "bench", *words[2:]]))
         return [*words[:2], *benchmark[2:]]
+    elif words[:1] == ["pytest"] and any(word.startswith("bench/bench_") for word in words):
+        return ["--benchmark-disable" if word == "--benchmark-only" else word for word in words]  # each once
     else:
         return words
     rest = [word for word in rest if word != "--help"] or rest
