@@ -199,10 +199,14 @@ class Result(Plotted):
         return both[:, 1] - both[:, 0] if both.shape[1] == 2 else None
 
     @cached_property
+    def _in_this_run(self) -> Estimate:
+        """The logarithm of the ratio, as sure as it is in this run."""
+        return estimated(self._ratio_logs, self._rounds, self.drifts.ratio)
+
+    @cached_property
     def estimate(self) -> Estimate:
-        """The logarithm of the ratio. That of the reference to itself no run moves: it is one module."""
-        ratio = estimated(self._ratio_logs, self._rounds, self.drifts.ratio)
-        return ratio if self.is_reference else ratio.in_any_run
+        """The logarithm of the ratio, in any run. That of the reference to itself no run moves: it is one module."""
+        return self._in_this_run if self.is_reference else self._in_this_run.in_any_run
 
     @cached_property
     def reference_time(self) -> Estimate:
@@ -250,8 +254,13 @@ class Result(Plotted):
 
     @property
     def interval(self) -> Interval:
-        """Time of the implementation over time of the reference, with its 99 % interval."""
-        return self.estimate.interval if self.timed else NOTHING
+        """Time of the implementation over time of the reference, with its 99 % interval.
+
+        It is that of any run where a whole grid was measured, which shows how a machine drifts, and else of this one.
+        """
+        if not self.timed:
+            return NOTHING
+        return (self.estimate if self.drifts.ratio.degrees else self._in_this_run).interval
 
     @property
     def verdict(self) -> str:

@@ -20,6 +20,8 @@ the next (a colder room, another neighbour on the host, where the memory of this
 itself, so it has a constant, `RUN`, measured between runs. With it, an interval is that of another run's ratio:
 
     estimate ~ t * sqrt(sigma^2 / P + RUN^2)
+
+Intervals of a grid and changes between two runs have it. That of a race by itself has not: it says what happened.
 """
 
 from __future__ import annotations
