@@ -21,7 +21,7 @@ import pytest
 from pytest_benchmark.utils import load_timer
 
 from unrolled.checks import check_threads
-from unrolled.errors import InvalidValueError, UnrolledError
+from unrolled.errors import InvalidTypeError, InvalidValueError, UnrolledError
 from unrolled.progress import ProgressLine
 from unrolled.pytest_plugin.options import add_options
 from unrolled.pytest_plugin.races import Races
@@ -31,6 +31,7 @@ from unrolled.speed.statistics import MIN_ROUNDS
 from unrolled.streams import prepare
 
 if TYPE_CHECKING:
+    from unrolled.results.folder import ResultFolder
     from unrolled.speed.load import Load
     from unrolled.speed.result import Result
     from unrolled.speed.run import Run
@@ -101,6 +102,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 class Grid(Races):
     """The benchmarks of a grid, all of which are measured when the first one begins."""
 
+    session: Session  # from the start of pytest's own
+
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
         # A benchmark that was refused used no fixture, which is no news.
@@ -108,7 +111,6 @@ class Grid(Races):
         prepare()
         self.errors = os.fdopen(os.dup(2), "w")  # past pytest's capture
         self.progress = ProgressLine(self.errors)
-        self.session: Session | None = None
         self._interrupted = False  # by Ctrl-C
         self._cut_off = False  # before everything was measured
 
@@ -149,7 +151,7 @@ class Grid(Races):
             until_decided=self.option("until_decided"),
         )
         self.folder = ResultFolder(settings.out, "bench")
-        load = self._look_around() if self.measures else None
+        load = self._look_around(self.folder) if self.measures else None
         self.lines += settings.notes
         return Session(settings, self.folder.keep, started=STARTED, imports_s=imports_s, before=load)
 
@@ -158,13 +160,12 @@ class Grid(Races):
         own: float | None = self.option("timeout")
         return self.config.getoption("timeout", None) if own is None else own
 
-    def _look_around(self) -> Load:
+    def _look_around(self, folder: ResultFolder) -> Load:
         from unrolled.ending import ending
         from unrolled.speed.load import LOOK_S, Watch
 
-        assert self.folder is not None
-        self.stack.enter_context(self.folder)
-        self.stack.enter_context(ending(self.end, ("SIGTERM", "SIGHUP")))
+        self.stack.enter_context(folder)
+        self.stack.enter_context(ending(partial(self._end, folder), ("SIGTERM", "SIGHUP")))
         watch = Watch()
         sleep(LOOK_S)
         load = watch.load()
@@ -237,12 +238,11 @@ class Grid(Races):
 
         return HINT
 
-    def end(self, reason: str) -> None:
+    def _end(self, folder: ResultFolder, reason: str) -> None:
         """Keep what there is and say so, past pytest's capture."""
-        assert self.folder is not None
-        self.folder.close()
+        folder.close()
         self.progress.stop()
-        kept = f"; what was measured is in {self.folder.latest}" if self.folder.latest else ""
+        kept = f"; what was measured is in {folder.latest}" if folder.latest else ""
         self.errors.write("\n")
         self._say(f"{reason}{kept}")
 
@@ -251,21 +251,22 @@ class Grid(Races):
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """A benchmark marked `unrolled_grid` runs once for each case."""
         if metafunc.definition.get_closest_marker("unrolled_grid"):
-            assert self.session is not None
             cases = self.session.settings.cases
             metafunc.parametrize("case", cases, ids=[case.label for case in cases])
 
     def of(self, request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Any]:
-        """The fixture `race`, for a case of the grid or for what single races take."""
-        single, of_case = super().of(request, benchmark), partial(self._case, request, benchmark)
-        return lambda first, *rest, **settings: (
-            of_case(first) if isinstance(first, Case) else single(first, *rest, **settings)
-        )
+        """The fixture `race` of one benchmark, which takes its case."""
+        return partial(self._case, request, benchmark)
 
-    def _case(self, request: pytest.FixtureRequest, benchmark: Any, case: Case) -> Result | None:
+    def _case(
+        self, request: pytest.FixtureRequest, benchmark: Any, case: Case, *rest: Any, **settings: Any
+    ) -> Result:
         """What came of it, through pytest-benchmark; the first one measures all that were selected."""
+        if not isinstance(case, Case):
+            raise InvalidTypeError(
+                f"race: expected a case of the grid, got {type(case).__name__}; race single ones in a folder of tests"
+            )
         session = self.session
-        assert session is not None
         if self.why_not_timed(benchmark):
             result = session.try_out(case)
             benchmark.pedantic(lambda: None)
@@ -285,7 +286,6 @@ class Grid(Races):
 
     def _measure(self, items: list[pytest.Item]) -> None:
         """All races of the selected benchmarks, in passes, in the order of the grid."""
-        assert self.session is not None
         params = (
             getattr(item, "callspec", None) for item in items if "race" in getattr(item, "fixturenames", ())
         )
@@ -308,11 +308,11 @@ class Grid(Races):
     @property
     def has_results(self) -> bool:
         """Whether anything was raced."""
-        return bool((self.session and self.session.results) or self._results)
+        return hasattr(self, "session") and bool(self.session.results)
 
-    def run(self) -> Run | None:
-        """All results so far; None where there are none."""
-        return self.session.run() if self.session and self.session.results else super().run()
+    def run(self) -> Run:
+        """All results so far."""
+        return self.session.run()
 
     def pytest_keyboard_interrupt(self) -> None:
         """The run is no whole one then."""
@@ -327,8 +327,8 @@ class Grid(Races):
             return
         if self._interrupted:
             session.exitstatus = 130
-        if self.has_results and self.folder and (run := self.run()):
-            self.folder.keep(run)
+        if self.has_results and self.folder:
+            self.folder.keep(self.run())
 
     def show_run(self, terminalreporter: Any) -> None:
         """Print all results, and where the time went."""
@@ -336,7 +336,6 @@ class Grid(Races):
 
         super().show_run(terminalreporter)
         run, screen = self.run(), console()
-        assert run is not None
         if not self.files and self.folder and self.folder.latest:
             screen.print(f"what was measured: unrolled plots {self.folder.latest}")
         spent = "{total_s:.0f} s: {timed_s:.0f} s timed rounds, {warm_up_s:.0f} s warm-up, {imports_s:.0f} s imports"

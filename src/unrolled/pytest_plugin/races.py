@@ -167,20 +167,18 @@ class Races:
             if out := self.option("out"):
                 self.folder = self.stack.enter_context(ResultFolder(Path(out), "bench"))
 
-    def run(self) -> Run | None:
-        """All results so far; None where there are none."""
+    def run(self) -> Run:
+        """All results so far, of which there are some."""
         from unrolled.speed.run import Run, accounting
 
-        if not self._results:
-            return None
         began, started, environment, watch = self._begun
         load = watch.load()
         spent = accounting(self._results, perf_counter() - began, 0.0, load.stolen)
         return Run(environment, started, tuple(self._results), spent, None, load)
 
     def _keep(self) -> None:
-        if self.folder and (run := self.run()):
-            self.folder.keep(run)
+        if self.folder:
+            self.folder.keep(self.run())
 
     @property
     def has_results(self) -> bool:
@@ -189,8 +187,8 @@ class Races:
 
     def finish(self) -> None:
         """Put the results in the place of those of the last run."""
-        run = self.run()
-        if self.folder and run:
+        if self.folder:
+            run = self.run()
             self.files = self.folder.finish(run, partial(self._write, run))
 
     def _write(self, run: Run, folder: Path) -> list[Path]:
@@ -257,9 +255,8 @@ class Races:
         from unrolled.render import bench
         from unrolled.streams import console
 
-        screen, run = console(), self.run()
-        assert run is not None
-        bench.show(run, screen, as_=self.option("as"), explain=self.option("explain"))
+        screen = console()
+        bench.show(self.run(), screen, as_=self.option("as"), explain=self.option("explain"))
         if not self.option("explain"):
             screen.print(self.hint, style="dim")
         for file in self.files:

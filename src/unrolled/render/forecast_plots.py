@@ -21,18 +21,8 @@ from unrolled.render.forecast_titles import (
     reach_title,
 )
 from unrolled.render.forecast_variants import Variant, sameness, variants_of
-from unrolled.render.style import (
-    COLOURS,
-    DASHES,
-    MARKERS,
-    counted,
-    finish,
-    house_style,
-    line_look,
-    power_of_ten,
-    save,
-    title_panel,
-)
+from unrolled.render.style import COLOURS, DASHES, MARKERS, finish, house_style, line_look, save, title_panel
+from unrolled.render.text import counted, power_of_ten
 
 if TYPE_CHECKING:
     import pandas as pd

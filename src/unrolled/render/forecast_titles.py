@@ -10,8 +10,7 @@ import numpy as np
 
 from unrolled.forecast.outcome import DIVERGED, OUTCOMES
 from unrolled.render.forecast_variants import Variant
-from unrolled.render.style import counted, number, span
-from unrolled.render.text import percent, significant
+from unrolled.render.text import counted, number, percent, significant, span
 
 if TYPE_CHECKING:
     import pandas as pd

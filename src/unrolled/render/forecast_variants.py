@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unrolled.render.style import listed
+from unrolled.render.text import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def sameness(variants: Sequence[Variant]) -> str:
     """On those that stand together; nothing where there are none."""
     said = []
     for clips in dict.fromkeys(variant.clips for variant in variants if len(variant.clips) > 1):
-        never = listed([clip for clip in clips if clip != "none"])
+        never = listed([clip for clip in clips if clip != "none"], most=len(clips))
         if "none" in clips:
             said.append(f"{never} never acted: the training is the one without a clip, bit for bit.")
         else:

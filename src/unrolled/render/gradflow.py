@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from unrolled.render import gradflow_summary
 from unrolled.render.gradflow_tables import LENGTH_NOTE, REACH_NOTE, length_table, reach_table
 from unrolled.render.starts import start_note, untrained
-from unrolled.render.text import gist, noted
+from unrolled.render.text import gist
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ def show(study: Study, screen: Console, explain: bool = False) -> None:
     reach, over_length = study.reach_frame(), study.lengths_frame()
     screen.print(reach_table(reach, screen.width, study.units))
     if explain:
-        screen.print(noted(REACH_NOTE, study.units), style="dim")
+        screen.print(f"{start_note(study.networks)} {REACH_NOTE}".strip(), style="dim")
     screen.print()
     if len(over_length):
         screen.print(length_table(over_length, study.units))

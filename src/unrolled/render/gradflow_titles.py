@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unrolled.render.style import counted, listed, signed, span
+from unrolled.render.text import counted, listed, signed, span
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from unrolled.render.speed_axes import Place, at, key, labels, places, row_axes
 from unrolled.render.speed_reading import Quantity
 from unrolled.render.speed_style import HOLLOW, NOTHING, contenders, log_axis, look, ticks
-from unrolled.render.style import NARROWEST, finish, house_style, labelled, span, title_panel
-from unrolled.render.text import significant
+from unrolled.render.style import NARROWEST, finish, house_style, labelled, title_panel
+from unrolled.render.text import significant, span
 from unrolled.speed.statistics import CONFIDENCE, TELLS_WITHIN
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from unrolled.render.speed_style import log_axis, ticks
-from unrolled.render.style import COLOURS, LINE_COLOURS, LINE_MARKERS
+from unrolled.render.style import COLOURS, line_look
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +47,7 @@ def _line(axes: Axes, k: int, x: Any, y: Any, label: str) -> None:
     axes.plot(
         x,
         np.where(np.isfinite(y), y, np.nan),
-        color=LINE_COLOURS[k % len(LINE_COLOURS)],
-        marker=LINE_MARKERS[k % len(LINE_MARKERS)],
+        **line_look(k),
         markevery=sorted({round(last * share / 7) for share in range(8)}),
         markersize=4.5,
         linewidth=1.3,
@@ -260,7 +259,7 @@ def ratios(record: Any, axes: Axes) -> None:
         axes.errorbar(
             part["place"] + (k - (count - 1) / 2) * 0.6 / count, part["ratio"],
             yerr=[part["ratio"] - part["ratio_low"], part["ratio_high"] - part["ratio"]], markersize=4, elinewidth=1,
-            fmt=LINE_MARKERS[k % len(LINE_MARKERS)], color=LINE_COLOURS[k % len(LINE_COLOURS)], label=str(name),
+            linestyle="none", **line_look(k), label=str(name),
         )  # fmt: skip
     axes.axhline(1, color="black", linewidth=1, label=" and ".join(frame["reference"].unique()))
     axes.set_yscale("log")

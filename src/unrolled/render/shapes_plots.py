@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from unrolled.render.shapes_layout import APART, BOX, DOTS, KEY, Point, Sheet
-from unrolled.render.style import COLOURS, counted, house_style, inches, save
+from unrolled.render.style import COLOURS, house_style, inches, save
+from unrolled.render.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from unrolled.render.spectrum_tables import (
     spectrum_table,
 )
 from unrolled.render.starts import start_note, untrained
-from unrolled.render.text import gist, noted
+from unrolled.render.text import gist
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,8 @@ def show(study: SpectrumStudy, screen: Console, explain: bool = False) -> None:
     table, carrying, gains = study.table_frame(), study.carrying_frame(), study.gain_mean_frame()
     made = []
     if len(table):
-        made.append((spectrum_table(table, screen.width, study.units), noted(SPECTRUM_NOTE, study.units)))
+        note = f"{start_note(study.networks)} {SPECTRUM_NOTE}".strip()
+        made.append((spectrum_table(table, screen.width, study.units), note))
     if len(carrying):
         made.append((carrying_table(carrying, screen.width, study.units), CARRYING_NOTE))
     if len(gains):

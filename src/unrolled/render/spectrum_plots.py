@@ -23,11 +23,11 @@ from unrolled.render.style import (
     house_style,
     labelled,
     line_look,
-    power_of_ten,
     save,
     spaced,
     title_panel,
 )
+from unrolled.render.text import power_of_ten
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from unrolled.render.style import counted, listed, number
+from unrolled.render.text import counted, listed, number
 
 if TYPE_CHECKING:
     import pandas as pd

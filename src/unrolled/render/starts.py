@@ -1,4 +1,4 @@
-"""How the networks of a study started out, for the notes of its figures: one "gain 1" is not another's."""
+"""How the networks of a study started out, for the notes on its figures and tables: one "gain 1" is not another's."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 
 from unrolled.render.kept import keep
-from unrolled.render.text import significant
 
 # Okabe and Ito's palette (2008), in an order of clearly different lightness; black is for the reference.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -222,39 +220,6 @@ def spaced(sizes: Sequence[float], places: Sequence[float], size: float = 9.0) -
                 continue
         named.append((number, place))
     return [number for number, _ in reversed(named)]
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 network`, `2 networks`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def span(low: str, high: str) -> str:
-    """`9 to 47`, or `9` where both are the same."""
-    return low if low == high else f"{low} to {high}"
-
-
-def power_of_ten(exponent: float) -> str:
-    """`10⁻⁹`."""
-    return "10" + f"{exponent:.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def number(log10: float) -> str:
-    """The number of which this is the logarithm: `0.00123`, `2.62`, `7.9 × 10²⁴`."""
-    if -4 < log10 < 4:
-        return significant(10**log10)
-    exponent = math.floor(log10)
-    return f"{10 ** (log10 - exponent):.1f} × {power_of_ten(exponent)}"
-
-
-def signed(value: float) -> str:
-    """`−1.9`, `+1.1`, with a sign of minus and no hyphen."""
-    return f"{value:+.1f}".replace("-", "−")
-
-
-def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _round_places(figure: Figure) -> None:

@@ -44,17 +44,17 @@ def percent(share: float) -> str:
 MOST = 4  # names in a sentence
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], most: int = MOST) -> str:
     """`a, b and c`; with semicolons where a name has a comma in it; of many the first, and how many more."""
     shown = list(names)
-    if len(shown) > MOST + 1:
-        shown = [*shown[:MOST], f"{len(shown) - MOST} more"]
+    if len(shown) > most + 1:
+        shown = [*shown[:most], f"{len(shown) - most} more"]
     if len(shown) < 2:
         return "".join(shown)
-    *most, last = shown
+    *before, last = shown
     if any("," in name for name in shown):
-        return f"{'; '.join(most)}; and {last}"
-    return f"{', '.join(most)} and {last}"
+        return f"{'; '.join(before)}; and {last}"
+    return f"{', '.join(before)} and {last}"
 
 
 def gist(sentence: str) -> str:
@@ -67,17 +67,30 @@ def counted(number: float, what: str) -> str:
     return f"{number:.0f} {what}{'' if number == 1 else 's'}"
 
 
-# How the names of networks are read.
-INITIALISATION = (
-    "Weights are untrained: torch's own initialisation where a name says no other, which is then that of the "
-    "recurrent ones; × g and gain g: g times those."
-)
+def span(low: str, high: str) -> str:
+    """`9 to 47`, or `9` where both are the same."""
+    return low if low == high else f"{low} to {high}"
+
+
+def power_of_ten(exponent: float) -> str:
+    """`10⁻⁹`."""
+    return "10" + f"{exponent:.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def number(log10: float) -> str:
+    """The number of which this is the logarithm: `0.00123`, `2.62`, `7.9 × 10²⁴`."""
+    if -4 < log10 < 4:
+        return significant(10**log10)
+    exponent = math.floor(log10)
+    return f"{10 ** (log10 - exponent):.1f} × {power_of_ten(exponent)}"
+
+
+def signed(value: float) -> str:
+    """`−1.9`, `+1.1`, with a sign of minus and no hyphen."""
+    return f"{value:+.1f}".replace("-", "−")
+
+
 HINT = "--explain says what each column means, and more."
-
-
-def noted(note: str, units: str) -> str:
-    """A note on a table, and on the names of its networks, where they were made here."""
-    return f"{INITIALISATION} {note}" if units else note
 
 
 def titled(title: str, units: str) -> str:

@@ -12,8 +12,8 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 
 from unrolled.render.speed_axes import ROW_AXES, WORDS, Place, at, key, labels, places, row_axes
 from unrolled.render.speed_style import HOLLOW, REFERENCE, contenders, explain_hollow, log_axis, look, ticks
-from unrolled.render.style import NARROWEST, finish, house_style, row_by_row, spaced, span, title_panel
-from unrolled.render.text import significant
+from unrolled.render.style import NARROWEST, finish, house_style, row_by_row, spaced, title_panel
+from unrolled.render.text import significant, span
 
 if TYPE_CHECKING:
     import pandas as pd
