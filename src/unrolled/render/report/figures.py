@@ -150,10 +150,11 @@ def _rewritten(root: ElementTree.Element, prefix: str, palette: Palette) -> None
         for child in list(parent):
             if child.tag.rpartition("}")[2] in LEFT_OUT:
                 parent.remove(child)
-    used = {
+    # In order of use: matplotlib names by all digits of a position, and the layout leaves the last ones to chance.
+    used = dict.fromkeys(
         name for element in root.iter() for key, text in element.attrib.items() for name in _names(key, text)
-    }
-    short = {name: f"{prefix}{k}" for k, name in enumerate(sorted(used))}
+    )
+    short = {name: f"{prefix}{k}" for k, name in enumerate(used)}
     for element in root.iter():
         is_text = element.tag in ("text", "tspan")
         for key, text in list(element.attrib.items()):
