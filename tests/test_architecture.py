@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "rollout": GROUND | {"cells"},
     "networks": GROUND | {"cells", "rollout"},
     "theory": GROUND | {"cells"},
-    "implementations": GROUND | {"cells", "networks"},
+    "implementations": GROUND | {"cells", "rollout", "networks"},
     "speed": GROUND | {"cells", "networks", "implementations"},
     "gradients": GROUND | {"cells", "rollout", "networks", "theory"},
     "spectrum": GROUND | {"cells", "rollout", "networks", "theory"},

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from unrolled.environment import Environment
     from unrolled.errors import UnrolledError
     from unrolled.gradients import GradientFlow, clipping, gradient_flow, step_gradient_flow, watch
+    from unrolled.implementations.faster import faster
     from unrolled.networks.workload import Workload
     from unrolled.spectrum import (
         JacobianSingularValues,
@@ -30,6 +31,7 @@ _HOMES = {
     "UnrolledError": "unrolled.errors",
     "Workload": "unrolled.networks.workload",
     "clipping": "unrolled.gradients",
+    "faster": "unrolled.implementations.faster",
     "gradient_flow": "unrolled.gradients",
     "jacobian_singular_values": "unrolled.spectrum",
     "loggers": "unrolled.loggers",
@@ -50,6 +52,7 @@ __all__ = [
     "UnrolledError",
     "Workload",
     "clipping",
+    "faster",
     "gradient_flow",
     "jacobian_singular_values",
     "loggers",

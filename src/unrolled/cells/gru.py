@@ -93,7 +93,7 @@ class PullBackGRU(PullBack):
         self.delta = buffers("delta", steps, batch, 4 * size)
         blocks, recurrent = self.delta.view(steps, batch, 4, size), self.delta[..., size:]
         self._steps = buffers.step_by_step(
-            steps, h_bar, h_bar.unsqueeze(2), block.factors, block.keep, blocks, recurrent
+            "pull", steps, h_bar, h_bar.unsqueeze(2), block.factors, block.keep, blocks, recurrent
         )
 
     def pull(self, first: int, last: int) -> None:
@@ -104,12 +104,15 @@ class PullBackGRU(PullBack):
             torch.mul(h_bar_column[t + 1], factors[t], out=blocks[t])
             h_bar[t].addcmul_(h_bar[t + 1], keep[t]).addmm_(recurrent[t], weight_hh)
 
-    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
+    def add_gradients(self, power: Tensor | None, sums: dict[str, Tensor]) -> None:
         """The new gate sees x through n̂ and h through q̂."""
         block, buffers = self.block, self.block.buffers
         into_x, into_h = self._into_x(), self.delta[..., block.h.shape[-1] :]
-        x = torch.mul(block.x, power, out=buffers("x", *block.x.shape))
-        h = torch.mul(block.h[:-1], power, out=buffers("h", *block.h[:-1].shape))
+        x, h = block.x, block.h[:-1]
+        if power is not None:
+            x, h = (
+                torch.mul(rows, power, out=buffers(name, *rows.shape)) for name, rows in (("x", x), ("h", h))
+            )
         add_outer(sums["weight_ih"], into_x, x)
         add_outer(sums["weight_hh"], into_h, h)
         if "bias_ih" in sums:

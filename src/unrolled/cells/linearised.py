@@ -48,8 +48,8 @@ class PullBack(ABC):
         return self.cotangents
 
     @abstractmethod
-    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
-        """Add the weight gradients of all steps, each step and sample weighted by `power` `(T, B, 1)`; once."""
+    def add_gradients(self, power: Tensor | None, sums: dict[str, Tensor]) -> None:
+        """Add the weight gradients of all steps, once; `power` `(T, B, 1)` weights each step and sample."""
 
     @abstractmethod
     def input_cotangent(self) -> Tensor:
@@ -65,7 +65,7 @@ class Buffers:
     def __init__(self, steps: int, like: Tensor) -> None:
         self.steps, self.like = steps, like
         self.named: dict[str, Tensor] = {}
-        self._unbound: dict[int, list[tuple[Tensor, ...]]] = {}
+        self._unbound: dict[tuple[str, int], list[tuple[Tensor, ...]]] = {}
 
     def __call__(self, name: str, steps: int, *sizes: int) -> Tensor:
         """The buffer of that name, uninitialised, cut to `steps`."""
@@ -79,17 +79,18 @@ class Buffers:
             self.named[name] = self.like.new_empty(count, self.steps + 1, *sizes)
         return self.named[name][:, :steps]
 
-    def step_by_step(self, steps: int, *parts: Tensor) -> list[tuple[Tensor, ...]]:
-        """Each of the parts, which are buffers of a block of so many steps, as one view for each step.
+    def step_by_step(self, name: str, steps: int, *parts: Tensor) -> list[tuple[Tensor, ...]]:
+        """Each of the parts, which are buffers of a block of so many steps, as one view for each step, under a name.
 
         Made once for all blocks of a length: they lie in the same memory, and the views take longer to make
         than some of the arithmetic on them.
         """
-        if steps not in self._unbound:
-            self._unbound[steps] = [part.unbind() for part in parts]
-        return self._unbound[steps]
+        if (name, steps) not in self._unbound:
+            self._unbound[name, steps] = [part.unbind() for part in parts]
+        return self._unbound[name, steps]
 
 
-def summed(delta: Tensor, power: Tensor) -> Tensor:
+def summed(delta: Tensor, power: Tensor | None) -> Tensor:
     """`Σ power δ` over all steps and samples: the gradient of a bias."""
-    return power.reshape(-1) @ delta.reshape(-1, delta.shape[-1])
+    rows = delta.reshape(-1, delta.shape[-1])
+    return rows.sum(0) if power is None else power.reshape(-1) @ rows

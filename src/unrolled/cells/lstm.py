@@ -75,9 +75,9 @@ class LinearisedLSTM(Linearised):
         written = torch.mul(i, g, out=buffers("written", steps, batch, size))
         states = buffers("c", steps + 1, batch, size)
         states[0] = c
-        every = states.unbind()
-        for before, after, new, forget in zip(every, every[1:], written.unbind(), f.unbind(), strict=False):
-            torch.addcmul(new, forget, before, out=after)
+        every, new, forget = buffers.step_by_step("cell states", steps, states, written, f)
+        for t in range(steps):
+            torch.addcmul(new[t], forget[t], every[t], out=every[t + 1])
 
         tanh_c = torch.tanh(states[1:], out=buffers("tanh_c", steps, batch, size))
         self.output = torch.mul(o, tanh_c, out=buffers("output", steps, batch, size))
@@ -116,6 +116,7 @@ class PullBackLSTM(PullBack):
         self.delta = buffers("delta", steps, batch, 4 * size)
         blocks = self.delta.view(steps, batch, 4, size).transpose(1, 2)
         self._steps = buffers.step_by_step(
+            "pull",
             steps,
             *(h_bar, c_bar, m_bar, self._total, self._total.unsqueeze(1)),
             *(block.into_c.transpose(0, 1), block.keep, block.to_c, block.to_o),
@@ -140,12 +141,14 @@ class PullBackLSTM(PullBack):
         """`h̄`, and C̄ in place of `c̄`."""
         return self.cotangents[0], self._total
 
-    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
+    def add_gradients(self, power: Tensor | None, sums: dict[str, Tensor]) -> None:
         """`Σ δ_t x_tᵀ`, `Σ δ_t h_{t-1}ᵀ`, and `Σ h̄_t m_tᵀ` for the projection."""
         width = self.block.weights.weight_ih.shape[-1]
-        weighted = self.block.inputs.mul_(power)
+        inputs, output = self.block.inputs, self.block.output
+        if power is not None:
+            inputs, output = inputs.mul_(power), output.mul_(power)
         # One product for both: the deltas are read once.
-        joint = self.delta.flatten(0, 1).t() @ weighted.flatten(0, 1)
+        joint = self.delta.flatten(0, 1).t() @ inputs.flatten(0, 1)
         sums["weight_ih"] += joint[:, :width]
         sums["weight_hh"] += joint[:, width:]
         if "bias_ih" in sums:
@@ -153,7 +156,7 @@ class PullBackLSTM(PullBack):
             sums["bias_ih"] += bias
             sums["bias_hh"] += bias
         if "weight_hr" in sums:
-            add_outer(sums["weight_hr"], self.cotangents[0][1:], self.block.output.mul_(power))
+            add_outer(sums["weight_hr"], self.cotangents[0][1:], output)
 
     def input_cotangent(self) -> Tensor:
         """`x̄_t = Wᵀ δ_t`."""

@@ -97,7 +97,7 @@ class PullBackRNN(PullBack):
         steps, *sizes = block.slope.shape
         self.cotangents = (block.buffers("h_bar", *block.h.shape),)
         self.delta = block.buffers("delta", steps, *sizes)
-        self._steps = block.buffers.step_by_step(steps, *self.cotangents, block.slope, self.delta)
+        self._steps = block.buffers.step_by_step("pull", steps, *self.cotangents, block.slope, self.delta)
 
     def pull(self, first: int, last: int) -> None:
         """Two operations a step."""
@@ -107,11 +107,13 @@ class PullBackRNN(PullBack):
             torch.mul(h_bar[t + 1], slope[t], out=delta[t])
             h_bar[t].addmm_(delta[t], weight_hh)
 
-    def add_gradients(self, power: Tensor, sums: dict[str, Tensor]) -> None:
+    def add_gradients(self, power: Tensor | None, sums: dict[str, Tensor]) -> None:
         """`Σ δ_t x_tᵀ` and `Σ δ_t h_{t-1}ᵀ`."""
-        weighted = torch.mul(self.delta, power, out=self.block.buffers("weighted", *self.delta.shape))
-        add_outer(sums["weight_ih"], weighted, self.block.x)
-        add_outer(sums["weight_hh"], weighted, self.block.h[:-1])
+        delta = self.delta
+        if power is not None:
+            delta = torch.mul(delta, power, out=self.block.buffers("weighted", *delta.shape))
+        add_outer(sums["weight_ih"], delta, self.block.x)
+        add_outer(sums["weight_hh"], delta, self.block.h[:-1])
         if "bias_ih" in sums:
             bias = summed(self.delta, power)
             sums["bias_ih"] += bias

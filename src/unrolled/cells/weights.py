@@ -42,14 +42,17 @@ class Weights:
             for reverse in ((False, True) if module.bidirectional else (False,))
         ]
 
+    def all(self) -> list[Tensor | None]:
+        """By `NAMES`."""
+        return [getattr(self, name) for name in NAMES]
+
     def flat(self) -> list[Tensor]:
         """In the order that `torch.lstm` and friends take them."""
-        every = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.weight_hr)
-        return [weight for weight in every if weight is not None]
+        return [weight for weight in self.all() if weight is not None]
 
     def to(self, dtype: torch.dtype) -> Weights:
         """The same in another dtype."""
-        return self._map([getattr(self, name) for name in NAMES], lambda weight: weight.to(dtype))
+        return self._map(self.all(), lambda weight: weight.to(dtype))
 
     @classmethod
     def _map(cls, weights: list[Any], change: Callable[[Tensor], Tensor]) -> Weights:

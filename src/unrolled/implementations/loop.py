@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -21,7 +23,7 @@ class Loop(nn.Module):
 
     def __init__(self, reference: nn.RNNBase) -> None:
         super().__init__()
-        _check(reference)
+        check(reference)
         kind = cell_of(reference)
         self.cell, self.parts = kind.name, len(kind.paths)
         self.reference = reference  # registered, so that the parameters are the reference's own
@@ -36,59 +38,77 @@ class Loop(nn.Module):
 
     def forward(self, input: Tensor, hx: Tensor | State | None = None) -> tuple[Tensor, Tensor | State]:
         """As the reference: `(out, h_n)`, for LSTM `(out, (h_n, c_n))`, batched or not."""
-        if isinstance(input, PackedSequence):
-            raise InvalidTypeError("input: expected a tensor, got a PackedSequence; pad it first")
-        batched = input.dim() == 3
-        x = self._time_first(input, batched)
-        states = self._initial_states(x, hx, batched)
+        return run(self.reference, len(self.layers), self.parts, self.scan, input, hx)
 
-        directions = 2 if self.reference.bidirectional else 1
-        finals = []
-        for k in range(0, len(states), directions):
-            forward, final = self.scan(k, x, states[k])
+
+def run(
+    reference: nn.RNNBase,
+    layers: int,
+    parts: int,
+    scan: Callable[[int, Tensor, State], tuple[Tensor, State]],
+    input: Tensor,
+    hx: Tensor | State | None,
+) -> tuple[Tensor, Tensor | State]:
+    """What `reference` gives for a call, of so many layers and directions, each run by `scan(k, x, state)`.
+
+    The state has so many `parts`. Raises `InvalidTypeError` for a packed sequence and `InvalidValueError` for shapes
+    that the reference does not take.
+    """
+    if isinstance(input, PackedSequence):
+        raise InvalidTypeError("input: expected a tensor, got a PackedSequence; pad it first")
+    batched = input.dim() == 3
+    x = _time_first(reference, input, batched)
+    states = _initial_states(reference, layers, parts, x, hx, batched)
+
+    directions = 2 if reference.bidirectional else 1
+    finals = []
+    for k in range(0, layers, directions):
+        forward, final = scan(k, x, states[k])
+        finals.append(final)
+        if directions == 2:
+            backward, final = scan(k + 1, x.flip(0), states[k + 1])
             finals.append(final)
-            if directions == 2:
-                backward, final = self.scan(k + 1, x.flip(0), states[k + 1])
-                finals.append(final)
-                x = torch.cat((forward, backward.flip(0)), dim=-1)
-            else:
-                x = forward
-
-        last = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
-        if not batched:
-            x, last = x.squeeze(1), tuple(part.squeeze(1) for part in last)
-        elif self.reference.batch_first:
-            x = x.transpose(0, 1)
-        return x, last if self.parts > 1 else last[0]
-
-    def _time_first(self, input: Tensor, batched: bool) -> Tensor:
-        if input.dim() not in (2, 3) or input.shape[-1] != self.reference.input_size:
-            raise InvalidValueError(
-                f"input: expected (T, B, {self.reference.input_size}), or 2-D without a batch, "
-                f"got {tuple(input.shape)}"
-            )
-        if not batched:
-            return input.unsqueeze(1)
-        return input.transpose(0, 1) if self.reference.batch_first else input
-
-    def _initial_states(self, x: Tensor, hx: Tensor | State | None, batched: bool) -> list[State]:
-        """One state per layer and direction; zeros when none is given."""
-        shape = (len(self.layers), x.shape[1], self.reference.hidden_size)
-        if hx is None:
-            zeros = x.new_zeros(shape)
-            given: State = (zeros,) * self.parts
+            x = torch.cat((forward, backward.flip(0)), dim=-1)
         else:
-            given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
-            if not batched:
-                given = tuple(part.unsqueeze(1) for part in given)
-        if len(given) != self.parts or any(part.shape != shape for part in given):
-            raise InvalidValueError(
-                f"hx: expected {self.parts} x {shape} for {self.cell}, got {[tuple(part.shape) for part in given]}"
-            )
-        return list(zip(*(part.unbind(0) for part in given), strict=True))
+            x = forward
+
+    last = tuple(torch.stack(of_part) for of_part in zip(*finals, strict=True))
+    if not batched:
+        x, last = x.squeeze(1), tuple(part.squeeze(1) for part in last)
+    elif reference.batch_first:
+        x = x.transpose(0, 1)
+    return x, last if parts > 1 else last[0]
 
 
-def _check(reference: nn.Module) -> None:
+def _time_first(reference: nn.RNNBase, input: Tensor, batched: bool) -> Tensor:
+    if input.dim() not in (2, 3) or input.shape[-1] != reference.input_size:
+        raise InvalidValueError(
+            f"input: expected (T, B, {reference.input_size}), or 2-D without a batch, got {tuple(input.shape)}"
+        )
+    if not batched:
+        return input.unsqueeze(1)
+    return input.transpose(0, 1) if reference.batch_first else input
+
+
+def _initial_states(
+    reference: nn.RNNBase, layers: int, parts: int, x: Tensor, hx: Tensor | State | None, batched: bool
+) -> list[State]:
+    """One state per layer and direction; zeros when none is given."""
+    shape = (layers, x.shape[1], reference.hidden_size)
+    if hx is None:
+        given: State = (x.new_zeros(shape),) * parts
+    else:
+        given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        if not batched:
+            given = tuple(part.unsqueeze(1) for part in given)
+    if len(given) != parts or any(part.shape != shape for part in given):
+        raise InvalidValueError(
+            f"hx: expected {parts} x {shape} for {cell_of(reference).name}, got {[tuple(part.shape) for part in given]}"
+        )
+    return list(zip(*(part.unbind(0) for part in given), strict=True))
+
+
+def check(reference: nn.Module) -> None:
     """Raise `ImplementationError` for what is no fused module, and for what a plain loop cannot reproduce."""
     if not isinstance(reference, nn.RNN | nn.GRU | nn.LSTM):
         raise ImplementationError(

@@ -18,6 +18,7 @@ IMPLEMENTATIONS = {
     "fused": "unrolled.implementations.fused:build",
     "cells": "unrolled.implementations.cells:build",
     "hoisted": "unrolled.implementations.hoisted:build",
+    "bptt": "unrolled.implementations.bptt:build",
     "compiled": "unrolled.implementations.compiled:build",
 }
 REFERENCE = "fused"  # the name of the module that all are compared with

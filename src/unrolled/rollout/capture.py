@@ -84,10 +84,13 @@ class Capture:
 
 
 def _owner(target: Target) -> type[nn.Module]:
-    """The class whose forward is one call: torch's own for a fused module, else the first that has one."""
+    """The class whose forward is one call: torch's own for a fused module, else the first that has one.
+
+    A class that runs the whole call of a fused module in another way says so by `ONE_CALL`.
+    """
     classes = type(target.module).__mro__
     if target.fused:
-        return next(kind for kind in classes if kind in FUSED)
+        return next(kind for kind in classes if kind in FUSED or "ONE_CALL" in kind.__dict__)
     return next(kind for kind in classes if "forward" in kind.__dict__)
 
 

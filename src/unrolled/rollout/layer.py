@@ -80,22 +80,40 @@ def run(
     lengths: Tensor | None,
 ) -> LayerRun:
     """Run a layer and direction, by its weights, over `x` `(T, B, I)` in the order in which the direction runs."""
-    steps, batch = x.shape[:2]
-    most = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // (batch * (h0 if c0 is None else c0).shape[-1])))
-    block = math.ceil(steps / math.ceil(steps / most))  # blocks of one length share their views
+    block = block_of(x, h0 if c0 is None else c0)
     if lengths is not None and c0 is not None:
-        block = steps  # a packed run cannot be stopped where some sequences are over
-    block_of_run = steps if c0 is None else block  # only cell states need stops on the way
-    h = x.new_empty(steps + 1, batch, h0.shape[-1])
-    h[0] = h0
-    c, c_starts, state = c0, [] if c0 is None else [c0], h0
-    for first in range(0, steps, block_of_run):
-        part = x[first : first + block_of_run]
-        output, state, c = _fused(cell.name, part, state, c, weights, lengths)
-        h[first + 1 : first + 1 + len(part)] = output
-        if c is not None and first + len(part) < steps:
+        block = x.shape[0]  # a packed run cannot be stopped where some sequences are over
+    parts, h_n, c_n, c_starts = forward(cell, weights, x, h0, c0, block, lengths)
+    h = torch.cat((h0.unsqueeze(0), *parts))
+    return LayerRun(cell, weights, x, h, c_starts, block, lengths, h_n, c_n)
+
+
+def block_of(x: Tensor, state: Tensor) -> int:
+    """The steps of a block, for inputs `(T, B, I)` and the widest part of the state `(B, H)`."""
+    steps = x.shape[0]
+    most = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // state.numel()))
+    return math.ceil(steps / math.ceil(steps / most))  # blocks of one length share their views
+
+
+def forward(
+    cell: Cell,
+    weights: Weights,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    block: int,
+    lengths: Tensor | None = None,
+) -> tuple[list[Tensor], Tensor, Tensor | None, list[Tensor]]:
+    """Outputs `[(T, B, P)]` in parts of some steps each, last states, and the cell state at the start of each block."""
+    steps = x.shape[0] if c0 is None else block  # only cell states need stops on the way
+    parts, c_starts = [], []
+    h, c = h0, c0
+    for first in range(0, x.shape[0], steps):
+        if c is not None:
             c_starts.append(c)
-    return LayerRun(cell, weights, x, h, c_starts, block, lengths, state, c)
+        output, h, c = _fused(cell.name, x[first : first + steps], h, c, weights, lengths)
+        parts.append(output)
+    return parts, h, c, c_starts
 
 
 def _fused(
