@@ -8,6 +8,7 @@ weight (Werbos 1990; the last is §3.2 of Appleyard, Kociský, Blunsom 2016). Th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,8 @@ from unrolled.implementations.loop import Loop
 from unrolled.rollout.layer import block_of, forward
 from unrolled.rollout.scaled import working_dtype
 
+FEWEST_BLOCKS = 3
+LEAST_NUMBERS = 2**15  # of a buffer, T * B * H
 MOST_RESTING = 4  # sizes of layers whose buffers are kept between calls
 _resting: dict[tuple[Any, ...], Buffers] = {}
 
@@ -35,7 +38,7 @@ class Recurrence(torch.autograd.Function):
     def forward(ctx: Any, cell: Cell, x: Tensor, *rest: Tensor | None) -> tuple[Tensor, ...]:
         """`rest`: each part of the state, `(B, H)`, then the weights by `NAMES`."""
         h0, c0, weights = _split(cell, rest)
-        block = block_of(x, h0 if c0 is None else c0)
+        block = _steps_of_a_block(x, h0, c0)
         outputs, h_n, c_n, c_starts = forward(cell, weights, x, h0, c0, block)
         output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
         ctx.cell, ctx.block, ctx.c_starts = cell, block, c_starts
@@ -85,6 +88,16 @@ def _split(cell: Cell, rest: Sequence[Tensor | None]) -> tuple[Tensor, Tensor | 
     return h0, c0, Weights(*rest[parts:])  # type: ignore[arg-type, return-value]
 
 
+def _steps_of_a_block(x: Tensor, h0: Tensor, c0: Tensor | None) -> int:
+    """As few that the buffers of a block are small beside what autograd keeps, as many that they are worth a product.
+
+    An LSTM has more of them, but autograd keeps more too, and each stop costs a call of the fused module.
+    """
+    if c0 is not None:
+        return block_of(x, c0)
+    return min(block_of(x, h0), max(math.ceil(len(x) / FEWEST_BLOCKS), LEAST_NUMBERS // h0.numel()))
+
+
 def _backwards(
     ctx: Any, weights: Weights, x: Tensor, h0: Tensor, output: Tensor, buffers: Buffers
 ) -> Iterator[tuple[int, PullBack]]:
@@ -120,9 +133,14 @@ def _buffers(cell: Cell, x: Tensor, output: Tensor, block: int) -> Iterator[Buff
     key = (cell, block, x.shape[1:], output.shape[1:], like.dtype, like.device)
     buffers = _resting.pop(key, None) or Buffers(block, like)
     yield buffers
-    _resting[key] = buffers
+    _resting[key] = buffers  # not where an error left them half written
     while len(_resting) > MOST_RESTING:
         _resting.pop(next(iter(_resting)), None)
+
+
+def forget() -> None:
+    """Give back the memory that is kept between calls."""
+    _resting.clear()
 
 
 def scan(layer: Weights, cell: Cell, x: Tensor, state: State) -> tuple[Tensor, State]:
