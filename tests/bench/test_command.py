@@ -181,6 +181,7 @@ def test_k_selects_and_measures_the_noise_floor_all_the_same(tmp_path):
     assert (table["noise_floor"] >= RESOLUTION).all()  # which is the least of all floors
 
 
+@pytest.mark.slow
 def test_benchmark_disable_checks_and_runs_without_results(tmp_path):
     done = bench(*TINY, "--out", str(tmp_path), "--benchmark-disable", only=False)
     assert done.returncode == 0
@@ -188,6 +189,7 @@ def test_benchmark_disable_checks_and_runs_without_results(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_saving_and_comparing_show_pytest_benchmark_s_own_table(run):
     _, folder = run
     done = bench(
@@ -316,6 +318,7 @@ def test_a_mistake_is_one_line_exit_status_4_and_nothing_touched(mistakes, k):
     assert files == {"results/bench/bench.json": "earlier results"}
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_process_of_its_own_is_no_different(tmp_path):
     done = bench("--grid", "huge", cwd=tmp_path)
     assert done.returncode == 4
@@ -334,7 +337,9 @@ def test_help_lists_the_options_without_importing_torch():
     assert "package.module:build" in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGINT", "SIGHUP"))]
+)
 def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path, name):
     command = [sys.executable, "-m", "pytest", *BENCH, "--benchmark-only", "--cell", "gru", "--layers", "1"]
     command += ["--budget", "0.3", "--out", str(tmp_path)]

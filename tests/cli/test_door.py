@@ -135,6 +135,7 @@ def elsewhere(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_grid_is_measured_outside_of_the_checkout(elsewhere):
     done = door("bench", *TINY, cwd=elsewhere)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -164,6 +165,7 @@ def test_a_mistake_of_the_grid_is_a_line(elsewhere, wrong, said):
     assert "Traceback" not in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_other_commands_work_elsewhere_too(elsewhere):
     done = door(
         "gradflow",

@@ -33,6 +33,7 @@ def test_the_plots_of_another_run_go_with_its_data(warm, place):
     assert load(out, "unrolled.gradflow").reaches[0].network == "LSTM"
 
 
+@pytest.mark.slow
 def test_plots_drawn_later_belong_to_the_record_too(warm, place):
     out = place / "out"
     assert warm.run("gradflow", *SIZES.split(), "--no-plots", "--out", out, cwd=place).status == 0
@@ -132,7 +133,9 @@ def test_a_folder_removed_midway_loses_nothing(warm, place):
     assert load(out, "unrolled.gradflow")
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGINT", "SIGHUP"))]
+)
 def test_an_interrupted_run_keeps_its_part_which_can_be_drawn(warm, place, name):
     out = place / "out"
     arguments = ["--hidden", "300", "--batch", "16", "--length", "1201", "--lengths", "10,1200", "--quiet"]

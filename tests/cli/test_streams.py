@@ -10,7 +10,7 @@ from tests.cli.wrong_lines import SMALL
 from unrolled import streams
 from unrolled.streams import say, shown
 
-COMMANDS = ("gradflow", "spectrum", "forecast", "shapes")
+COMMANDS = ("gradflow", "spectrum", pytest.param("forecast", marks=pytest.mark.slow), "shapes")
 
 
 def options(command, folder):

@@ -69,7 +69,9 @@ def test_there_are_more_than_300_of_all_kinds():
     }
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize(
+    "chunk", [pytest.param(k, marks=pytest.mark.slow if k % 3 else []) for k in range(CHUNKS)]
+)
 def test_a_wrong_line_is_one_line_with_its_status_and_nothing_is_made(warm, furnished, chunk):
     before = sorted(
         path.relative_to(furnished) for path in furnished.rglob("*") if "__pycache__" not in path.parts

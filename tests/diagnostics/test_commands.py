@@ -160,7 +160,10 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in ("gradflow", "shapes") else pytest.mark.slow) for name in TINY],
+)
 def test_a_run_in_a_process_of_its_own(name, results, tmp_path):
     options = TINY[name].format(out=tmp_path / "out", results=results).split()
     done = python("-m", f"diagnostics.{name}", *options)

@@ -85,6 +85,7 @@ def test_figures_in_the_files_are_those_of_the_training(fc):
     assert run["rmse_warm"] == pytest.approx(((late["warmed_up"] - late["truth"]) ** 2).mean() ** 0.5)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_byte_for_byte(fc, tmp_path):
     options = ("--clip", "none", "--clip", "value:0.01", "--cell", "lstm")
     *_, one = fc(*options, plots=True, out=tmp_path / "one")

@@ -111,6 +111,7 @@ def test_float32_column_says_zero_where_ours_has_the_norm(gf):
     assert "--explain" not in printed
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_byte_for_byte(gf, tmp_path):
     small = ("--cell", "gru", "--layers", "2", "--clip", "none", "--clip", "step:0.5")
     _, _, _, one = gf(*small, plots=True, out=tmp_path / "one")

@@ -119,6 +119,7 @@ def test_theory_without_input_is_the_fixed_point_and_is_met(textbook):
     assert met >= 5
 
 
+@pytest.mark.slow
 def test_saved_results_are_drawn_again_byte_for_byte_and_say_the_same(textbook, tmp_path, capsys):
     done, out = textbook
     assert plots.main([str(out), "--out", str(tmp_path)]) == 0

@@ -56,6 +56,13 @@ def min_gru(p, x, h):
 
 EQUATIONS = {PeepholeLSTM: peephole, MinimalGatedUnit: minimal, LeakyRate: leaky, MinGRU: min_gru}
 every_cell = pytest.mark.parametrize("cell", PATHS, ids=lambda cell: cell.__name__)
+first, *others = PATHS
+# By a whole command, which takes seconds.
+every_cell_by_command = pytest.mark.parametrize(
+    "cell",
+    [first, *(pytest.param(other, marks=pytest.mark.slow) for other in others)],
+    ids=lambda cell: cell.__name__,
+)
 
 
 @every_cell
@@ -165,7 +172,7 @@ def test_the_compiled_loop_is_the_same_work(cell, phase):
 SMALL = ["--hidden", "4", "--input", "3", "--batch", "2", "--quiet"]
 
 
-@every_cell
+@every_cell_by_command
 def test_gradflow_of_it(cell, tmp_path, capsys):
     options = [
         "--cell",
@@ -189,7 +196,7 @@ def test_gradflow_of_it(cell, tmp_path, capsys):
     assert (tmp_path / "reach.svg").exists()
 
 
-@every_cell
+@every_cell_by_command
 def test_spectrum_of_it(cell, tmp_path, capsys):
     options = ["--cell", PATHS[cell], *SMALL, "--length", "30", "--lags", "1,5", "--out", str(tmp_path)]
     assert spectrum.main(options) == 0
@@ -199,7 +206,7 @@ def test_spectrum_of_it(cell, tmp_path, capsys):
     assert (tmp_path / "spectrum.svg").exists()
 
 
-@every_cell
+@every_cell_by_command
 def test_shapes_of_it(cell, tmp_path, capsys):
     options = ["--cell", PATHS[cell], *SMALL, "--layers", "2", "--bidirectional", "--length", "5"]
     assert shapes.main([*options, "--out", str(tmp_path)]) == 0

@@ -86,6 +86,7 @@ def test_what_is_loaded_is_tabled_and_drawn_as_what_was_measured_byte_for_byte(m
     assert np.isnan(again.table_frame()["seconds"]).all()
 
 
+@pytest.mark.slow
 def test_what_was_kept_after_each_run_is_a_part_that_is_tabled_and_drawn(measured, tmp_path):
     study, kept = measured("every clip")
     assert [len(part.runs) for part in kept] == list(range(1, 7))

@@ -94,6 +94,7 @@ def test_races_are_measured_shown_saved_and_handed_to_pytest_benchmark(folder):
     ]
 
 
+@pytest.mark.slow
 def test_options_stand_for_what_a_test_leaves_open(folder):
     (folder / "test_mine.py").write_text(
         "from unrolled import Workload\n"

@@ -258,6 +258,7 @@ def test_a_plot_draws_the_figures_of_the_record(record):
         assert np.asarray(lines[part.system.label].get_ydata()) == pytest.approx(part.mean)
 
 
+@pytest.mark.slow
 def test_without_matplotlib_only_the_plot_is_missing_and_says_what_to_type():
     code = """
 import sys

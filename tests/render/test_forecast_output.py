@@ -291,7 +291,7 @@ def test_the_title_of_the_reach_compares_the_untrained_network_with_the_end(stud
     )
 
 
-@pytest.mark.parametrize("count", [1, 8, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (8, 20))])
 def test_any_number_of_variants_with_long_names_fits(study, count):
     def many(frame):
         one = frame[frame["clip"] == "norm:0.1"]

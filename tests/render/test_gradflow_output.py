@@ -238,7 +238,7 @@ def test_every_figure_is_whole_and_explains_its_lines(study, deep):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("count", [1, 6, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (6, 20))])
 def test_any_number_of_networks_with_long_names_fits(study, count):
     def many(frame):
         one = frame[frame["network"] == "RNN orthogonal × 0.5"]

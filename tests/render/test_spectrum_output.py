@@ -218,7 +218,7 @@ def test_titles_count_what_the_tables_say(study):
     )
 
 
-@pytest.mark.parametrize("count", [1, 3, 20])
+@pytest.mark.parametrize("count", [1, 3, pytest.param(20, marks=pytest.mark.slow)])
 def test_any_number_of_networks_with_long_names_fits(study, count):
     def many(frame):
         one = frame[frame["network"] == "GRU"]

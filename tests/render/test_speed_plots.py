@@ -36,6 +36,7 @@ def names(paths):
     return [path.name for path in paths if path.suffix == ".png"]
 
 
+@pytest.mark.slow
 def test_plots_are_the_same_files_for_the_same_results(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

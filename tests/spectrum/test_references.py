@@ -205,6 +205,7 @@ def test_cell_states_of_a_zero_lstm_forget_at_the_rate_of_their_gate(forget_bias
 # On average
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gain", "expected"), [(1.5, 0.065), (2.0, 0.155)])
 def test_random_networks_of_800_units_are_chaotic_as_the_mean_field_says(gain, expected):
     """Sompolinsky, Crisanti, Sommers 1988; the mean over four networks."""

@@ -165,6 +165,7 @@ BUSY = {"drift": 0.06, "noise": 0.04, "passes": (5,) * 5}
 CALM = BUSY | {"drift": 0.02}
 
 
+@pytest.mark.slow
 def test_runs_that_differ_by_nothing_pass_and_a_tenth_more_time_fails():
     """On a machine so busy that hardly a benchmark is decided by itself: all pairs of these runs."""
     runs = [noisy_run(seed, **BUSY) for seed in range(10)]

@@ -128,6 +128,7 @@ def test_mean_fields_are_bisections_of_a_sum_of_fixed_length_whatever_the_gain(m
     assert math.isfinite(theory.transition_gain(1e6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "order",
     [

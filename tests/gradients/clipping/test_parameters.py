@@ -221,6 +221,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_spread_over_processes_is_refused_in_one_line():
     """Its norm on one process is not its norm."""
     said = python("-c", DISTRIBUTED).stdout

@@ -283,6 +283,7 @@ def hostile_flow(folder):
     return load(path)
 
 
+@pytest.mark.slow
 def test_names_in_a_record_are_text_on_the_page(tmp_path):
     bench = run(
         race({"fused": 1, HOSTILE: 2.0, "</svg><b>": 3.0}, Workload(cell="gru"))
