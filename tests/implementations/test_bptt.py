@@ -1,5 +1,7 @@
 """`bptt`: gradients by blocks of steps are those of autograd, whatever is asked for, and no more than that is promised."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from tests.implementations.test_same_as_fused import CELLS, B, H, I, T, assert_same, initial_state, make, run
 from unrolled.cells import cell_of
 from unrolled.cells.weights import Weights
-from unrolled.errors import ImplementationError
+from unrolled.errors import ImplementationError, InvalidValueError
 from unrolled.implementations import bptt, implement, load
 from unrolled.rollout import layer
 
@@ -144,6 +146,28 @@ def test_weights_that_moved_before_the_backward_pass_are_noticed():
         module.weight_hh_l0.add_(1.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_no_samples_give_gradients_of_zero_and_no_steps_are_refused():
+    module = make("gru")
+    output, _ = built(module)(torch.randn(T, 0, I, dtype=torch.float64))
+    output.sum().backward()
+    assert all(bool((parameter.grad == 0).all()) for parameter in module.parameters())
+    with pytest.raises(InvalidValueError, match="expected at least one step"):
+        built(module)(torch.randn(0, B, I, dtype=torch.float64))
+
+
+def test_backward_passes_in_several_threads_do_not_share_memory():
+    """Each loss has gradients of its own, whichever thread is where."""
+    module = make("lstm").requires_grad_(False)
+    inputs = [torch.randn(50, B, I, dtype=torch.float64, requires_grad=True) for _ in range(16)]
+
+    def gradient(x, call):
+        return torch.autograd.grad(call(x)[0].square().sum(), x)[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda x: gradient(x, built(module)), inputs))
+    assert_same(found, [gradient(x, module) for x in inputs])
 
 
 def test_a_layer_is_one_node_of_the_graph():

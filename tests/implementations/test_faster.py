@@ -131,8 +131,11 @@ def test_hooks_are_called_and_errors_stay_torch_s(x):
     face = unrolled.faster(plain)
     face(x)
     assert seen == [FasterGRU]
-    with pytest.raises((RuntimeError, ValueError), match="dtype"):
-        face(x.float())
+    for wrong, match in ((x.float(), "dtype"), (x[..., 1:], "input"), (x[:0], "larger than 0"), (x[0, 0], "D")):
+        for module in (face, plain):
+            with pytest.raises((RuntimeError, ValueError), match=match):
+                module(wrong)
+    assert face(x[:, :0])[0].shape == plain(x[:, :0])[0].shape == (T, 0, H)
 
 
 def test_it_is_moved_copied_and_saved_like_any_model(model, x):

@@ -95,7 +95,7 @@ def _steps_of_a_block(x: Tensor, h0: Tensor, c0: Tensor | None) -> int:
     """
     if c0 is not None:
         return block_of(x, c0)
-    return min(block_of(x, h0), max(math.ceil(len(x) / FEWEST_BLOCKS), LEAST_NUMBERS // h0.numel()))
+    return min(block_of(x, h0), max(math.ceil(len(x) / FEWEST_BLOCKS), LEAST_NUMBERS // max(1, h0.numel())))
 
 
 def _backwards(

@@ -53,9 +53,9 @@ def faster(model: M) -> M:
     """`model` with each `nn.RNN`, `nn.GRU` and `nn.LSTM` in it made to train faster on a CPU.
 
     What comes back has the very parameters, buffers and hooks of `model`, and its state dict; `model` itself stays as
-    it is. Gradients are the same to rounding. Left to torch: calls without gradients, on other devices, under autocast,
-    of packed sequences, with dropout between layers or a projection, and an LSTM that oneDNN runs. Subclasses are left
-    as they are. The gradients of a faster layer cannot be differentiated again.
+    it is. Gradients are the same to rounding. Left to torch: calls without gradients, on other devices, under autocast
+    or `torch.compile`, of packed sequences, with dropout between layers or a projection, and an LSTM that oneDNN runs.
+    Subclasses are left as they are. The gradients of a faster layer cannot be differentiated again.
 
     Raises `InvalidTypeError` for what is no module.
     """
@@ -68,7 +68,9 @@ def _copy(module: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module:
     """Another face of the same module, or itself where nothing below it changes; each module has one."""
     if module not in known:
         known[module] = module  # for a module that contains itself
-        children = {name: child and _copy(child, known) for name, child in module._modules.items()}
+        children = {
+            name: None if child is None else _copy(child, known) for name, child in module._modules.items()
+        }
         kind = OF.get(type(module), type(module))
         if kind is not type(module) or any(
             child is not module._modules[name] for name, child in children.items()
@@ -84,10 +86,14 @@ def _pays(module: nn.RNNBase, input: Any) -> bool:
     """Whether a call gives gradients, is one that `bptt` takes, and is one that it is faster at."""
     return (
         isinstance(input, Tensor)
+        and input.dim() in (2, 3)
+        and input.shape[-1] == module.input_size
+        and input.numel() > 0
         and input.device.type == "cpu"
         and input.dtype == module.weight_hh_l0.dtype
         and torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
         and not module.proj_size
         and not (module.dropout and module.training)
         and (input.requires_grad or any(parameter.requires_grad for parameter in module.parameters()))

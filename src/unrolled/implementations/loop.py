@@ -58,6 +58,8 @@ def run(
         raise InvalidTypeError("input: expected a tensor, got a PackedSequence; pad it first")
     batched = input.dim() == 3
     x = _time_first(reference, input, batched)
+    if not len(x):
+        raise InvalidValueError("input: expected at least one step, got none")
     states = _initial_states(reference, layers, parts, x, hx, batched)
 
     directions = 2 if reference.bidirectional else 1

@@ -91,7 +91,7 @@ def run(
 def block_of(x: Tensor, state: Tensor) -> int:
     """The steps of a block, for inputs `(T, B, I)` and the widest part of the state `(B, H)`."""
     steps = x.shape[0]
-    most = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // state.numel()))
+    most = max(1, min(BLOCK_STEPS, BLOCK_NUMBERS // max(1, state.numel())))
     return math.ceil(steps / math.ceil(steps / most))  # blocks of one length share their views
 
 
