@@ -19,6 +19,7 @@ IMPLEMENTATIONS = {
     "cells": "unrolled.implementations.cells:build",
     "hoisted": "unrolled.implementations.hoisted:build",
     "bptt": "unrolled.implementations.bptt:build",
+    "scan": "unrolled.implementations.scan:build",
     "compiled": "unrolled.implementations.compiled:build",
 }
 REFERENCE = "fused"  # the name of the module that all are compared with
