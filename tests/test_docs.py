@@ -30,6 +30,8 @@ SLOW = {
     "guides/your-implementation.md", "guides/your-model.md", "reading/bench.md", "reading/forecast.md",
     "reading/gradflow.md", "reading/spectrum.md",
 }  # fmt: skip
+# A gate that says what two timings say, so nothing may run beside it.
+TIMING = {"guides/gate.md"}
 # Lines that install, publish or do everything: what can be told of them is told below.
 LEFT = {
     "pip install 'unrolled[all]'", "make gradflow", "make test", "make lint", "make docs", "bash .ci/run",
@@ -51,7 +53,10 @@ def plain(monkeypatch, tmp_path):
 
 def pages(slow):
     return [
-        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+        pytest.param(
+            name,
+            marks=[pytest.mark.slow] * (name in SLOW) + [pytest.mark.timing] * (name in TIMING),
+        )
         for name in PAGES
         if (name in SLOW) == slow
     ]

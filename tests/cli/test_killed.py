@@ -50,7 +50,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_half_there(warm, place, com
     assert run(1000).status == 0
     assert_whole(command, out)
     assert {path.name for path in out.iterdir()} == {*files_of(command, out), f"{command}.json", "previous"}
-    assert len(ends) > 1 or name == "SIGKILL"
+    assert expected in ends  # some were killed when they heard, and had something to keep
 
 
 def files_of(command, folder):

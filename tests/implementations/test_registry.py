@@ -6,8 +6,10 @@ import sys
 
 import pytest
 import torch
+from examples.cells.min_gru import MinGRU
 from torch import Tensor, nn
 
+from unrolled.cells.build import Unrolled
 from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
 from unrolled.implementations import IMPLEMENTATIONS, Implementation, as_implementation, implement, load
 from unrolled.implementations.cells import Cells
@@ -45,7 +47,8 @@ def plugin(tmp_path, monkeypatch):
 def test_every_registered_name_builds_a_module(name):
     implementation = load(name)
     assert implementation.name == name
-    assert isinstance(implement(implementation, nn.GRU(2, 3)), nn.Module)
+    reference = Unrolled(MinGRU, 2, 3) if name == "scan" else nn.GRU(2, 3)
+    assert isinstance(implement(implementation, reference), nn.Module)
 
 
 def test_only_what_compiles_names_the_loop_it_compiles():
