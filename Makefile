@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help bench test test-all gradflow shapes spectrum forecast docs lint clean
+.PHONY: help bench why test test-all gradflow shapes spectrum forecast docs lint clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -21,6 +21,9 @@ test: $(READY) ## the tests, but for the slow ones (ARGS="tests/speed" chooses s
 test-all: $(READY) ## all tests, the slow ones too
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest -n 2 -m "not timing" $(ARGS)
 	$(BIN)/pytest -m timing
+
+why: $(READY) ## why a loop is slower: what each change between it and fused saves
+	$(BIN)/python -m diagnostics.why $(ARGS)
 
 gradflow: $(READY) ## how far back: the gradient's norm over sequence length
 	$(BIN)/python -m diagnostics.gradflow $(ARGS)

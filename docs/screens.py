@@ -14,6 +14,7 @@ WIDTH = 100  # columns, which is what a page has room for
 # Name of the screen -> the line that prints it, from the root of a checkout.
 LINES = {
     "bench": "plots docs/results/cpu/bench.json --cell lstm --no-plots",
+    "why": "plots docs/results/cpu/why/why.json --no-plots",
     "gradflow": "plots docs/results/cpu/gradflow.json --no-plots",
     "spectrum": "plots docs/results/cpu/spectrum.json --no-plots",
     "shapes": "plots docs/screens/shapes.json --no-plots",

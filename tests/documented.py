@@ -29,6 +29,7 @@ SMALL = {
         "--layers": "1", "--batch": "2", "--length": "4", "--hidden": "4", "--input": "3", "--phase": "forward",
         "--budget": "0.01", "--passes": "1",
     },
+    "why": {"--length": "5", "--hidden": "8", "--input": "4", "--budget": "0.2"},
     "gradflow": {"--length": "21", "--lengths": "5,10", "--hidden": "8"},
     "spectrum": {"--length": "120", "--hidden": "8", "--gains": "none", "--lags": "1,5"},
     "shapes": {},

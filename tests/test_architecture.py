@@ -99,6 +99,9 @@ def test_a_misspelt_public_name_is_answered_with_the_right_ones():
         "unrolled.render.report",
         "diagnostics.gradflow",
         "diagnostics.shapes",
+        "diagnostics.why",
+        "unrolled.speed.why.record",
+        "unrolled.render.why_plot",
         "unrolled.render.forecast_plots",
         "unrolled.forecast.presets",
         "diagnostics.forecast",
@@ -118,7 +121,7 @@ def test_what_everybody_waits_for_imports_nothing_heavy(module):
     assert python("-c", f"import sys, {module}; sys.exit(bool({heavy}))").returncode == 0
 
 
-@pytest.mark.parametrize("name", ["bench", "gradflow", "spectrum", "shapes", "forecast"])
+@pytest.mark.parametrize("name", ["bench", "why", "gradflow", "spectrum", "shapes", "forecast"])
 def test_tables_need_no_matplotlib(name):
     program = (
         "import sys; sys.modules['matplotlib'] = None; import unrolled.render.saved;"

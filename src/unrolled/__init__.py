@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         step_lyapunov_spectrum,
     )
     from unrolled.speed.race import race
+    from unrolled.speed.why.measure import why
+    from unrolled.speed.why.record import Why
 
 _HOMES = {
     "Environment": "unrolled.environment",
@@ -29,6 +31,7 @@ _HOMES = {
     "JacobianSingularValues": "unrolled.spectrum",
     "LyapunovSpectrum": "unrolled.spectrum",
     "UnrolledError": "unrolled.errors",
+    "Why": "unrolled.speed.why.record",
     "Workload": "unrolled.networks.workload",
     "clipping": "unrolled.gradients",
     "faster": "unrolled.implementations.faster",
@@ -42,6 +45,7 @@ _HOMES = {
     "step_lyapunov_spectrum": "unrolled.spectrum",
     "theory": "unrolled.theory",
     "watch": "unrolled.gradients",
+    "why": "unrolled.speed.why.measure",
 }
 
 __all__ = [
@@ -50,6 +54,7 @@ __all__ = [
     "JacobianSingularValues",
     "LyapunovSpectrum",
     "UnrolledError",
+    "Why",
     "Workload",
     "clipping",
     "faster",
@@ -63,6 +68,7 @@ __all__ = [
     "step_lyapunov_spectrum",
     "theory",
     "watch",
+    "why",
 ]
 
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 
 import unrolled
 from tests.processes import ROOT, python
@@ -98,6 +99,7 @@ def test_help_of_the_grid_has_its_own_options_and_not_those_of_pytest():
     own = {
         "--grid",
         "--until-decided",
+        "--why",
         "--budget",
         "--passes",
         "--timeout",
@@ -179,7 +181,7 @@ def test_the_machine_is_told_in_lines_and_as_json():
     lines = dict(line.split(None, 1) for line in door("env").stdout.splitlines())
     facts = json.loads(door("env", "--json").stdout)
     assert set(lines) == set(facts)
-    assert lines["torch"] == facts["torch"] == version("torch")
+    assert lines["torch"] == facts["torch"] == torch.__version__
     assert facts["unrolled"] == version("unrolled")
 
 

@@ -12,6 +12,7 @@ from unrolled.render.saved import RECORDS, load
 
 KILLS = 50
 LONG = {
+    "why": "--cell gru --hidden 8 --input 3 --batch 2 --length 8 --budget 1",
     "gradflow": "--cell gru,lstm --hidden 8 --input 3 --batch 2 --length 41 --lengths 5,40",
     "spectrum": "--cell gru,lstm --hidden 8 --input 3 --batch 2 --length 61 --lags 1,20 --no-plots",
     "forecast": "--iterations 60 --length 12 --warm-up 3 --seeds 2 --no-plots",

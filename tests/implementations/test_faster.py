@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 import unrolled
 from unrolled.errors import InvalidTypeError
+from unrolled.implementations import inference
 from unrolled.implementations.faster import FasterGRU, FasterLSTM, FasterRNN
 
 T, B, I, H = 6, 3, 4, 5
@@ -96,13 +97,38 @@ def test_what_it_does_not_do_itself_torch_does(kind, x):
     assert (face.training, plain.training) == (False, True)
     assert by_blocks(face(x)[0])
     assert not by_blocks(face(packed)[0].data)
-    with torch.no_grad():
-        assert torch.equal(face(x)[0], copy.deepcopy(plain).eval()(x)[0])
     assert not by_blocks(unrolled.faster(plain.requires_grad_(False))(x)[0])
     assert by_blocks(face(x.clone().requires_grad_())[0])
     if kind is not nn.LSTM:  # which oneDNN refuses in bfloat16 on some processors
         with torch.autocast("cpu", torch.bfloat16):
             assert not by_blocks(unrolled.faster(kind(I, H))(x.float())[0])
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_without_gradients_it_runs_in_place_and_writes_into_nothing_that_was_given(kind, x, monkeypatch):
+    calls, scan = [], inference.scan
+    monkeypatch.setattr(inference, "scan", lambda *given: calls.append(1) or scan(*given))
+    plain = kind(I, H, num_layers=2, bidirectional=True, batch_first=True, dtype=torch.float64)
+    face = unrolled.faster(plain)
+    h = torch.randn(4, T, H, dtype=torch.float64)
+    hx = (h, h + 1) if kind is nn.LSTM else h
+    before = copy.deepcopy((x, hx))
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            torch.testing.assert_close(face(x, hx), plain(x, hx), rtol=1e-12, atol=1e-12)
+    frozen = copy.deepcopy(plain).requires_grad_(False)
+    torch.testing.assert_close(unrolled.faster(frozen)(x), frozen(x), rtol=1e-12, atol=1e-12)
+    assert len(calls) == 3 * 4
+    torch.testing.assert_close((x, hx), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_a_gradient_that_only_the_state_wants_is_given(kind, x):
+    plain = kind(I, H, dtype=torch.float64).requires_grad_(False)
+    h = torch.randn(1, B, H, dtype=torch.float64, requires_grad=True)
+    hx = (h, h.detach()) if kind is nn.LSTM else h
+    ours, theirs = (torch.autograd.grad(each(x, hx)[0].sum(), h)[0] for each in (unrolled.faster(plain), plain))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")  # from asking for the flags of oneDNN

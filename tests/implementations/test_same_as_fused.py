@@ -19,7 +19,7 @@ CELLS = {
     "gru": lambda **options: nn.GRU(I, H, **options),
     "lstm": lambda **options: nn.LSTM(I, H, **options),
 }
-EAGER = [name for name in IMPLEMENTATIONS if name not in ("fused", "scan", "compiled")]
+EAGER = [name for name in IMPLEMENTATIONS if name not in ("fused", "scan", "compiled", "inference")]
 
 
 def parts(state):

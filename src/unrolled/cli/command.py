@@ -160,7 +160,8 @@ class Command:
         from unrolled.results.folder import ResultFolder
 
         options = self.options
-        torch.set_num_threads(options.threads)
+        if options.threads:
+            torch.set_num_threads(options.threads)
         self.progress = ProgressLine(sys.stderr, quiet=options.quiet)
         self._check_report()
         if options.out:

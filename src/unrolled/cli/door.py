@@ -11,6 +11,7 @@ from importlib import import_module
 
 COMMANDS = {
     "bench": "how fast: fused against unrolled recurrences, on your grid",
+    "why": "why a loop is slower: what each change between it and fused saves",
     "gradflow": "how far back: the gradient at every step, clipped and unclipped",
     "spectrum": "chaotic or not: Lyapunov exponents and Jacobian singular values",
     "forecast": "clipping in real training: a small forecaster of a series",

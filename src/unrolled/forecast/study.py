@@ -52,7 +52,7 @@ class Study(Record):
         rows = []
         for (network, clip), part in frame.groupby(["network", "clip"], sort=False):
             row: dict[str, Any] = {"network": network, "clip": clip, "seeds": len(part)}
-            row |= {name: part[name].median() for name in numbers}
+            row |= {name: part[name].dropna().median() for name in numbers}  # pandas 2 warns of none at all
             row |= {name: int((part["outcome"] == name).sum()) for name in OUTCOMES}
             row["unchanged"] = bool(part["weights"].isin(unclipped).all())
             rows.append(row)

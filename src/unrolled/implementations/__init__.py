@@ -9,6 +9,7 @@ Names and plug-ins are resolved alike, so that importing this package does not i
 from unrolled.implementations.registry import (
     DEFAULT_IMPLEMENTATIONS,
     IMPLEMENTATIONS,
+    RUNGS,
     Build,
     Implementation,
     as_implementation,
@@ -19,6 +20,7 @@ from unrolled.implementations.registry import (
 __all__ = [
     "DEFAULT_IMPLEMENTATIONS",
     "IMPLEMENTATIONS",
+    "RUNGS",
     "Build",
     "Implementation",
     "as_implementation",

@@ -1,4 +1,4 @@
-"""`faster`: somebody's model whose recurrent layers train by `bptt` where that is faster, and nothing else changed."""
+"""`faster`: somebody's model whose recurrent layers run by `bptt` and `inference` where these are faster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unrolled.cells import cell_of
 from unrolled.cells.cell import State
 from unrolled.cells.weights import Weights
 from unrolled.errors import InvalidTypeError
-from unrolled.implementations import bptt, loop
+from unrolled.implementations import bptt, inference, loop
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -22,39 +22,40 @@ class _Faster:
     ONE_CALL = True  # for who looks into a model: not the forward of torch below, which may not be asked
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        """By `bptt` where gradients are wanted and it pays; else as torch does it."""
+        """By `bptt` where gradients are wanted, else by `inference`, where that pays; else as torch does it."""
         module: Any = self
         if not _pays(module, input):
             return super().forward(input, hx)  # type: ignore[misc]
         layers, cell = Weights.each(module), cell_of(module)
+        way = bptt.scan if _wants_gradients(module, input, hx) else inference.scan
 
         def scan(k: int, x: Tensor, state: State) -> tuple[Tensor, State]:
-            return bptt.scan(layers[k], cell, x, state)
+            return way(layers[k], cell, x, state)
 
         return loop.run(module, len(layers), len(cell.paths), scan, input, hx)
 
 
 class FasterRNN(_Faster, nn.RNN):
-    """`nn.RNN` that trains by `bptt`."""
+    """`nn.RNN`, trained by `bptt`, else run by `inference`."""
 
 
 class FasterGRU(_Faster, nn.GRU):
-    """`nn.GRU` that trains by `bptt`."""
+    """`nn.GRU`, trained by `bptt`, else run by `inference`."""
 
 
 class FasterLSTM(_Faster, nn.LSTM):
-    """`nn.LSTM` that trains by `bptt` where torch has no kernel of oneDNN for it."""
+    """The same of `nn.LSTM` where torch has no kernel of oneDNN for it."""
 
 
 OF = {nn.RNN: FasterRNN, nn.GRU: FasterGRU, nn.LSTM: FasterLSTM}
 
 
 def faster(model: M) -> M:
-    """`model` with each `nn.RNN`, `nn.GRU` and `nn.LSTM` in it made to train faster on a CPU.
+    """`model` with each `nn.RNN`, `nn.GRU` and `nn.LSTM` in it made to train and to run faster on a CPU.
 
     What comes back has the very parameters, buffers and hooks of `model`, and its state dict; `model` itself stays as
-    it is. Gradients are the same to rounding. Left to torch: calls without gradients, on other devices, under autocast
-    or `torch.compile`, of packed sequences, with dropout between layers or a projection, and an LSTM that oneDNN runs.
+    it is. Results and gradients are the same to rounding. Left to torch: calls on other devices, under autocast or
+    `torch.compile`, of packed sequences, with dropout between layers or a projection, and an LSTM that oneDNN runs.
     Subclasses are left as they are. The gradients of a faster layer cannot be differentiated again.
 
     Raises `InvalidTypeError` for what is no module.
@@ -83,7 +84,7 @@ def _copy(module: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module:
 
 
 def _pays(module: nn.RNNBase, input: Any) -> bool:
-    """Whether a call gives gradients, is one that `bptt` takes, and is one that it is faster at."""
+    """Whether a call is one that `bptt` and `inference` take, and one that they are faster at."""
     return (
         isinstance(input, Tensor)
         and input.dim() in (2, 3)
@@ -91,14 +92,18 @@ def _pays(module: nn.RNNBase, input: Any) -> bool:
         and input.numel() > 0
         and input.device.type == "cpu"
         and input.dtype == module.weight_hh_l0.dtype
-        and torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not module.proj_size
         and not (module.dropout and module.training)
-        and (input.requires_grad or any(parameter.requires_grad for parameter in module.parameters()))
         and not (isinstance(module, nn.LSTM) and _by_onednn(input))
     )
+
+
+def _wants_gradients(module: nn.RNNBase, input: Tensor, hx: Any) -> bool:
+    """Whether autograd records a call."""
+    given = (input, *(hx if isinstance(hx, tuple) else (hx,)), *module.parameters())
+    return torch.is_grad_enabled() and any(isinstance(each, Tensor) and each.requires_grad for each in given)
 
 
 def _by_onednn(input: Tensor) -> bool:

@@ -18,9 +18,15 @@ IMPLEMENTATIONS = {
     "fused": "unrolled.implementations.fused:build",
     "cells": "unrolled.implementations.cells:build",
     "hoisted": "unrolled.implementations.hoisted:build",
+    "inference": "unrolled.implementations.inference:build",
     "bptt": "unrolled.implementations.bptt:build",
     "scan": "unrolled.implementations.scan:build",
     "compiled": "unrolled.implementations.compiled:build",
+}
+# Between `cells` and `fused`, each with one thing changed; see `written_out`. They explain, nobody would run them.
+RUNGS = {
+    name: f"unrolled.implementations.written_out:{name}"
+    for name in ("written_out", "gate_by_gate", "projected", "folded", "in_cpp", "recorded")
 }
 REFERENCE = "fused"  # the name of the module that all are compared with
 DEFAULT_IMPLEMENTATIONS = ("fused", "cells", "hoisted")
@@ -55,13 +61,13 @@ class Implementation:
 
 
 def load(name: str) -> Implementation:
-    """The implementation called `name` in the registry, or the one at `package.module:build`.
+    """The implementation or rung called `name` in the registry, or the one at `package.module:build`.
 
     Raises `InvalidValueError` for an unknown name and `ImplementationError` for a path that cannot be
     imported or does not lead to a callable. A module whose `build` compiles also names `uncompiled`, the
     `build` of the loop that it compiles; then the compile time is measured on its own.
     """
-    path = IMPLEMENTATIONS.get(name, name)
+    path = (IMPLEMENTATIONS | RUNGS).get(name, name)
     build = resolve(path, "implementation", IMPLEMENTATIONS)
     if not callable(build):
         raise ImplementationError(

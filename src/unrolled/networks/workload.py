@@ -110,6 +110,11 @@ class Workload:
         return self.seq_len * self.batch_size
 
     @property
+    def steps(self) -> int:
+        """Of all layers and directions: `T * L * D`."""
+        return self.seq_len * self.layers * self.directions
+
+    @property
     def label(self) -> str:
         """A short name that tells workloads apart: `lstm-L2-B16-T50-I64-H128`."""
         hidden = "+".join(map(str, dict.fromkeys(self.hidden_sizes)))

@@ -25,7 +25,7 @@ from unrolled.errors import InvalidTypeError, InvalidValueError, UnrolledError
 from unrolled.progress import ProgressLine
 from unrolled.pytest_plugin.options import add_options
 from unrolled.pytest_plugin.races import Races
-from unrolled.speed.grid import GRIDS, Case
+from unrolled.speed.grid import GRIDS, LADDER, Case
 from unrolled.speed.settings import DEFAULT_BUDGET, DEFAULT_OUT, DEFAULT_PASSES, LIST_OPTIONS, Settings
 from unrolled.speed.statistics import MIN_ROUNDS
 from unrolled.streams import prepare
@@ -73,6 +73,10 @@ GRID_OPTIONS: dict[str, dict[str, Any]] = {
         "type": float,
         "metavar": "SECONDS",
         "help": "go on with those whose verdict is open, for so long at most; default: 0",
+    },
+    "why": {
+        "action": "store_true",
+        "help": "time the rungs between cells and fused as well, and say what each saves",
     },
 }
 
@@ -140,7 +144,7 @@ class Grid(Races):
         self.set_threads()
         passes = self.option("passes")
         settings = Settings.read(
-            {option.flag: self.config.getoption(option.dest) for option in LIST_OPTIONS},
+            self._lists(),
             grid=self.option("grid"),
             budget=budget,
             out=_folder(self.option("out")),
@@ -154,6 +158,13 @@ class Grid(Races):
         load = self._look_around(self.folder) if self.measures else None
         self.lines += settings.notes
         return Session(settings, self.folder.keep, started=STARTED, imports_s=imports_s, before=load)
+
+    def _lists(self) -> dict[str, list[str]]:
+        """The texts of `LIST_OPTIONS`, by flag; with `--why` the rungs of the ladder among the implementations."""
+        lists = {option.flag: self.config.getoption(option.dest) for option in LIST_OPTIONS}
+        if self.option("why"):
+            lists["--implementation"] = [*lists["--implementation"], ",".join(LADDER)]
+        return lists
 
     def _timeout(self) -> float | None:
         """Of this plugin, or of pytest-timeout, whose option it is where that is installed."""

@@ -9,6 +9,7 @@ from unrolled.render import speed_summary
 from unrolled.render.relative_tables import relative_tables
 from unrolled.render.speed_tables import SPEED_NOTE, speed_tables
 from unrolled.render.text import counted, gist
+from unrolled.render.why_grid import ladder_tables
 from unrolled.speed.relative import relative_frame
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def show(run: Run, screen: Console, as_: str = "ratio", explain: bool = False) -
     """
     frame = run.frame()
     tables = speed_tables(frame, screen.width, as_)
-    for table in [*tables, *relative_tables(relative_frame(run.settled), screen.width, as_)]:
+    tables += relative_tables(relative_frame(run.settled), screen.width, as_)
+    for table in [*tables, *ladder_tables(run.settled, frame, screen.width)]:
         screen.print(table)
         screen.print()
     if explain:

@@ -34,7 +34,7 @@ def loss_title(runs: pd.DataFrame, variants: Sequence[Variant]) -> str:
     said, unit = [], " of the loss of the best constant answer"
     for variant, rows in zip(variants, shown, strict=True):
         name = variant.network if len(variants) == 1 else variant.how if alone else variant.title
-        share = float((rows["final_loss"] / rows["constant_loss"]).median())
+        share = float((rows["final_loss"] / rows["constant_loss"]).dropna().median())
         known = share <= DIVERGED
         said.append(f"{name} {_became(list(rows['outcome']))}{f' ({_share(share)}{unit})' if known else ''}")
         unit = "" if known else unit
@@ -75,7 +75,8 @@ def norm_title(runs: pd.DataFrame, history: pd.DataFrame, variants: Sequence[Var
     clips = [clip for variant in variants for clip in variant.clips if clip != "none"]
     if not clips:
         return f"Without a clip, {largest}"
-    shares = {clip: float(runs.loc[runs["clip"] == clip, "fired"].median()) for clip in dict.fromkeys(clips)}
+    medians = runs.dropna(subset="fired").groupby("clip")["fired"].median()
+    shares = {clip: float(medians.get(clip, math.nan)) for clip in dict.fromkeys(clips)}
     fired = [f"{clip} acted in {percent(share)} of iterations" for clip, share in shares.items() if share > 0]
     never = [clip for clip, share in shares.items() if share == 0]
     if len(fired) > FEW:

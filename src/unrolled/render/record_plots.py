@@ -331,10 +331,22 @@ def changes(record: Any, axes: Axes) -> None:
     )
 
 
+def why(record: Any, axes: Axes) -> None:
+    """The waterfall, where anything was timed."""
+    from unrolled.render.why_plot import draw_waterfall
+    from unrolled.render.why_words import answer
+
+    if record.ladder:
+        draw_waterfall(record, axes)
+        axes.legend(fontsize=8)
+    axes.set_title(textwrap.fill(answer(record), LETTERS), loc="left", fontsize=10)
+
+
 # By the view that a record names.
 PICTURES: dict[str, Callable[[Any, Axes], None]] = {
     "gradient_flow": flow,
     "profile": profile,
+    "why": why,
     "gradflow": gradflow,
     "watch": watched,
     "lyapunov_spectrum": exponents,

@@ -13,6 +13,7 @@ from unrolled.results.record import read_object
 # The commands that leave a record, and the record; the file is named after the command, its format `unrolled.` and it.
 RECORDS = {
     "bench": ("unrolled.speed.run", "Run"),
+    "why": ("unrolled.speed.why.record", "Why"),
     "gradflow": ("unrolled.gradients.study", "Study"),
     "spectrum": ("unrolled.spectrum.study", "SpectrumStudy"),
     "forecast": ("unrolled.forecast.study", "Study"),

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 from unrolled.cells import CELLS
 from unrolled.checks import check_choice
 from unrolled.errors import InvalidValueError
+from unrolled.implementations import RUNGS
 from unrolled.networks.workload import Workload
 
 PHASES = ("forward", "training")
 # Written for torch's cells: there is nothing that they could be built from around another one.
-FOR_TORCHS_CELLS = ("cells", "hoisted")
+FOR_TORCHS_CELLS = ("cells", "hoisted", *RUNGS)
+# From a loop of cells to the fused module, which is always there.
+LADDER = ("cells", "written_out", "projected", "in_cpp")
 Axes = Mapping[str, Sequence[Any]]
 
 _LAYERS_AND_BATCHES: Axes = {
@@ -125,5 +128,10 @@ def cases(
         for number in threads
         for phase in phases
         for name in implementations
-        if not (workload.is_own and name in FOR_TORCHS_CELLS)
+        if not ((workload.is_own and name in FOR_TORCHS_CELLS) or _is_fused(workload, name))
     ]
+
+
+def _is_fused(workload: Workload, name: str) -> bool:
+    """Whether an implementation is the fused module itself: of all torch's cells, only an LSTM has another kernel."""
+    return name == "in_cpp" and workload.cell != "lstm"

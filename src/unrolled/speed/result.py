@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import numpy as np
 
+from unrolled.errors import InvalidValueError
 from unrolled.networks.workload import Workload
 from unrolled.results.codec import UNSAVED, Count, Size, require
 from unrolled.results.shown import Plotted
@@ -218,6 +219,29 @@ class Result(Plotted):
         """The logarithm of the seconds of a call of the implementation: that of the reference and of the ratio."""
         own = estimated(np.log(self.seconds)[self._left], self._rounds, self.drifts.time).in_any_run
         return replace(own, log=self.reference_time.log + self.estimate.log)
+
+    @cached_property
+    def _call_logs(self) -> np.ndarray:
+        """The logarithm of the seconds in each round that counts; of the reference, that of both its calls."""
+        logs: np.ndarray = np.log(self.seconds)[self._left]
+        return (logs + self._reference_logs[:, 0]) / 2 if self.is_reference else logs
+
+    @property
+    def shared_s(self) -> float:
+        """Seconds of a call, from its own rounds alone: medians of passes, their geometric mean."""
+        return math.exp(float(np.mean(Passes.of(self._call_logs, self._rounds).logs)))
+
+    def against(self, other: Result) -> Interval:
+        """The ratio of its time to that of another contender in the same rounds, with its 99 % interval.
+
+        Raises `InvalidValueError` for one of another race.
+        """
+        if (self.race, self.passes) != (other.race, other.passes):
+            raise InvalidValueError(
+                f"other: expected a contender of the same race, got {other.implementation} of {other.workload.label}, "
+                f"{other.phase}; time them together"
+            )
+        return estimated(self._call_logs - other._call_logs, self._rounds, Drift()).interval
 
     def pass_times(self) -> dict[int, float]:
         """The logarithm of the seconds of a call in each pass, by its number."""

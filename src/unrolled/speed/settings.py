@@ -16,6 +16,7 @@ from unrolled.hearing import heard, notes
 from unrolled.implementations import (
     DEFAULT_IMPLEMENTATIONS,
     IMPLEMENTATIONS,
+    RUNGS,
     Implementation,
     implement,
     load,
@@ -168,7 +169,7 @@ class Settings:
         for name in names:
             with _tried(f"implementation {name}", timeout, said):
                 implementations[name] = load(name)
-                if name not in IMPLEMENTATIONS:
+                if name not in IMPLEMENTATIONS | RUNGS:
                     check_plugin(implementations[name], tuple(dict.fromkeys(workload.cell for workload in of)))
         threads = given.get("--threads", ())
         for number in threads:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unrolled.shapes.record import Shapes
     from unrolled.spectrum.study import SpectrumStudy
     from unrolled.speed.run import Run
+    from unrolled.speed.why.record import Why
 
 Options = list[tuple[str, str]]  # of a command, in order; an option without a value has an empty one
 PROGRAM = "unrolled"
@@ -162,6 +163,26 @@ def _machine(network: NetworkRecord, seed: int, threads: int) -> Options:
     return [*where, ("--seed", str(seed)), ("--threads", str(threads))]
 
 
+def _why(why: Why) -> Options:
+    """The workload, the phase, and whether other sizes were measured."""
+    work = why.workload
+    return [
+        ("--cell", work.cell),
+        ("--input", str(work.input_size)),
+        ("--hidden", _sizes(work)),
+        ("--layers", str(work.layers)),
+        ("--batch", str(work.batch_size)),
+        ("--length", str(work.seq_len)),
+        *([("--bidirectional", "")] if work.bidirectional else []),
+        ("--phase", why.phase),
+        ("--dtype", work.dtype),
+        ("--device", work.device),
+        ("--seed", str(work.seed)),
+        ("--threads", str(why.results[0].threads)),
+        *([("--no-sizes", "")] if why.model is None else []),
+    ]
+
+
 def _shapes(shapes: Shapes) -> Options:
     """Both forms of one network, or the walkthrough."""
     first = shapes.descriptions[0].configuration
@@ -248,6 +269,7 @@ def _joined(values: Iterable[Any]) -> str:
 
 OPTIONS: dict[str, Callable[[Any], Options | None]] = {
     "bench": _bench,
+    "why": _why,
     "gradflow": _gradflow,
     "spectrum": _spectrum,
     "shapes": _shapes,

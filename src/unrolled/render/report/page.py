@@ -23,6 +23,7 @@ from unrolled.results.record import write_atomically
 
 TITLES = {
     "bench": "Speed",
+    "why": "Why a loop is slower",
     "gradflow": "Reach of the gradient",
     "spectrum": "Memory and chaos",
     "forecast": "Clipping in training",
