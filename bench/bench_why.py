@@ -6,6 +6,7 @@ pytest bench/bench_why.py --benchmark-only -k held_out
 It takes about half an hour in all.
 """
 
+import itertools
 import math
 from dataclasses import replace
 from statistics import median
@@ -14,11 +15,12 @@ from time import perf_counter
 import pytest
 
 from unrolled import Workload, why
+from unrolled.implementations import load
 from unrolled.implementations.cells import Cells
 from unrolled.implementations.written_out import WrittenOut
 from unrolled.speed.grid import workloads
 from unrolled.speed.race import Race
-from unrolled.speed.why.ladder import contenders, rungs
+from unrolled.speed.why.ladder import changes, contenders, rungs
 from unrolled.speed.why.measure import BUDGET
 from unrolled.speed.why.model import fit
 from unrolled.speed.why.sizes import design, measured
@@ -34,9 +36,9 @@ HELD_OUT = [
 ]  # fmt: skip
 
 
-def ladder(workload, phase, budget, change=lambda implementation: implementation):
-    """The results of a race of all rungs, each implementation changed first."""
-    race = Race(workload, phase, [change(each) for each in contenders(workload, phase)])
+def ladder(workload, phase, budget):
+    """The results of a race of all rungs."""
+    race = Race(workload, phase, contenders(workload, phase))
     race.prepare()
     for _ in range(PASSES):
         race.run_pass(budget / PASSES, 1)
@@ -76,33 +78,40 @@ def waiting(implementation):
 
     def build(reference):
         module = implementation.build(reference)
-        if isinstance(module, Cells):
-            for cell in module.cells:
-                cell.register_forward_pre_hook(wait)
-        elif isinstance(module, WrittenOut):
+        for part in module.cells if isinstance(module, Cells) else ():
+            part.register_forward_pre_hook(wait)
+        if isinstance(module, WrittenOut):
             step = module.step
             module.step = lambda *given: (wait(), step(*given))[1]
         return module
 
-    return implementation if implementation.name == "fused" else replace(implementation, build=build)
+    return replace(implementation, name=f"{implementation.name}, waiting", build=build)
 
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("cell", CELLS)
 def bench_wait(cell, phase, benchmark, say):
-    """20 µs in each step appear in the rung that takes the loop out of Python, and in no other."""
+    """20 µs in each step appear in the rung that takes the loop out of Python, and in no other.
+
+    With and without them in the same rounds, on one thread: others go to sleep meanwhile, and take time to wake.
+    """
     workload = Workload(cell=cell, batch_size=4, seq_len=50)
+    ladder = [change for change in changes(workload, phase) if change.on_ladder]
+    names = ["cells", *(change.after for change in ladder)]
+    plain = [load(name) for name in names]
 
     def run():
-        found = [rungs(ladder(workload, phase, 4.0, change)) for change in (lambda each: each, waiting)]
-        return [
-            (before.change, 1e6 * ((after.before_s - after.after_s) - (before.before_s - before.after_s)) / 50)
-            for before, after in zip(*found, strict=True)
-            if before.change.on_ladder
-        ]
+        race = Race(workload, phase, [*plain, *map(waiting, plain)], threads=1)
+        race.prepare()
+        for _ in range(PASSES):
+            race.run_pass(6.0 / PASSES, 1)
+        took = {name: 1e6 * race.outcome(name).shared_s / workload.steps for name in race.everybody}
+        more = [took[f"{name}, waiting"] - took[name] for name in names]
+        return [before - after for before, after in itertools.pairwise(more)]
 
-    for change, more in benchmark.pedantic(run, rounds=1):
-        say(f"{cell} {phase}, 20 µs in each step: {change.before} to {change.after} saves {more:+.1f} µs more")
+    saved = zip(ladder, benchmark.pedantic(run, rounds=1), strict=True)
+    found = [f"{more:+.1f} µs from {change.before} to {change.after}" for change, more in saved]
+    say(f"{cell} {phase}: 20 µs in each step are saved by each rung as {', '.join(found)}")
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -61,7 +61,7 @@ def _put_deterministic(mode: str) -> None:
     torch.use_deterministic_algorithms(mode != "off", warn_only=mode == "warn")
 
 
-def _flushes_denormals() -> bool:
+def flushes_denormals() -> bool:
     """There is nothing to ask: where denormals are flushed, half of the smallest normal number is 0."""
     return sys.float_info.min / 2 == 0
 
@@ -76,7 +76,7 @@ _SETTINGS = (
     _Setting("default dtype", torch.get_default_dtype, torch.set_default_dtype),
     _Setting("default device", _default_device, torch.set_default_device),
     _Setting("deterministic algorithms", _deterministic, _put_deterministic),
-    _Setting("flush denormal", _flushes_denormals, torch.set_flush_denormal),
+    _Setting("flush denormal", flushes_denormals, torch.set_flush_denormal),
     _autocast("autocast", "cpu"),
     _autocast("CUDA autocast", "cuda"),
     _attribute("oneDNN", _backends.mkldnn, "enabled"),

@@ -19,7 +19,9 @@ CELLS = {
     "gru": lambda **options: nn.GRU(I, H, **options),
     "lstm": lambda **options: nn.LSTM(I, H, **options),
 }
-EAGER = [name for name in IMPLEMENTATIONS if name not in ("fused", "scan", "compiled", "inference")]
+EAGER = [
+    name for name in IMPLEMENTATIONS if name not in ("fused", "scan", "compiled", "torch_scan", "inference")
+]
 
 
 def parts(state):

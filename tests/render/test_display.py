@@ -16,6 +16,8 @@ import unrolled
 from tests.processes import python
 from tests.render.runs import race, run
 from tests.shapes.helpers import configuration
+from tests.speed.why.test_ladder import RATIOS, made
+from tests.speed.why.test_model import ABOUT, points
 from unrolled import Workload
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.study import measure as train
@@ -30,6 +32,7 @@ from unrolled.shapes.measure import measure as measure_shapes
 from unrolled.spectrum.gain_curve import gaussian
 from unrolled.spectrum.study import measure_study
 from unrolled.speed.compare import compare_runs
+from unrolled.speed.why.model import fit
 
 WORKLOAD = Workload(cell="rnn_tanh", input_size=3, hidden_size=8, batch_size=2, seq_len=41)
 
@@ -73,6 +76,7 @@ RECORDS = {
         [Setting(iterations=30, length=14, warm_up=4, clip=clip) for clip in ("none", "norm:10")]
     ),
     "Run": raced,
+    "Why": lambda: made(race(RATIOS, phase="training"), model=fit(points(), ABOUT)),
     "Result": lambda: raced().settled[1],
     "Comparison": lambda: compare_runs(raced(), raced(3.0)),
 }

@@ -32,7 +32,7 @@ class _Faster:
         def scan(k: int, x: Tensor, state: State) -> tuple[Tensor, State]:
             return way(layers[k], cell, x, state)
 
-        return loop.run(module, len(layers), len(cell.paths), scan, input, hx)
+        return loop.run(module, scan, input, hx)
 
 
 class FasterRNN(_Faster, nn.RNN):

@@ -38,21 +38,18 @@ class Loop(nn.Module):
 
     def forward(self, input: Tensor, hx: Tensor | State | None = None) -> tuple[Tensor, Tensor | State]:
         """As the reference: `(out, h_n)`, for LSTM `(out, (h_n, c_n))`, batched or not."""
-        return run(self.reference, len(self.layers), self.parts, self.scan, input, hx)
+        return run(self.reference, self.scan, input, hx)
 
 
 def run(
     reference: nn.RNNBase,
-    layers: int,
-    parts: int,
     scan: Callable[[int, Tensor, State], tuple[Tensor, State]],
     input: Tensor,
     hx: Tensor | State | None,
 ) -> tuple[Tensor, Tensor | State]:
-    """What `reference` gives for a call, of so many layers and directions, each run by `scan(k, x, state)`.
+    """What `reference` gives for a call, each of its layers and directions run by `scan(k, x, state)`.
 
-    The state has so many `parts`. Raises `InvalidTypeError` for a packed sequence and `InvalidValueError` for shapes
-    that the reference does not take.
+    Raises `InvalidTypeError` for a packed sequence and `InvalidValueError` for shapes that the reference does not take.
     """
     if isinstance(input, PackedSequence):
         raise InvalidTypeError("input: expected a tensor, got a PackedSequence; pad it first")
@@ -60,11 +57,11 @@ def run(
     x = _time_first(reference, input, batched)
     if not len(x):
         raise InvalidValueError("input: expected at least one step, got none")
-    states = _initial_states(reference, layers, parts, x, hx, batched)
+    states = _initial_states(reference, x, hx, batched)
 
     directions = 2 if reference.bidirectional else 1
     finals = []
-    for k in range(0, layers, directions):
+    for k in range(0, len(states), directions):
         forward, final = scan(k, x, states[k])
         finals.append(final)
         if directions == 2:
@@ -79,7 +76,7 @@ def run(
         x, last = x.squeeze(1), tuple(part.squeeze(1) for part in last)
     elif reference.batch_first:
         x = x.transpose(0, 1)
-    return x, last if parts > 1 else last[0]
+    return x, last if len(last) > 1 else last[0]
 
 
 def _time_first(reference: nn.RNNBase, input: Tensor, batched: bool) -> Tensor:
@@ -92,11 +89,10 @@ def _time_first(reference: nn.RNNBase, input: Tensor, batched: bool) -> Tensor:
     return input.transpose(0, 1) if reference.batch_first else input
 
 
-def _initial_states(
-    reference: nn.RNNBase, layers: int, parts: int, x: Tensor, hx: Tensor | State | None, batched: bool
-) -> list[State]:
+def _initial_states(reference: nn.RNNBase, x: Tensor, hx: Tensor | State | None, batched: bool) -> list[State]:
     """One state per layer and direction; zeros when none is given."""
-    shape = (layers, x.shape[1], reference.hidden_size)
+    cell, directions = cell_of(reference), 2 if reference.bidirectional else 1
+    parts, shape = len(cell.paths), (reference.num_layers * directions, x.shape[1], reference.hidden_size)
     if hx is None:
         given: State = (x.new_zeros(shape),) * parts
     else:
@@ -105,7 +101,7 @@ def _initial_states(
             given = tuple(part.unsqueeze(1) for part in given)
     if len(given) != parts or any(part.shape != shape for part in given):
         raise InvalidValueError(
-            f"hx: expected {parts} x {shape} for {cell_of(reference).name}, got {[tuple(part.shape) for part in given]}"
+            f"hx: expected {parts} x {shape} for {cell.name}, got {[tuple(part.shape) for part in given]}"
         )
     return list(zip(*(part.unbind(0) for part in given), strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ IMPLEMENTATIONS = {
     "inference": "unrolled.implementations.inference:build",
     "bptt": "unrolled.implementations.bptt:build",
     "scan": "unrolled.implementations.scan:build",
+    "torch_scan": "unrolled.implementations.torch_scan:build",
     "compiled": "unrolled.implementations.compiled:build",
 }
 # Between `cells` and `fused`, each with one thing changed; see `written_out`. They explain, nobody would run them.
@@ -28,18 +30,21 @@ RUNGS = {
     name: f"unrolled.implementations.written_out:{name}"
     for name in ("written_out", "gate_by_gate", "projected", "folded", "in_cpp", "recorded")
 }
+RUNGS["flushed"] = "unrolled.implementations.flushed:build"
 REFERENCE = "fused"  # the name of the module that all are compared with
 DEFAULT_IMPLEMENTATIONS = ("fused", "cells", "hoisted")
 
 
 Build = Callable[["nn.Module"], "nn.Module"]
+Around = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
 class Implementation:
     """A named `build(reference) -> module`.
 
-    `uncompiled` is the `build` of the same loop without its compiler, for an implementation that compiles.
+    `uncompiled` is the `build` of the same loop without its compiler, for an implementation that compiles. `around()`
+    is entered around each of its calls, for one that wants other settings of torch, in the backward pass too.
     Raises `InvalidTypeError` for what is no function, and `InvalidValueError` for another one under the name that
     stands for the reference.
     """
@@ -47,6 +52,7 @@ class Implementation:
     name: str
     build: Build
     uncompiled: Build | None = None
+    around: Around | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.build):
@@ -65,7 +71,8 @@ def load(name: str) -> Implementation:
 
     Raises `InvalidValueError` for an unknown name and `ImplementationError` for a path that cannot be
     imported or does not lead to a callable. A module whose `build` compiles also names `uncompiled`, the
-    `build` of the loop that it compiles; then the compile time is measured on its own.
+    `build` of the loop that it compiles; then the compile time is measured on its own. One that wants other settings
+    names `around`.
     """
     path = (IMPLEMENTATIONS | RUNGS).get(name, name)
     build = resolve(path, "implementation", IMPLEMENTATIONS)
@@ -75,7 +82,7 @@ def load(name: str) -> Implementation:
             f"got {type(build).__name__}; name the function after the colon"
         )
     module = sys.modules[path.partition(":")[0]]
-    return Implementation(name, build, getattr(module, "uncompiled", None))
+    return Implementation(name, build, getattr(module, "uncompiled", None), getattr(module, "around", None))
 
 
 def as_implementation(what: str | Build | Implementation) -> Implementation:

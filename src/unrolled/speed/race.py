@@ -268,7 +268,14 @@ class Race:
         with _compiler_starting_cold(contender.implementation):
             with settings_kept():
                 module = implement(contender.implementation, lent)
-            contender.step = Step(module, self._input, self._target, self.phase, self._reference.module)
+            contender.step = Step(
+                module,
+                self._input,
+                self._target,
+                self.phase,
+                self._reference.module,
+                contender.implementation.around,
+            )
             began = perf_counter()
             with settings_kept():
                 contender.step()

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unrolled.checks import check_choice
+from unrolled.implementations import Around
 from unrolled.speed.grid import PHASES
 from unrolled.torch_settings import settings_kept
 
@@ -66,17 +67,23 @@ class Step:
     `forward`: inference, under `torch.inference_mode`. `training`: forward, mean squared error against a
     fixed random target, backward to all parameters and to the input, as in the middle of a network.
     Two steps may share `input` `(T, B, I)` and `target` `(T, B, D * H)`; `reference` is the module that has the
-    parameters, where `module` may not register them as its own.
+    parameters, where `module` may not register them as its own. `around()` is entered around a call, on the clock.
     `reset()` belongs between two calls and outside the clock: it forgets gradients and results. Where `keeps` is set,
     the result of the next call is kept for `outcome()`.
     """
 
     def __init__(
-        self, module: nn.Module, input: Tensor, target: Tensor, phase: str, reference: nn.Module | None = None
+        self,
+        module: nn.Module,
+        input: Tensor,
+        target: Tensor,
+        phase: str,
+        reference: nn.Module | None = None,
+        around: Around | None = None,
     ) -> None:
         check_choice("phase", phase, PHASES)
         self.module, self.reference = train(module, phase), reference or module
-        self.phase = phase
+        self.phase, self.around = phase, around
         self.input = input.requires_grad_(phase == "training")
         self.target = target
         self.keeps = False
@@ -87,6 +94,13 @@ class Step:
 
     def __call__(self) -> None:
         """Run once."""
+        if self.around is None:
+            self._call()
+            return
+        with self.around():
+            self._call()
+
+    def _call(self) -> None:
         if self._events is None:
             self._run()
             return

@@ -380,7 +380,7 @@ def test_a_folder_of_folders_gives_all_of_them_once(tmp_path):
     ("arguments", "message"),
     [
         (["nowhere"], "results: .*got nowhere"),
-        (["{tmp}/empty"], "expected bench.json, gradflow.json, .* in .*"),
+        (["{tmp}/empty"], "expected bench.json, why.json, gradflow.json, .* in .*"),
         (["{tmp}/broken.json"], "results: expected JSON in .*broken.json"),
         (["{tmp}/damaged.json"], "results: expected what unrolled wrote in .*damaged.json, got damage"),
         (["{flow}", "--out", "{tmp}"], "--out: expected a file, got the folder"),

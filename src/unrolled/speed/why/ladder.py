@@ -55,6 +55,8 @@ def _asides(workload: Workload, phase: str) -> list[Change]:
         found.append(Change("written_out", "gate_by_gate", "a product for each gate, not one for all", False))
     if workload.cell != "gru":
         found.append(Change("projected", "folded", "both biases added before the loop", False))
+    if workload.device == "cpu":
+        found.append(Change("fused", "flushed", "denormal numbers flushed to 0", False))
     if phase == "training":
         found.append(Change("fused", "bptt", "backward by blocks of steps, without a graph", False))
     else:

@@ -110,7 +110,7 @@ def _next(line: ProgressLine, what: str) -> None:
 def _step(implementation: Implementation, workload: Workload, phase: str) -> Step:
     reference = workload.reference()
     module = implement(implementation, reference)
-    return Step(module, workload.input(), workload.target(), phase, reference)
+    return Step(module, workload.input(), workload.target(), phase, reference, implementation.around)
 
 
 def _model(workload: Workload, phase: str, budget: float, line: ProgressLine) -> Model | None:
