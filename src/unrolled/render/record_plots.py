@@ -333,13 +333,12 @@ def changes(record: Any, axes: Axes) -> None:
 
 def why(record: Any, axes: Axes) -> None:
     """The waterfall, where anything was timed."""
-    from unrolled.render.why_plot import draw_waterfall
-    from unrolled.render.why_words import answer
+    from unrolled.render.why_plot import draw_waterfall, title
 
     if record.ladder:
         draw_waterfall(record, axes)
         axes.legend(fontsize=8)
-    axes.set_title(textwrap.fill(answer(record), LETTERS), loc="left", fontsize=10)
+    axes.set_title(textwrap.fill(title(record), LETTERS), loc="left", fontsize=10)
 
 
 # By the view that a record names.

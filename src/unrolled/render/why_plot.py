@@ -33,8 +33,13 @@ def waterfall(why: Why, folder: Path) -> list[Path]:
             f"{workload.label}, {why.phase}. Each bar is one thing changed; hatched "
             "ones cost time. Dashed and dotted: floors, each measured by itself."
         )
-        finish(figure, answer(why).replace(" µs", "\u00a0µs"), note, why.environment.describe())
+        finish(figure, title(why), note, why.environment.describe())
         return save(figure, folder, "waterfall")
+
+
+def title(why: Why) -> str:
+    """The answer, which no line breaks before a unit."""
+    return answer(why).replace(" µs", "\u00a0µs")
 
 
 def draw_waterfall(why: Why, axes: Axes) -> None:
@@ -70,6 +75,7 @@ def draw_waterfall(why: Why, axes: Axes) -> None:
     axes.set_xticks(range(last + 1), [*labels, "the fused\nmodule"], fontsize=8)
     axes.grid(False, axis="x")
     axes.set_ylim(0, 1.12 * top)
+    axes.set_xlabel("one thing changed after the other")
     axes.set_ylabel("time of a step (µs)")
 
 
