@@ -30,3 +30,6 @@ def around() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
+
+
+AROUND = around

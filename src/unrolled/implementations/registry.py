@@ -72,7 +72,7 @@ def load(name: str) -> Implementation:
     Raises `InvalidValueError` for an unknown name and `ImplementationError` for a path that cannot be
     imported or does not lead to a callable. A module whose `build` compiles also names `uncompiled`, the
     `build` of the loop that it compiles; then the compile time is measured on its own. One that wants other settings
-    names `around`.
+    names it `AROUND`.
     """
     path = (IMPLEMENTATIONS | RUNGS).get(name, name)
     build = resolve(path, "implementation", IMPLEMENTATIONS)
@@ -82,7 +82,7 @@ def load(name: str) -> Implementation:
             f"got {type(build).__name__}; name the function after the colon"
         )
     module = sys.modules[path.partition(":")[0]]
-    return Implementation(name, build, getattr(module, "uncompiled", None), getattr(module, "around", None))
+    return Implementation(name, build, getattr(module, "uncompiled", None), getattr(module, "AROUND", None))
 
 
 def as_implementation(what: str | Build | Implementation) -> Implementation:

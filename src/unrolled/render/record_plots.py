@@ -11,8 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from unrolled.render.speed_axes import WORDS
 from unrolled.render.speed_style import log_axis, ticks
 from unrolled.render.style import COLOURS, line_look
+from unrolled.render.text import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +25,7 @@ LOWEST = -4.0  # nats per step: what is lost faster is lost
 DEEPEST = -12.0  # decades of singular values
 KINDS = ("cell", "phase", "device", "dtype")  # of workloads, beside their sizes
 MOST = 10  # lines that a legend names
+MOST_TICKS = 24  # workloads that are named one by one
 THRESHOLD: dict[str, Any] = {"color": "#555555", "linewidth": 0.9, "linestyle": "--"}
 LAG = "steps back from the last, k"
 
@@ -251,7 +254,13 @@ def ratios(record: Any, axes: Axes) -> None:
     frame = read(record.frame())
     rows = frame[(frame["rounds"] > 0) & (frame["implementation"] != frame["reference"]) & frame["told"]]
     sizes, kinds = row_axes(frame), [name for name in KINDS if frame[name].nunique() > 1]
-    where = [" ".join([*map(str, row[kinds]), *labels(sizes, tuple(row[sizes]))]) for _, row in rows.iterrows()]
+    of = [" ".join(map(str, row[kinds])) for _, row in rows.iterrows()]
+    if kinds:  # what belongs together stands together
+        rows = rows.iloc[sorted(range(len(of)), key=lambda k: list(dict.fromkeys(of)).index(of[k]))]
+    where = [
+        (" ".join(map(str, row[kinds])), " ".join(labels(sizes, tuple(row[sizes]))))
+        for _, row in rows.iterrows()
+    ]
     places = {name: place for place, name in enumerate(dict.fromkeys(where))}
     rows = rows.assign(place=[places[name] for name in where])
     count = rows["implementation"].nunique()
@@ -265,11 +274,29 @@ def ratios(record: Any, axes: Axes) -> None:
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     log_axis(axes.yaxis, ticks(low, high))
-    named = list(places)[:: max(1, math.ceil(len(places) / 30))]
-    axes.set_xticks([places[name] for name in named], named, rotation=90, fontsize=7)
     axes.grid(False, axis="x")
     _legend(axes)
-    _frame(axes, answer(record), "workload", "time / time of the reference (99 %)")
+    _frame(
+        axes, answer(record), _name_workloads(axes, list(places), sizes), "time / time of the reference (99 %)"
+    )
+
+
+def _name_workloads(axes: Axes, places: list[tuple[str, str]], sizes: list[str]) -> str:
+    """Ticks for each workload, or where they are many for each kind of them; gives what the axis is."""
+    if len(places) <= MOST_TICKS:
+        axes.set_xticks(
+            range(len(places)), [" ".join(filter(None, name)) for name in places], rotation=90, fontsize=7
+        )
+        return "workload"
+    kinds = [kind for kind, _ in places]
+    first = {kind: kinds.index(kind) for kind in dict.fromkeys(kinds)}
+    middle = [k + (kinds.count(kind) - 1) / 2 for kind, k in first.items()]
+    axes.set_xticks(middle, [kind.replace(" ", "\n") for kind in first], fontsize=8)
+    axes.tick_params(axis="x", length=0)
+    for k in list(first.values())[1:]:
+        axes.axvline(k - 0.5, color="#bbbbbb", linewidth=0.8)
+    words = listed([WORDS[axis] for axis in sizes])
+    return f"{len(places)} workloads, within each group by {words}"
 
 
 def rounds(record: Any, axes: Axes) -> None:

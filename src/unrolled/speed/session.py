@@ -109,8 +109,11 @@ class Session:
     def step(self, case: Case) -> Step:
         """The timed call of a case, made anew: for a profiler, say."""
         reference = case.workload.reference()
-        module = implement(self.settings.implementations[case.implementation], reference)
-        return Step(module, case.workload.input(), case.workload.target(), case.phase)
+        implementation = self.settings.implementations[case.implementation]
+        module = implement(implementation, reference)
+        return Step(
+            module, case.workload.input(), case.workload.target(), case.phase, around=implementation.around
+        )
 
     def try_out(self, case: Case) -> Result:
         """Check a case and let it run once, without a clock."""
