@@ -9,6 +9,8 @@ from unrolled.rollout import capture
 def pytest_configure(config):
     """A warning is an error in our tests; in a benchmark it is its author's business."""
     config.addinivalue_line("filterwarnings", "error")
+    # Of matplotlib before 3.10.8 with a newer pyparsing.
+    config.addinivalue_line("filterwarnings", "ignore:.*deprecated - use:DeprecationWarning:matplotlib")
 
 
 def pytest_collection_modifyitems(items):

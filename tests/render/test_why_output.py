@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.render.runs import race
+from tests.render.runs import BUSY, race
 from tests.speed.why.test_ladder import RATIOS, made
 from tests.speed.why.test_model import ABOUT, points
 from unrolled import Workload
@@ -79,6 +79,11 @@ def test_the_waterfall_is_drawn_with_every_rung(tmp_path):
     ]  # fmt: skip
     heights = [bar.get_height() for bar in drawn.patches]
     assert heights == pytest.approx([800, 400, 200, 600, 200, 200], rel=1e-2)
+
+
+def test_a_busy_machine_is_told():
+    assert not any("busy" in line for line in summary(explained()))
+    assert summary(explained(during=BUSY))[-1].startswith("The machine was busy during the ladder: ")
 
 
 def test_frames_have_a_row_for_each():

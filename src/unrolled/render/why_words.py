@@ -33,7 +33,15 @@ def answer(why: Why) -> str:
 
 def summary(why: Why) -> list[str]:
     """The answer first."""
-    return [answer(why), *_against_fused(why), *_most(why), *_beside(why), *_sizes(why), *_failures(why)]
+    return [
+        answer(why),
+        *_against_fused(why),
+        *_most(why),
+        *_beside(why),
+        *_sizes(why),
+        *_failures(why),
+        *_busy(why),
+    ]
 
 
 def _against_fused(why: Why) -> list[str]:
@@ -97,6 +105,12 @@ def _value(value: int | None, crossing: Crossing) -> str:
 
 def _failures(why: Why) -> list[str]:
     return [f"{each.implementation} got no time: {each.status}, {each.reason}." for each in why.failed]
+
+
+def _busy(why: Why) -> list[str]:
+    if why.during is None or not why.during.is_busy:
+        return []
+    return [f"The machine was busy during the ladder: {why.during}; measure again on a quiet one."]
 
 
 def constants(model: Model) -> list[tuple[str, float, float]]:

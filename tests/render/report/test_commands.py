@@ -54,6 +54,26 @@ def test_what_is_typed_again_gives_the_same_record(name, line, tmp_path, capsys)
     assert measured(name, words, tmp_path / "again") == first
 
 
+@pytest.mark.parametrize("sizes", [False, True], ids=["alone", "with sizes"])
+def test_an_explanation_is_measured_again_by_all_that_it_says(sizes):
+    from tests.speed.why.test_ladder import RATIOS, made
+    from tests.speed.why.test_model import ABOUT, points
+    from unrolled.cli.command import Command
+    from unrolled.speed.why.model import fit
+
+    workload = Workload(
+        cell="gru", input_size=3, hidden_size=5, num_layers=2, batch_size=4, seq_len=7, bidirectional=True, dtype="float64",
+        seed=9,
+    )  # fmt: skip
+    why = made(race(RATIOS, workload, "forward"), model=fit(points(), ABOUT) if sizes else None)
+    program, subcommand, *words = shlex.split(command_of(why))
+    assert (program, subcommand) == ("unrolled", "why")
+    options = Command("why", "unrolled why").parser.parse_args(words)
+    assert (options.cell, options.phase, options.threads, options.no_sizes) == ("gru", "forward", 2, not sizes)
+    assert (options.input, options.hidden, options.layers, options.batch, options.length) == (3, 5, 2, 4, 7)
+    assert (options.bidirectional, options.dtype, options.device, options.seed) == (True, "float64", "cpu", 9)
+
+
 @pytest.mark.parametrize("preset", ["classic", "explode", "vanish"])
 def test_a_preset_as_it_is_has_its_name_or_all_of_its_settings(preset):
     from unrolled.forecast.presets import variants
