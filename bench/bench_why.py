@@ -20,7 +20,7 @@ from unrolled.implementations.cells import Cells
 from unrolled.implementations.written_out import WrittenOut
 from unrolled.speed.grid import workloads
 from unrolled.speed.race import Race
-from unrolled.speed.why.ladder import changes, contenders, rungs
+from unrolled.speed.why.ladder import changes, contenders, has_kernel, rungs
 from unrolled.speed.why.measure import BUDGET
 from unrolled.speed.why.model import fit
 from unrolled.speed.why.sizes import design, measured
@@ -96,7 +96,7 @@ def bench_wait(cell, phase, benchmark, say):
     With and without them in the same rounds, on one thread: others go to sleep meanwhile, and take time to wake.
     """
     workload = Workload(cell=cell, batch_size=4, seq_len=50)
-    ladder = [change for change in changes(workload, phase) if change.on_ladder]
+    ladder = [change for change in changes(workload, phase, has_kernel(workload)) if change.on_ladder]
     names = ["cells", *(change.after for change in ladder)]
     plain = [load(name) for name in names]
 

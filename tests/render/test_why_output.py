@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.render.runs import BUSY, race
+from tests.render.runs import BUSY, race, run
 from tests.speed.why.test_ladder import RATIOS, made
 from tests.speed.why.test_model import ABOUT, points
 from unrolled import Workload
@@ -66,6 +66,27 @@ def test_tables_fit(width, model, monkeypatch):
     assert "−" in shown  # what costs
     for words in ("a loop of cells", "input projection of all steps at once", "recurrent products", "× before"):
         assert words in shown
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_grid_with_its_rungs_ends_with_what_each_saves(width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    gru = {name: ratio for name, ratio in RATIOS.items() if name != "in_cpp"}
+    results = [each for b in (1, 16) for each in race(RATIOS, Workload(batch_size=b), "training")]
+    results += race(gru, Workload(cell="gru"), "training")
+    shown = str(run(results))
+    assert max(map(len, shown.splitlines())) <= width
+    assert "lstm · training · cpu float32 · what each change saves of a step" in shown
+    assert "gru · training · cpu float32 · what each change saves of a step" in shown
+    table = shown[
+        shown.index("lstm · training · cpu float32 · what") : shown.index("gru · training · cpu float32 · what")
+    ]
+    rows = " ".join(
+        line for line in table.splitlines() if " 16 " in line
+    )  # in two tables where there is less room
+    saved = [float(number.replace("−", "-")) for number in re.findall(r"(−?[\d.]+) µs", rows)]
+    assert saved == pytest.approx([800, -400, 200, 600, 200], rel=0.01)
+    assert "what each change saves" not in str(run(race({"fused": 1.0, "cells": 2.0})))
 
 
 def test_the_waterfall_is_drawn_with_every_rung(tmp_path):

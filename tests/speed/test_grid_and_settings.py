@@ -9,13 +9,25 @@ from unrolled.cells import CELLS
 from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
 from unrolled.implementations import Implementation
 from unrolled.implementations.cells import Cells
-from unrolled.speed.grid import GRIDS, cases, workloads
+from unrolled.networks.workload import Workload
+from unrolled.speed.grid import GRIDS, LADDER, cases, workloads
 from unrolled.speed.settings import LIST_OPTIONS, Settings, check_plugin
 
 
 def read(grid="quick", budget=0.1, devices=("cpu",), **lists):
     texts = {f"--{name}": [value] if isinstance(value, str) else value for name, value in lists.items()}
     return Settings.read(texts, grid=grid, budget=budget, out=Path("out"), devices=devices)
+
+
+@pytest.mark.parametrize(
+    ("fields", "there"),
+    [({}, True), ({"dtype": "bfloat16"}, True), ({"dtype": "float64"}, False), ({"cell": "gru"}, False),
+     ({"device": "cuda"}, False)],
+)  # fmt: skip
+def test_the_loop_in_c_plus_plus_is_raced_where_it_is_another_one_than_the_fused_module(fields, there):
+    found = [case.implementation for case in cases([Workload(**fields)], ("forward",), ("fused", *LADDER))]
+    assert ("in_cpp" in found) == there
+    assert {"fused", "cells", "written_out", "projected"} <= set(found)
 
 
 def test_the_default_grid_is_three_cells_by_layers_by_batches_by_phases_by_implementations():

@@ -12,7 +12,7 @@ from tests.render.runs import MACHINE, race
 from unrolled import Workload
 from unrolled.errors import InvalidTypeError, InvalidValueError, ResultFileError
 from unrolled.speed.why.floors import at_size_one, floors
-from unrolled.speed.why.ladder import changes, contenders, rungs
+from unrolled.speed.why.ladder import Change, changes, contenders, has_kernel, rungs
 from unrolled.speed.why.record import Floor, Operation, Why
 
 ONEDNN = torch.backends.mkldnn.is_available()
@@ -21,7 +21,7 @@ SMALL = Workload(cell="gru", hidden_size=8, input_size=4, batch_size=2, seq_len=
 
 
 def on_ladder(workload, phase="training"):
-    return [change for change in changes(workload, phase) if change.on_ladder]
+    return [change for change in changes(workload, phase, has_kernel(workload)) if change.on_ladder]
 
 
 @pytest.mark.parametrize("phase", ["forward", "training"])
@@ -34,7 +34,11 @@ def test_each_rung_begins_where_the_last_one_ended(cell, dtype, phase):
     assert all(a.after == b.before for a, b in itertools.pairwise(ladder))
     names = [each.name for each in contenders(workload, phase)]
     assert len(names) == len(set(names))
-    assert {name for change in changes(workload, phase) for name in (change.before, change.after)} == set(names)
+    assert {
+        name
+        for change in changes(workload, phase, has_kernel(workload))
+        for name in (change.before, change.after)
+    } == set(names)
 
 
 @pytest.mark.skipif(not ONEDNN, reason="torch has no oneDNN here")
@@ -50,6 +54,16 @@ def test_the_product_of_the_rungs_is_the_whole():
     assert math.prod(rung.ratio.ratio for rung in found) == pytest.approx(1 / 4.0, rel=1e-2)
     assert sum(rung.before_s - rung.after_s for rung in found) == pytest.approx(0.03, rel=1e-2)
     assert [rung.ratio.ratio for rung in found] == pytest.approx([1.5, 5 / 6, 0.4, 0.5], rel=1e-2)
+
+
+def test_the_rungs_of_a_record_are_those_of_the_machine_that_measured(monkeypatch):
+    """Not of the one that shows it."""
+    here = rungs(race(RATIOS, phase="training"))
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    assert rungs(race(RATIOS, phase="training")) == here
+    assert [rung.change.after for rung in here if rung.change.on_ladder][-2:] == ["in_cpp", "fused"]
+    without = {name: ratio for name, ratio in RATIOS.items() if name != "in_cpp"}
+    assert rungs(race(without, phase="training"))[2].change == Change("projected", "fused", "the loop in C++")
 
 
 def test_without_a_rung_that_failed_the_others_are_there():

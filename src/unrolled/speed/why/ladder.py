@@ -31,15 +31,14 @@ class Change:
     on_ladder: bool = True
 
 
-def changes(workload: Workload, phase: str) -> tuple[Change, ...]:
+def changes(workload: Workload, phase: str, kernel: bool) -> tuple[Change, ...]:
     """The rungs for a workload, from `cells` to `fused`, then what changes one thing besides.
 
-    Torch runs an LSTM in float32, bfloat16 or float16 on a CPU by oneDNN, and everything else there by a loop in C++;
-    on CUDA cuDNN has a kernel for all steps.
+    `kernel`: on that CPU torch had one of oneDNN for all steps, see `has_kernel`. Else it is a loop in C++ there; on
+    CUDA cuDNN has one.
     """
-    on_cuda, kernel = workload.device != "cpu", has_kernel(workload)
     rungs = [Change("cells", "written_out", CALLS), Change("written_out", "projected", HOISTED)]
-    if on_cuda:
+    if workload.device != "cpu":
         rungs.append(Change("projected", "fused", "all steps in kernels of cuDNN"))
     elif kernel:
         rungs += [Change("projected", "in_cpp", IN_CPP), Change("in_cpp", "fused", ONEDNN)]
@@ -67,7 +66,7 @@ def _asides(workload: Workload, phase: str) -> list[Change]:
 
 
 def has_kernel(workload: Workload) -> bool:
-    """Whether torch has one of oneDNN for all steps."""
+    """Whether torch has one of oneDNN for all steps here: of an LSTM, in float32, bfloat16 or float16."""
     import torch
 
     onednn = torch.backends.mkldnn
@@ -77,7 +76,7 @@ def has_kernel(workload: Workload) -> bool:
 
 def contenders(workload: Workload, phase: str) -> list[Implementation]:
     """What is timed for a ladder, the reference first."""
-    steps = changes(workload, phase)
+    steps = changes(workload, phase, has_kernel(workload))
     return [load(name) for name in dict.fromkeys(["fused", "cells", *(each.after for each in steps)])]
 
 
@@ -92,8 +91,12 @@ class Rung:
 
 
 def rungs(results: Sequence[Result]) -> tuple[Rung, ...]:
-    """Of the results of a race, those of `changes` whose both sides have a time."""
+    """Of the results of a race, those of `changes` whose both sides have a time.
+
+    Where the loop in C++ took part it was another one than the fused module.
+    """
     first = results[0]
+    kernel = any(result.implementation == "in_cpp" for result in results)
     found = {result.implementation: result for result in results if result.timed}
     return tuple(
         Rung(
@@ -102,6 +105,6 @@ def rungs(results: Sequence[Result]) -> tuple[Rung, ...]:
             found[each.before].shared_s,
             found[each.after].shared_s,
         )
-        for each in changes(first.workload, first.phase)
+        for each in changes(first.workload, first.phase, kernel)
         if each.before in found and each.after in found
     )
