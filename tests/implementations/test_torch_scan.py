@@ -18,6 +18,7 @@ def seed():
 
 
 @pytest.mark.slow  # it traces a step at each call
+@pytest.mark.filterwarnings("default")  # torch has warnings of its own while it traces
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "two-way"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_it_is_the_fused_module(cell, bidirectional):
@@ -27,6 +28,7 @@ def test_it_is_the_fused_module(cell, bidirectional):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", ["min_gru:MinGRU", "peephole_lstm:PeepholeLSTM"])
 def test_cells_of_one_s_own_are_the_same_work(name):
     workload = Workload(cell=f"examples.cells.{name}", hidden_size=5, input_size=4, batch_size=2, seq_len=6)
