@@ -29,7 +29,7 @@ def test_it_is_the_fused_module(cell, bidirectional):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("name", ["min_gru:MinGRU", "peephole_lstm:PeepholeLSTM"])
+@pytest.mark.parametrize("name", ["min_gru:MinGRU", "minimal_gated_unit:MinimalGatedUnit"])
 def test_cells_of_one_s_own_are_the_same_work(name):
     workload = Workload(cell=f"examples.cells.{name}", hidden_size=5, input_size=4, batch_size=2, seq_len=6)
     assert race(workload, "training", "torch_scan", budget=0.02, passes=1).status == "ok"

@@ -1,6 +1,6 @@
 """`torch_scan`: a step function handed to torch's own scan operator, which runs it over time and back.
 
-The operator is a prototype (`torch._higher_order_ops.scan`). It traces the step once and then runs the graph step by
+The operator is a prototype (`torch._higher_order_ops.scan`). It traces the step, if it can, and runs the graph step by
 step, in Python, unless all of it is compiled. Where its results or gradients are wrong, the checks say so.
 """
 
