@@ -104,7 +104,7 @@ def test_a_damaged_record_is_one_line_and_status_2(folder, tmp_path, capsys, dam
     [
         ("", r"results: .*JSON.*gradflow\.json"),
         ("[]", "results: .*object.*got list"),
-        ("{}", r"esults: .*unrolled\.bench, unrolled\.gradflow"),
+        ("{}", r"esults: .*unrolled\.bench, unrolled\.why, unrolled\.gradflow"),
         ('{"format": "unrolled.gradflow", "version": 99}', r"results: .*unrolled\.gradflow, got 99"),
         ('{"format": "unrolled.else", "version": 1}', r"results: .*got 'unrolled\.else' in"),
     ],
@@ -119,7 +119,7 @@ def test_what_is_no_record_is_one_line_and_status_2(tmp_path, capsys, text, mess
 
 def test_a_folder_without_results_is_one_line_and_status_2(tmp_path, capsys):
     assert plots.main([str(tmp_path)]) == 2
-    assert "expected bench.json, gradflow.json, " in capsys.readouterr().err
+    assert "expected bench.json, why.json, gradflow.json, " in capsys.readouterr().err
 
 
 def test_cells_are_a_benchmarks(folder, capsys):
