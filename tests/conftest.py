@@ -10,7 +10,7 @@ def pytest_configure(config):
     """A warning is an error in our tests; in a benchmark it is its author's business."""
     config.addinivalue_line("filterwarnings", "error")
     # Of matplotlib before 3.10.8 with a newer pyparsing.
-    config.addinivalue_line("filterwarnings", "ignore:.*deprecated.*use:DeprecationWarning:matplotlib")
+    config.addinivalue_line("filterwarnings", "ignore:'[a-zA-Z]+' .*deprecated.* use '\\w+':DeprecationWarning")
 
 
 def pytest_collection_modifyitems(items):
