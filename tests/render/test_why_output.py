@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from matplotlib.figure import Figure
 
 from tests.render.runs import BUSY, race, run
 from tests.speed.why.test_ladder import RATIOS, made
@@ -92,7 +93,7 @@ def test_a_grid_with_its_rungs_ends_with_what_each_saves(width, monkeypatch):
 def test_the_waterfall_is_drawn_with_every_rung(tmp_path):
     paths = view.draw(explained(), tmp_path)
     assert {path.name for path in paths} == {"waterfall.png", "waterfall.svg"}
-    drawn = explained().plot()
+    drawn = explained().plot(Figure().subplots())
     names = [label.get_text().replace("\n", " ") for label in drawn.get_xticklabels()]
     assert names == [
         "a loop of cells", "each operation called from Python", "input projection of all steps at once",
@@ -100,6 +101,16 @@ def test_the_waterfall_is_drawn_with_every_rung(tmp_path):
     ]  # fmt: skip
     heights = [bar.get_height() for bar in drawn.patches]
     assert heights == pytest.approx([800, 400, 200, 600, 200, 200], rel=1e-2)
+
+
+@pytest.mark.parametrize("wrong", ["cells", "written_out", "projected", "in_cpp"])
+def test_without_one_of_the_rungs_all_but_the_waterfall_is_shown(wrong, tmp_path):
+    results = race(RATIOS, phase="training", wrong=(wrong,))
+    why = made(results)
+    assert view.draw(why, tmp_path) == []
+    assert not why.plot(Figure().subplots()).patches
+    assert f"{wrong} got no time" in str(why)
+    assert str(run(results))
 
 
 def test_a_busy_machine_is_told():

@@ -359,10 +359,10 @@ def changes(record: Any, axes: Axes) -> None:
 
 
 def why(record: Any, axes: Axes) -> None:
-    """The waterfall, where anything was timed."""
+    """The waterfall, where every rung was timed."""
     from unrolled.render.why_plot import draw_waterfall, title
 
-    if record.ladder:
+    if record.is_whole:
         draw_waterfall(record, axes)
         axes.legend(fontsize=8)
     axes.set_title(textwrap.fill(title(record), LETTERS), loc="left", fontsize=10)

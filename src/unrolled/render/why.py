@@ -47,7 +47,7 @@ def frames(why: Why) -> dict[str, pd.DataFrame]:
 
 
 def draw(why: Why, folder: Path) -> list[Path]:
-    """The waterfall; nothing where nothing was timed."""
+    """The waterfall; nothing where a rung got no time."""
     from unrolled.render.why_plot import waterfall
 
-    return waterfall(why, folder) if why.ladder else []
+    return waterfall(why, folder) if why.is_whole else []

@@ -14,6 +14,7 @@ from unrolled.render.columns import Block, Column, tables
 from unrolled.render.speed_axes import at, places, row_axes
 from unrolled.render.speed_tables import axis_columns
 from unrolled.speed.why.ladder import rungs
+from unrolled.speed.why.record import LOOP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,10 @@ FIRST = "written_out"  # which is timed for nothing else
 
 def ladder_tables(results: Sequence[Result], frame: pd.DataFrame, width: int) -> list[Group]:
     """A table per cell, phase, device and dtype whose rungs were timed; `frame` has a row for each of `results`."""
-    timed = frame[(frame["implementation"] == FIRST) & (frame["rounds"] > 0)]
+    of_loops = {result.race for result in results if result.implementation == LOOP and result.timed}
+    has_both = [result.timed and result.race in of_loops for result in results]
+    timed = frame[has_both]
+    timed = timed[timed["implementation"] == FIRST]
     made = []
     for (cell, phase, device, dtype), part in timed.groupby(["cell", "phase", "device", "dtype"], sort=False):
         axes = row_axes(part)

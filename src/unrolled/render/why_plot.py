@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from unrolled.render import text
 from unrolled.render.style import COLOURS, finish, house_style, save
 from unrolled.render.why_words import answer, saved_s
-from unrolled.speed.why.record import LOOP
 
 if TYPE_CHECKING:
     from unrolled.speed.why.record import Why
@@ -44,9 +43,7 @@ def title(why: Why) -> str:
 
 def draw_waterfall(why: Why, axes: Axes) -> None:
     """Microseconds of a step: the loop, what each rung saves or costs, the fused module."""
-    loop = why.result(LOOP)
-    assert loop is not None
-    level = 1e6 * why.step_s(loop.shared_s)
+    level = 1e6 * why.step_s(why.ladder[0].before_s)
     labels, top = ["a loop\nof cells"], level
     axes.bar(0, level, color=WHOLE, width=0.7, label="time of a step")
     _say(axes, 0, level, level)

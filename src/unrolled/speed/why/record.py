@@ -96,6 +96,12 @@ class Why(Record):
         return tuple(rung for rung in self.rungs if rung.change.on_ladder)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the ladder leads from the loop to the fused module, without a gap."""
+        names = [LOOP, *(rung.change.after for rung in self.ladder)]
+        return names[-1] == "fused" and names[:-1] == [rung.change.before for rung in self.ladder]
+
+    @property
     def failed(self) -> tuple[Result, ...]:
         """What got no time; its `reason` says why."""
         return tuple(result for result in self.results if not result.timed)
