@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "forecast": GROUND | {"cells", "rollout", "networks", "gradients"},
     "render": {"errors", "extras", "networks", "results"} | MEASURING,
     "loggers": GROUND | {"rollout", "gradients", "render"},
-    "pytest_plugin": GROUND | {"extras", "streams", "ending", "networks", "render", "speed"},
+    "pytest_plugin": GROUND | {"extras", "streams", "ending", "networks", "render", "speed", "gradients"},
     "cli": GROUND | {"extras", "streams", "ending", "cells", "networks", "render", "pytest_plugin"} | MEASURING,
 }
 

@@ -145,8 +145,10 @@ def benchmark():
     """A run whose tables have every column: several values on each axis, and one contender that compiles."""
     from tests.render.runs import race, run
     from unrolled import Workload
+    from unrolled.speed.network import Horizon, Network
 
-    base = Workload(cell="gru", num_layers=1, input_size=8, hidden_size=16, batch_size=2, seq_len=10)
+    base = Workload(cell="lstm", num_layers=1, input_size=8, hidden_size=16, batch_size=2, seq_len=10)
+    network = Network("gru", 1000, 1e6, Horizon(20, False))
     changes = (
         {},
         {"seq_len": 20},
@@ -154,6 +156,11 @@ def benchmark():
         {"hidden_size": 32},
         {"bidirectional": True},
         {"dtype": "bfloat16"},
+        {"bias": False},
+        {"batch_first": True},
+        {"proj_size": 4},
+        {"num_layers": 2, "dropout": 0.1},
+        {"packed": True},
     )
     results = []
     for number, change in enumerate(changes):
@@ -162,6 +169,7 @@ def benchmark():
                 {"fused": 1.0, "cells": 2.0, "hoisted": 1.5, "compiled": 0.5}, base.replace(**change),
                 threads=threads, compile_s=1.0 + number, uncompiled_s=0.02,
             )  # fmt: skip
+    results += race({"fused": 1.0, "network:gru": 0.75}, base.replace(seq_len=30), network=network)
     return run(results)
 
 

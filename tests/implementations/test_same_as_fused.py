@@ -1,13 +1,14 @@
 """Every implementation computes what the fused module does, in every layout, and gradients too."""
 
 import copy
+from functools import partial
 from itertools import product
 
 import pytest
 import torch
 from torch import nn
 
-from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
+from unrolled.errors import ImplementationError, InvalidValueError
 from unrolled.implementations import IMPLEMENTATIONS, implement, load
 from unrolled.networks.stack import Stack
 from unrolled.speed.explicit import explicit
@@ -20,7 +21,9 @@ CELLS = {
     "lstm": lambda **options: nn.LSTM(I, H, **options),
 }
 EAGER = [
-    name for name in IMPLEMENTATIONS if name not in ("fused", "scan", "compiled", "torch_scan", "inference")
+    name
+    for name in IMPLEMENTATIONS
+    if name not in ("fused", "scan", "torch_scan", "inference") and not name.startswith("compiled")
 ]
 
 
@@ -28,14 +31,16 @@ def parts(state):
     return [state] if isinstance(state, torch.Tensor) else [part for s in state for part in parts(s)]
 
 
-def run(call, module, x, state):
+def run(call, module, x, state, pack=None):
     """Outputs, final states, and the gradients of a random functional of them."""
     x = x.clone().requires_grad_()
     state = None if state is None else [part.clone().requires_grad_() for part in parts(state)]
     hx = None if state is None else (tuple(state) if isinstance(module, nn.LSTM) else state[0])
     module.zero_grad(set_to_none=True)
-    output, final = call(x, hx)
-    results = [output, *parts(final)]
+    given = x if pack is None else pack(x)
+    torch.manual_seed(5)  # of what is dropped out
+    output, final = call(given, hx)
+    results = [output if pack is None else output.data, *parts(final)]
     generator = torch.Generator().manual_seed(0)
     sum((r * torch.randn(r.shape, generator=generator, dtype=r.dtype)).sum() for r in results).backward()
     leaves = [x, *(state or []), *module.parameters()]
@@ -120,20 +125,68 @@ def test_a_chain_of_different_sizes_is_built_layer_by_layer(name):
     torch.testing.assert_close(explicit(stack, x, hx), stack(x, hx), rtol=1e-12, atol=1e-12)
 
 
+LENGTHS = {
+    "falling": (5, 4, 4, 1),
+    "equal": (5, 5, 5, 5),
+    "of any order": (2, 5, 1, 3),
+    "one": (3,),
+    "single steps": (1, 1, 1),
+}
+
+
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "two-way"])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", [*EAGER, "explicit"])
+def test_packed_sequences(name, cell, lengths, bidirectional):
+    module = make(cell, num_layers=2, bidirectional=bidirectional)
+    call = (lambda x, hx: explicit(module, x, hx)) if name == "explicit" else implement(load(name), module)
+    x = torch.randn(max(lengths), len(lengths), I, dtype=torch.float64)
+    pack = partial(nn.utils.rnn.pack_padded_sequence, lengths=torch.tensor(lengths), enforce_sorted=False)
+    for state in (None, initial_state(module, batch=(len(lengths),))):
+        assert_same(run(call, module, x, state, pack), run(module, module, x, state, pack))
+    found, expected = (each(pack(x))[0] for each in (call_with_zeros(call, module, len(lengths)), module))
+    assert torch.equal(found.batch_sizes, expected.batch_sizes)
+    assert torch.equal(found.unsorted_indices, expected.unsorted_indices)
+
+
+def call_with_zeros(call, module, batch_size):
+    state = initial_state(module, batch=(batch_size,))
+    zeros = tuple(0 * part for part in state) if isinstance(state, tuple) else 0 * state
+    return lambda x: call(x, zeros)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "two-way"])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", [*EAGER, "explicit"])
+def test_dropout_draws_the_numbers_that_torch_draws(name, cell, bidirectional, packed):
+    for batch_first in (False, True):
+        module = make(cell, num_layers=3, bidirectional=bidirectional, dropout=0.4, batch_first=batch_first)
+        call = implement(load(name), module) if name != "explicit" else partial(explicit, module)
+        x = torch.randn(*((B, T) if batch_first else (T, B)), I, dtype=torch.float64)
+        lengths = torch.tensor([5, 3, 1])
+        pack = partial(nn.utils.rnn.pack_padded_sequence, lengths=lengths, batch_first=batch_first)
+        state = initial_state(module)
+        results = [run(each, module, x, state, pack if packed else None) for each in (call, module)]
+        assert_same(*results)
+        module.eval()
+        assert_same(run(call, module, x, state), run(module, module, x, state))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # torch has warnings of its own while it compiles
-def test_compiled_is_the_same_loop():
+@pytest.mark.parametrize("name", [name for name in IMPLEMENTATIONS if name.startswith("compiled")])
+def test_compiled_is_the_same_loop(name):
     module = make("gru")
     x = torch.randn(3, B, I, dtype=torch.float64)
-    built = implement(load("compiled"), module)
+    built = implement(load(name), module)
     state = initial_state(module)
     assert_same(run(built, module, x, state), run(module, module, x, state))
 
 
 @pytest.mark.parametrize("name", EAGER)
 def test_what_a_loop_cannot_reproduce_is_refused(name):
-    with pytest.raises(ImplementationError, match=r"dropout: .*got 0\.5"):
-        implement(load(name), nn.LSTM(I, H, num_layers=2, dropout=0.5))
     with pytest.raises(ImplementationError, match="proj_size: .*got 2"):
         implement(load(name), nn.LSTM(I, H, proj_size=2))
     with pytest.raises(ImplementationError, match="reference: .*got Linear"):
@@ -147,8 +200,8 @@ def test_bad_calls_are_refused_with_shapes(name):
         built(torch.zeros(T, B, I + 1, dtype=torch.float64))
     with pytest.raises(InvalidValueError, match=r"hx: .*got \[\(1, 3, 5\)"):
         built(torch.zeros(T, B, I, dtype=torch.float64), (torch.zeros(1, B, 5), torch.zeros(1, B, 5)))
-    packed = nn.utils.rnn.pack_sequence([torch.zeros(T, I, dtype=torch.float64)])
-    with pytest.raises(InvalidTypeError, match="input: .*got a PackedSequence"):
+    packed = nn.utils.rnn.pack_sequence([torch.zeros(T, I + 1, dtype=torch.float64)])
+    with pytest.raises(InvalidValueError, match="input: .*4.*got 5"):
         built(packed)
 
 

@@ -30,6 +30,16 @@ from unrolled.results.codec import decode, encode
         ({"seq_len": 2**63}, f"seq_len: .*got {2**63}"),
         ({"device": "tpu"}, "device: .*got 'tpu'"),
         ({"hidden_size": (30, 20), "num_layers": 3}, r"hidden_size: .*got 2: \(30, 20\)"),
+        ({"proj_size": 128}, "proj_size: .*127.*got 128"),
+        ({"proj_size": -1}, "proj_size: .*got -1"),
+        ({"cell": "gru", "proj_size": 4}, "proj_size: .*lstm, got gru"),
+        ({"dropout": 0.5}, r"dropout: .*several layers.*got 0\.5"),
+        ({"dropout": 0.5, "hidden_size": (30, 20)}, r"dropout: .*of one size.*got 0\.5"),
+        ({"dropout": 1.0, "num_layers": 2}, r"dropout: .*below 1, got 1\.0"),
+        ({"dropout": -0.1, "num_layers": 2}, r"dropout: .*got -0\.1"),
+        ({"dropout": float("nan"), "num_layers": 2}, "dropout: .*got nan"),
+        ({"cell": "examples.cells.min_gru:MinGRU", "packed": True}, "cell .*MinGRU: .*got packed=True"),
+        ({"cell": "examples.cells.min_gru:MinGRU", "bias": False}, "cell .*MinGRU: .*got bias=False"),
     ],
 )
 def test_a_workload_that_cannot_run_is_refused_with_what_was_expected(fields, message):
@@ -44,10 +54,61 @@ def test_a_size_that_is_not_an_integer_is_a_type_error(value):
         Workload(batch_size=value)
 
 
+@pytest.mark.parametrize("name", ["bidirectional", "bias", "batch_first", "packed"])
 @pytest.mark.parametrize("value", ["no", 1, None])
-def test_both_ways_are_asked_for_by_true_or_false(value):
-    with pytest.raises(InvalidTypeError, match=f"bidirectional: expected True or False, got {value!r}"):
-        Workload(bidirectional=value)
+def test_what_has_two_sides_is_asked_for_by_true_or_false(name, value):
+    with pytest.raises(InvalidTypeError, match=f"{name}: expected True or False, got {value!r}"):
+        Workload(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("proj_size", 1.5), ("proj_size", True), ("dropout", "0.5")])
+def test_an_option_of_another_type_is_a_type_error(name, value):
+    with pytest.raises(InvalidTypeError, match=f"{name}: .*got {value!r}"):
+        Workload(num_layers=2, **{name: value})
+
+
+SMALL = {"input_size": 3, "hidden_size": 4, "batch_size": 6, "seq_len": 5, "seed": 2}
+
+
+def test_packed_sequences_are_those_that_were_padded_without_what_is_beyond_their_ends():
+    packed, padded = Workload(**SMALL, packed=True), Workload(**SMALL)
+    assert packed.lengths == tuple(sorted(packed.lengths, reverse=True))
+    assert packed.lengths[0] == 5 > packed.lengths[-1] >= 1
+    assert padded.lengths == (5,) * 6
+    assert len(packed.input()) == packed.tokens == sum(packed.lengths) < padded.tokens
+    back, lengths = nn.utils.rnn.pad_packed_sequence(packed.as_called(packed.input()))
+    assert tuple(lengths) == packed.lengths
+    for k, length in enumerate(packed.lengths):
+        assert torch.equal(back[:length, k], padded.input()[:length, k])
+    output, _ = packed.reference()(packed.as_called(packed.input()))
+    assert output.data.shape == packed.target().shape
+
+
+def test_a_call_has_the_layout_that_was_asked_for():
+    first, plain = Workload(**SMALL, batch_first=True), Workload(**SMALL)
+    assert torch.equal(first.input(), plain.input().transpose(0, 1))
+    assert torch.equal(first.target(), plain.target().transpose(0, 1))
+    outputs = [each.reference()(each.as_called(each.input()))[0] for each in (first, plain)]
+    torch.testing.assert_close(outputs[0], outputs[1].transpose(0, 1))
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("proj_size", "width"), [(0, 4), (2, 2)])
+def test_the_options_are_those_of_the_module(bias, proj_size, width):
+    workload = Workload(**SMALL, bias=bias, proj_size=proj_size, num_layers=2, dropout=0.25)
+    module = workload.reference()
+    assert (module.bias, module.proj_size, module.dropout) == (bias, proj_size, 0.25)
+    assert sum(p.numel() for p in module.parameters()) == workload.parameter_count
+    assert module(workload.input())[0].shape == workload.target().shape == (5, 6, width)
+
+
+@pytest.mark.parametrize("options", [{"packed": True}, {"batch_first": True}, {}, {"proj_size": 2}])
+def test_a_random_state_is_one_for_every_sequence(options):
+    workload = Workload(**SMALL, **options)
+    h, c = workload.random_state(workload.reference(), workload.first_step(workload.input()))
+    assert h.shape == (1, 6, options.get("proj_size", 4))
+    assert c.shape == (1, 6, 4)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -98,7 +159,13 @@ sizes = st.integers(1, 9)
 )
 def test_a_workload_survives_a_trip_through_json(cell, hidden, input_size, bidirectional):
     workload = Workload(cell=cell, hidden_size=hidden, input_size=input_size, bidirectional=bidirectional)
-    assert decode(Workload, json.loads(json.dumps(encode(workload)))) == workload
+    plain = encode(workload)
+    assert (
+        not {"bias", "packed", "dropout"} & plain.keys()
+    )  # a file says what was asked for beside torch's defaults
+    other = workload.replace(bias=False, packed=bidirectional)
+    for each in (workload, other):
+        assert decode(Workload, json.loads(json.dumps(encode(each)))) == each
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

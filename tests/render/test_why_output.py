@@ -46,7 +46,12 @@ def test_the_summary_says_what_saves_most_and_what_helps_besides():
     said = summary(explained())
     assert said[1].startswith("A loop of lstm cells took 4.00 times as long as fused (")
     assert "What saves most: the loop in C++, 600 µs a step." in said
-    assert any(line.startswith("Not on the way to fused: backward by blocks of steps") for line in said)
+    assert any(line.startswith("Tried, and it helped: the implementation bptt, ") for line in said)
+
+
+def test_where_nothing_helped_one_line_says_so():
+    results = race(RATIOS | {"bptt": 1.2, "flushed": 1.0}, Workload(batch_size=1), "training")
+    assert "None of 2 things that were tried made fused faster here." in summary(made(results))
 
 
 def test_where_a_loop_gets_cheap_is_said_with_its_bounds():
@@ -121,5 +126,5 @@ def test_a_busy_machine_is_told():
 def test_frames_have_a_row_for_each():
     frames = view.frames(explained(model=fit(points(), ABOUT)))
     assert {name: len(frame) for name, frame in frames.items()} == {
-        "rungs": 5, "floors": 2, "operations": 2, "sizes": 12,
+        "rungs": 5, "floors": 2, "operations": 2, "sizes": 12, "tries": 1,
     }  # fmt: skip

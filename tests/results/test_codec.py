@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from unrolled.errors import ResultFileError
-from unrolled.results.codec import UNSAVED, WORDS, Count, Positive, Share, Size, decode, encode
+from unrolled.results.codec import IF_NOT_DEFAULT, UNSAVED, WORDS, Count, Positive, Share, Size, decode, encode
 from unrolled.results.record import Record
 
 
@@ -93,6 +93,23 @@ def bits(value):
 def test_every_value_survives_json_to_the_last_bit(value):
     content = json.loads(json.dumps(encode(value), allow_nan=False))
     assert bits(decode(Outer, content)) == bits(value)
+
+
+@dataclass(frozen=True)
+class Later:
+    old: int
+    new: int = field(default=0, metadata=IF_NOT_DEFAULT)
+
+
+@pytest.mark.parametrize(("value", "content"), [(Later(1), {"old": 1}), (Later(1, 2), {"old": 1, "new": 2})])
+def test_a_field_that_came_later_is_written_where_it_says_something(value, content):
+    assert encode(value) == content
+    assert decode(Later, content) == value
+
+
+def test_a_default_is_not_read_where_it_would_not_be_written():
+    with pytest.raises(ValueError, match="new"):
+        decode(Later, {"old": 1, "new": 0})
 
 
 @given(arrays.arrays(np.int64, shapes.filter(lambda shape: shape != (0,)), elements=integers))

@@ -13,14 +13,8 @@ I, H, B, T, P = 5, 7, 3, 4, 2
 
 def configuration(cell="lstm", form="fused", batch_first=False, batched=True, bias=True, proj_size=0, **sizes):
     sizes = {"input_size": I, "hidden_size": H, "batch_size": B if batched else 1, "seq_len": T, **sizes}
-    return Configuration(
-        workload=Workload(cell=cell, **{"dtype": "float64", **sizes}),
-        form=form,
-        batch_first=batch_first,
-        batched=batched,
-        bias=bias,
-        proj_size=proj_size,
-    )
+    options = {"dtype": "float64", "bias": bias, "batch_first": batch_first, "proj_size": proj_size}
+    return Configuration(workload=Workload(cell=cell, **options | sizes), form=form, batched=batched)
 
 
 described = cache(describe)

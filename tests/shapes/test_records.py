@@ -15,6 +15,7 @@ from tests.shapes.test_differences import NaN, OneDirection
 from unrolled.cells import CELLS
 from unrolled.environment import Environment
 from unrolled.errors import InvalidTypeError, InvalidValueError, ResultFileError
+from unrolled.networks.options import PLAIN
 from unrolled.results.codec import decode, encode
 from unrolled.shapes.configuration import Configuration, both_forms, walkthrough
 from unrolled.shapes.measure import describe, measure
@@ -89,15 +90,31 @@ def test_what_is_measured_is_what_is_loaded_whatever_was_asked_for(tmp_path, ask
 
 def test_the_file_names_the_rows_of_every_gate(tmp_path):
     content = saved(measure(walkthrough()), tmp_path / "shapes.json")
-    assert (content["format"], content["version"]) == ("unrolled.shapes", 3)
+    assert (content["format"], content["version"]) == ("unrolled.shapes", 4)
     first = content["descriptions"][0]["parameters"][0]
     assert first["pattern"] == "weight_ih_l{}"
     assert first["rows"] == [{"gate": "h", "meaning": "hidden state", "start": 0, "stop": 20}]
 
 
+def as_version_3(content):
+    for description in content["descriptions"]:
+        configuration = description["configuration"]
+        for name in ("bias", "batch_first", "proj_size"):
+            configuration[name] = configuration["workload"].pop(name, PLAIN[name])
+    return content
+
+
+def test_a_file_of_version_3_is_read(tmp_path):
+    asked = configuration("lstm", num_layers=2, proj_size=2, batch_first=True, bias=False)
+    found = measure((*both_forms(asked), *both_forms(configuration("gru"))))
+    content = as_version_3(saved(found, tmp_path / "shapes.json"))
+    (tmp_path / "shapes.json").write_text(json.dumps(content | {"version": 3}))
+    assert Shapes.load(tmp_path / "shapes.json") == found
+
+
 def test_a_file_of_version_2_is_read(tmp_path):
     found = measure(walkthrough())
-    content = saved(found, tmp_path / "shapes.json")
+    content = as_version_3(saved(found, tmp_path / "shapes.json"))
     content["configurations"] = content.pop("descriptions")
     for fields, one in zip(content["configurations"], found.descriptions, strict=True):
         fields |= {"name": one.configuration.name, "count": one.count, "agrees": one.agrees}
@@ -130,8 +147,8 @@ def content(tmp_path_factory):
         ("descriptions", [], "descriptions"),
         ("descriptions.0.configuration.workload.hidden_size", 8, "built"),
         ("descriptions.0.configuration.form", "cells", "built"),
-        ("descriptions.0.configuration.proj_size", -1, "proj_size"),
-        ("descriptions.0.configuration.bias", False, "built"),
+        ("descriptions.0.configuration.workload.proj_size", -1, "proj_size"),
+        ("descriptions.0.configuration.workload.bias", False, "built"),
         ("descriptions.0.built", "nn.LSTM(5, 7)", "built"),
         ("descriptions.1.compared_with", "nn.LSTM(5, 7)", "comparison"),
         ("descriptions.0.parameters.0.shape", [28, 6], "weight_ih_l{}"),

@@ -60,7 +60,7 @@ def test_the_count_is_the_closed_formula(fields):
     later = gates * H * (directions * state + state + biases) + p * H
     expected = directions * (first + (fields["num_layers"] - 1) * later)
     for form in both_forms(configuration(**fields)):
-        assert described(form).count == form.parameter_count == expected
+        assert described(form).count == form.workload.parameter_count == expected
         assert sum(parameter.numel() for parameter in form.reference().parameters()) == expected
 
 

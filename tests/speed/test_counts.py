@@ -21,6 +21,10 @@ from unrolled.speed.step import Step
         {"num_layers": 2, "bidirectional": True},
         {"hidden_size": (6, 4)},
         {"batch_size": 1},
+        {"bias": False},
+        {"batch_first": True},
+        {"packed": True, "batch_size": 5},
+        {"dropout": 0.5, "num_layers": 2},
     ],
     ids=str,
 )
@@ -31,7 +35,8 @@ def test_flops_are_those_that_torch_counts(name, cell, phase, shape):
     workload = Workload(
         cell=cell, **{"input_size": 5, "hidden_size": 6, "batch_size": 3, "seq_len": 4, **shape}
     )
-    step = Step(implement(load(name), workload.reference()), workload.input(), workload.target(), phase)
+    given = workload.as_called(workload.input())
+    step = Step(implement(load(name), workload.reference()), given, workload.target(), phase)
     counter = FlopCounterMode(display=False)
     with counter:
         step()

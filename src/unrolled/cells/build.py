@@ -41,12 +41,13 @@ def build(
     bias: bool = True,
     batch_first: bool = False,
     proj_size: int = 0,
+    dropout: float = 0.0,
 ) -> nn.Module:
     """The module of a cell, by the name of one of torch's or the path of anybody's, with weights in float64.
 
     They are drawn from torch's global generator. torch's own are fused modules, anybody's are `Unrolled`, which has no
-    `bias`, `batch_first` and `proj_size` to choose. Raises `ImplementationError` for a cell that cannot be imported,
-    made, or called.
+    `bias`, `batch_first`, `proj_size` and `dropout` to choose. Raises `ImplementationError` for a cell that cannot be
+    imported, made, or called.
     """
     if is_path(cell):
         return Unrolled(_in_float64(load_cell(cell)), input_size, hidden_size, num_layers, bidirectional)
@@ -62,6 +63,7 @@ def build(
         bidirectional=bidirectional,
         bias=bias,
         batch_first=batch_first,
+        dropout=dropout,
         dtype=torch.float64,
         **kind.options,
         **options,

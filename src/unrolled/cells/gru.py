@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cells.cell import Cell, Gate, State
-from unrolled.cells.linearised import Buffers, Linearised, PullBack, summed
-from unrolled.cells.push_forward import GateWeights, PushForward, by_sample, per_step
+from unrolled.cells.linearised import Buffers, Linearised, PullBack, as_columns, moved, summed
+from unrolled.cells.push_forward import GateWeights, PushForward, add_gates, by_sample, per_step
 from unrolled.cells.weights import Weights, add_outer, affine
 
 
@@ -54,6 +54,7 @@ class LinearisedGRU(Linearised):
         from_h = affine(before, weights.weight_hh, weights.bias_hh, buffers("from_h", steps, batch, 3 * size))
         q = from_h[..., 2 * size :]
         r, z = from_x[..., : 2 * size].add_(from_h[..., : 2 * size]).sigmoid_().chunk(2, dim=-1)
+        self.r = r
         n = from_x[..., 2 * size :].addcmul_(r, q).tanh_()
 
         self.keep = buffers("keep", steps, batch, size).copy_(z)
@@ -74,6 +75,13 @@ class LinearisedGRU(Linearised):
     def push_forward(self) -> PushForward:
         """Through `J_t`."""
         return PushForwardGRU(self)
+
+    def of_weights(self, changes: Weights) -> Tensor:
+        """Of the pre-activations of r, z and n; what comes from the state is scaled by r in the last."""
+        by_x = moved(((changes.weight_ih, changes.bias_ih),), (self.x,))
+        by_h = moved(((changes.weight_hh, changes.bias_hh),), (self.h[:-1],))
+        by_h[..., 2 * self.h.shape[-1] :].mul_(self.r.unsqueeze(2))
+        return as_columns(by_x.add_(by_h))
 
 
 class PullBackGRU(PullBack):
@@ -145,10 +153,14 @@ class PushForwardGRU(PushForward):
         to_n, to_r, to_z, to_q = block.factors.unbind(-2)
         self.steps = per_step(block.keep, to_r, to_z, to_q, to_n)
 
-    def step(self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None) -> None:
+    def step(
+        self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None, own: Tensor | None = None
+    ) -> None:
         """The sums over gates are one product each."""
         keep, to_r, to_z, to_q, to_n = (factor[t] for factor in self.steps)
         torch.mul(by_sample(v, keep), keep, out=by_sample(out, keep))
         self.from_h.add(v, (to_r, to_z, to_q), out)
         if below is not None:
             self.from_x.add(below, (to_r, to_z, to_n), out)
+        if own is not None:
+            add_gates(own, (to_r, to_z, to_n), out)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from unrolled.cells.push_forward import PushForward
+from unrolled.cells.weights import Weights
 
 
 class Linearised(ABC):
@@ -28,6 +31,14 @@ class Linearised(ABC):
     @abstractmethod
     def push_forward(self) -> PushForward:
         """What carries tangents from the first state to the last."""
+
+    def of_weights(self, changes: Weights) -> Tensor:
+        """What k changes of the weights move each step by, `(T, rows, B * k)`: `own` of `PushForward.step`.
+
+        Each weight of `changes` has one more dimension, of size k, before those of the weight. A kind need not have
+        this; then nobody knows how its states depend on its weights.
+        """
+        raise NotImplementedError
 
 
 class PullBack(ABC):
@@ -88,6 +99,23 @@ class Buffers:
         if (name, steps) not in self._unbound:
             self._unbound[name, steps] = [part.unbind() for part in parts]
         return self._unbound[name, steps]
+
+
+def moved(changes: Sequence[tuple[Tensor, Tensor | None]], rows: Sequence[Tensor]) -> Tensor:
+    """`Σ V row + v` for pairs of changed weights `(k, N, I)` and biases `(k, N)`, rows `(T, B, I)`: `(T, B, k, N)`."""
+    total: Tensor | None = None
+    for (weight, bias), row in zip(changes, rows, strict=True):
+        flat = None if bias is None else bias.flatten()
+        part = F.linear(row, weight.flatten(0, 1), flat).view(*row.shape[:2], *weight.shape[:2])
+        total = part if total is None else total.add_(part)
+    if total is None:
+        raise TypeError("expected weights, got none")
+    return total
+
+
+def as_columns(rows: Tensor) -> Tensor:
+    """`(T, B, k, N)` as columns of each step `(T, N, B * k)`."""
+    return rows.permute(0, 3, 1, 2).flatten(2)
 
 
 def summed(delta: Tensor, power: Tensor | None) -> Tensor:

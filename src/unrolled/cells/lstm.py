@@ -10,8 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cells.cell import Cell, Gate, State
-from unrolled.cells.linearised import Buffers, Linearised, PullBack, summed
-from unrolled.cells.push_forward import GateWeights, Push, PushForward, Steps, by_sample, inverted, per_step
+from unrolled.cells.linearised import Buffers, Linearised, PullBack, as_columns, moved, summed
+from unrolled.cells.push_forward import (
+    GateWeights,
+    Push,
+    PushForward,
+    Steps,
+    add_gates,
+    by_sample,
+    inverted,
+    per_step,
+)
 from unrolled.cells.weights import Weights, add_outer, affine
 
 
@@ -97,6 +106,15 @@ class LinearisedLSTM(Linearised):
         """Through `J_t`."""
         return PushForwardLSTM(self)
 
+    def of_weights(self, changes: Weights) -> Tensor:
+        """Of the pre-activations of all gates, and below them what a change of the projection moves `h_t` by."""
+        width = changes.weight_ih.shape[-1]
+        pairs = ((changes.weight_ih, changes.bias_ih), (changes.weight_hh, changes.bias_hh))
+        rows = moved(pairs, (self.inputs[..., :width], self.inputs[..., width:]))
+        if changes.weight_hr is not None:
+            rows = torch.cat((rows, moved(((changes.weight_hr, None),), (self.output,))), dim=-1)
+        return as_columns(rows)
+
 
 class PullBackLSTM(PullBack):
     """With `m̄ = Rᵀ h̄` (h̄ itself without a projection) and C̄ the total gradient of `c_t`.
@@ -181,7 +199,9 @@ class PushForwardLSTM(PushForward):
         self.factors = per_step(block.keep, *block.into_c, block.to_o, block.to_c)
         self.steps = list(zip(*self.factors, strict=True))
 
-    def step(self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None) -> None:
+    def step(
+        self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None, own: Tensor | None = None
+    ) -> None:
         """The three gates that lead into the cell state are one product."""
         keep, to_i, to_f, to_g, to_o, to_c = self.steps[t]
         size, cells = self.output_size, out[self.output_size :]
@@ -189,12 +209,19 @@ class PushForwardLSTM(PushForward):
         torch.mul(by_sample(v[size:], keep), keep, out=by_sample(cells, keep))
         for source, weights in zip(sources, self.into_c, strict=False):
             weights.add(source, (to_i, to_f, to_g), cells)
+        count = len(cells)
+        if own is not None:
+            add_gates(own[: 3 * count], (to_i, to_f, to_g), cells)
         hidden = out[:size] if self.projection is None else torch.empty_like(cells)
         torch.mul(by_sample(cells, to_c), to_c, out=by_sample(hidden, to_c))
         for source, weights in zip(sources, self.into_h, strict=False):
             weights.add(source, (to_o,), hidden)
+        if own is not None:
+            add_gates(own[3 * count : 4 * count], (to_o,), hidden)
         if self.projection is not None:
             torch.mm(self.projection, hidden, out=out[:size])
+            if own is not None:
+                out[:size].add_(own[4 * count :])
 
     def inverse(self) -> Push | None:
         """`J_t⁻ᵀ`, for a square output gate and no projection."""

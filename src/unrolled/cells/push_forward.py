@@ -62,8 +62,13 @@ class PushForward(Steps):
     size: int  # of the whole state
 
     @abstractmethod
-    def step(self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None) -> None:
-        """Write to `out` `(n, B * k)` what tangents `v` of state t and `below` `(I, B * k)` of `x_t` become."""
+    def step(
+        self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None, own: Tensor | None = None
+    ) -> None:
+        """Write to `out` `(n, B * k)` what tangents `v` of state t and `below` `(I, B * k)` of `x_t` become.
+
+        `own` is what a change of the weights moves the step by, as `Linearised.of_weights` has it.
+        """
 
 
 class Layers(Steps):
@@ -121,6 +126,13 @@ class GateWeights:
         for weight, column in zip(self.each[1:], columns[1:], strict=True):
             total.addcmul_(weight, column)
         return total
+
+
+def add_gates(own: Tensor, factors: Sequence[Tensor], out: Tensor) -> None:
+    """`out += Σ_g factor_g own_g`: own `(G * H, B * k)`, out `(H, B * k)`, factors as of `per_step`."""
+    target = by_sample(out, factors[0])
+    for gate, factor in zip(own.chunk(len(factors)), factors, strict=True):
+        target.addcmul_(by_sample(gate, factor), factor)
 
 
 def per_step(*planes: Tensor) -> list[tuple[Tensor, ...]]:

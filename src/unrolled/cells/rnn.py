@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cells.cell import Cell, Gate, State
-from unrolled.cells.linearised import Buffers, Linearised, PullBack, summed
+from unrolled.cells.linearised import Buffers, Linearised, PullBack, as_columns, moved, summed
 from unrolled.cells.push_forward import Push, PushForward, Steps, by_sample, inverted, per_step
 from unrolled.cells.weights import Weights, add_outer
 
@@ -88,6 +88,11 @@ class LinearisedRNN(Linearised):
         """Through `J_t`."""
         return PushForwardRNN(self)
 
+    def of_weights(self, changes: Weights) -> Tensor:
+        """Of pre-activations."""
+        pairs = ((changes.weight_ih, changes.bias_ih), (changes.weight_hh, changes.bias_hh))
+        return as_columns(moved(pairs, (self.x, self.h[:-1])))
+
 
 class PullBackRNN(PullBack):
     """`δ_t = f'(a_t) h̄_t` and `h̄_{t-1} = Uᵀ δ_t`."""
@@ -133,11 +138,15 @@ class PushForwardRNN(PushForward):
         self.planes = block.slope
         (self.slopes,) = per_step(block.slope)
 
-    def step(self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None) -> None:
+    def step(
+        self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None, own: Tensor | None = None
+    ) -> None:
         """Two operations a step, three above another layer."""
         torch.mm(self.from_h, v, out=out)
         if below is not None:
             out.addmm_(self.from_x, below)
+        if own is not None:
+            out.add_(own)
         slope = self.slopes[t]
         by_sample(out, slope).mul_(slope)
 

@@ -100,7 +100,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "clip": {
         "action": "append",
         "metavar": "MODE",
-        "help": "none, norm:M, value:V, tensor:M, step:M (slow) or auto:P; repeatable",
+        "help": "none, norm:M, value:V, tensor:M, step:M (slow), auto:P, zclip:Z or agc:L; repeatable",
     },
     "dtype": {"choices": ("float64", "float32", "bfloat16"), "help": "default: float32"},
     "device": {"help": "cpu, cuda or cuda:N; default: cpu"},

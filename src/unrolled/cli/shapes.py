@@ -109,17 +109,12 @@ def _configurations(options: argparse.Namespace) -> tuple[Configuration, ...]:
         batch_size=1 if options.unbatched else options.batch or BATCH,
         seq_len=options.length or LENGTH,
         bidirectional=options.bidirectional,
+        bias=not options.no_bias,
+        batch_first=options.batch_first,
+        proj_size=options.proj_size or 0,
         **common,
     )
-    return both_forms(
-        Configuration(
-            workload=workload,
-            batch_first=options.batch_first,
-            batched=not options.unbatched,
-            bias=not options.no_bias,
-            proj_size=options.proj_size or 0,
-        )
-    )
+    return both_forms(Configuration(workload=workload, batched=not options.unbatched))
 
 
 def show(shapes: Shapes, screen: Console, options: argparse.Namespace) -> None:

@@ -37,6 +37,8 @@ def add_options(parser: Parser) -> None:
     how.add_argument("--budget", type=seconds, default=BUDGET, metavar="SECONDS",
                      help=f"of timed rounds; default: {BUDGET:g}")  # fmt: skip
     how.add_argument("--no-sizes", action="store_true", help="no other sizes, and no model of them")
+    how.add_argument("--no-tries", action="store_true", help="do not try other threads, dtypes and layouts")
+    how.add_argument("--calls", type=int, metavar="N", help="also try whether compiling pays within N calls")
     add(parser, "where results go", *OUTPUT, out=Path("results/why"))
 
 
@@ -60,5 +62,5 @@ def plan(options: argparse.Namespace) -> Measure:
     workload.check_memory()
     return lambda keep, progress: why(
         workload, options.phase, budget=options.budget, threads=options.threads, sizes=not options.no_sizes,
-        keep=keep, progress=progress,
+        tries=not options.no_tries, calls=options.calls, keep=keep, progress=progress,
     )  # fmt: skip

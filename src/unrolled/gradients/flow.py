@@ -22,9 +22,11 @@ from unrolled.gradients.clipping.report import agree
 from unrolled.gradients.clipping.step import StepBound
 from unrolled.gradients.loss import Loss, scalar_loss
 from unrolled.gradients.profile import Profile
-from unrolled.results.codec import UNSAVED, require
+from unrolled.gradients.sensitivity import Sensitivity, sensitivities
+from unrolled.results.codec import IF_NOT_DEFAULT, UNSAVED, require
 from unrolled.results.record import Record
 from unrolled.rollout.arguments import Arguments
+from unrolled.rollout.fused import FusedCall
 from unrolled.rollout.preserve import preserved
 from unrolled.rollout.record import Rollout
 from unrolled.rollout.scaled import LOG10_2, Scaled, check_logs, log2_total
@@ -40,7 +42,8 @@ class GradientFlow(Record):
     `profiles`: one per module, call, layer, direction and path. `parameters`: log10 norm of the gradient of
     each parameter (after clipping, where `clip` is given). `gradients` holds those gradients themselves, with
     exponents, in the process that computed them; a loaded flow has none. `environment` is None in a study, which has
-    one for all. `notes`: what else was seen, a sentence each.
+    one for all. `notes`: what else was seen, a sentence each. `sensitivities`: one per layer and direction of the calls
+    of fused modules, where they were asked for.
     """
 
     FORMAT, VIEW = "unrolled.gradient_flow", "gradient_flow"
@@ -53,6 +56,7 @@ class GradientFlow(Record):
     environment: Environment | None = None
     gradients: dict[str, Scaled] = field(default_factory=dict, metadata=UNSAVED)
     notes: tuple[str, ...] = ()
+    sensitivities: tuple[Sensitivity, ...] = field(default=(), metadata=IF_NOT_DEFAULT)
 
     def __iter__(self) -> Iterator[Profile]:
         return iter(self.profiles)
@@ -156,6 +160,7 @@ def gradient_flow(
     state: Any = None,
     clip: str | Clip | None = None,
     cells: Cells = (),
+    sensitivity: bool = False,
 ) -> GradientFlow:
     """Run a model once, forward and backward, and look at the total gradient of every hidden state.
 
@@ -166,6 +171,7 @@ def gradient_flow(
     only argument. `state` is an initial state that is passed on after them. `loss` maps what the model returns to a
     scalar; by default a fixed random unit cotangent per sample at the last step of the output. `clip` is a mode such
     as `norm:1` (see `unrolled.clipping`): it acts on the parameters' gradients, or, for `step:1`, on the profile.
+    With `sensitivity`, `flow.sensitivities` say how far the states of each layer move with its weights.
 
     Norms never under- or overflow. float64 is computed in float64, everything else in float32.
 
@@ -173,12 +179,17 @@ def gradient_flow(
     produces NaN or inf.
     """
     clip = Clip.parse(clip)
-    return flow_of(model, Arguments.of(model, inputs, state), targets_of(model, cells), loss, clip)
+    return flow_of(model, Arguments.of(model, inputs, state), targets_of(model, cells), loss, clip, sensitivity)
 
 
 @torch.enable_grad()
 def flow_of(
-    model: nn.Module, call: Callable[[], Any], targets: Sequence[Target], loss: Loss | None, clip: Clip
+    model: nn.Module,
+    call: Callable[[], Any],
+    targets: Sequence[Target],
+    loss: Loss | None,
+    clip: Clip,
+    sensitivity: bool = False,
 ) -> GradientFlow:
     """The flow back through one call of a model; see `gradient_flow`."""
     named = dict(model.named_parameters())
@@ -201,9 +212,21 @@ def flow_of(
             report = _step_report(clip, unclipped, gradients, bound)
         elif clip.works_on_gradients:
             gradients, report = clip.clip(gradients, named)
+        found_beside = [
+            each
+            for one in rollout.calls
+            if sensitivity and isinstance(one, FusedCall)
+            for each in sensitivities(one)
+        ]
     norms = {name: LOG10_2 * float(gradient.log2_norm()) for name, gradient in gradients.items()}
     return GradientFlow(
-        tuple(profiles), norms, report, Environment.without_load(), gradients, tuple(rollout.notes)
+        tuple(profiles),
+        norms,
+        report,
+        Environment.without_load(),
+        gradients,
+        tuple(rollout.notes),
+        tuple(found_beside),
     )
 
 

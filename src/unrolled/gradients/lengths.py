@@ -60,7 +60,7 @@ class LengthResult:
             require(all(map(math.isnan, (*logs, self.cosine, self.touched))), "NaN where there is a problem")
             require(reported == (None, None), "no norms where there is a problem")
             return
-        bound = None if clip.mode == "auto" else clip.bound
+        bound = None if clip.rule.finds_bound else clip.bound
         after, before, first = logs
         check_figures(clip.rule, bound, before, after, self.touched, self.cosine)
         check_logs(np.array([first]), 1, "norms")

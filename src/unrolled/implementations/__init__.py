@@ -9,6 +9,7 @@ Names and plug-ins are resolved alike, so that importing this package does not i
 from unrolled.implementations.registry import (
     DEFAULT_IMPLEMENTATIONS,
     IMPLEMENTATIONS,
+    NETWORK,
     RUNGS,
     Around,
     Build,
@@ -16,11 +17,13 @@ from unrolled.implementations.registry import (
     as_implementation,
     implement,
     load,
+    network_of,
 )
 
 __all__ = [
     "DEFAULT_IMPLEMENTATIONS",
     "IMPLEMENTATIONS",
+    "NETWORK",
     "RUNGS",
     "Around",
     "Build",
@@ -28,4 +31,5 @@ __all__ = [
     "as_implementation",
     "implement",
     "load",
+    "network_of",
 ]

@@ -4,6 +4,9 @@ The compiler unrolls the loop: compiling takes seconds to a minute and grows wit
 What is compiled is the recurrence of one layer after the input projection, whose shapes are the same in
 every layer and direction, so that the cost does not grow with the number of layers. Of anybody's cell, the loop of each
 layer and direction is compiled as it is.
+
+Two further modes of the compiler are implementations of their own, since what they cost and gain differs:
+`compiled_reduce_overhead` (CUDA graphs, where there is a GPU) and `compiled_max_autotune` (kernels chosen by timing).
 """
 
 from __future__ import annotations
@@ -21,19 +24,30 @@ from unrolled.implementations.hoisted import Hoisted
 class Compiled(Hoisted):
     """A `Hoisted` loop whose recurrence is compiled, once per shape, at its first call."""
 
-    def __init__(self, reference: nn.RNNBase) -> None:
+    def __init__(self, reference: nn.RNNBase, mode: str) -> None:
         super().__init__(reference)
-        self.recurrence = torch.compile(self.recurrence, fullgraph=True, dynamic=False)
+        self.recurrence = torch.compile(self.recurrence, fullgraph=True, dynamic=False, mode=mode)
 
 
-def build(reference: nn.Module) -> nn.Module:
-    """A compiled loop with the parameters of `reference`."""
+def build(reference: nn.Module, mode: str = "default") -> nn.Module:
+    """A compiled loop with the parameters of `reference`; `mode` is one of `torch.compile`."""
     if not isinstance(reference, Unrolled):
-        return Compiled(reference)  # type: ignore[arg-type]
+        return Compiled(reference, mode)  # type: ignore[arg-type]
     loop: Any = copy.copy(reference)  # shallow: with the very cells
     # Steps that draw random numbers draw those that the loop draws, so that both can be compared.
-    loop.scan = torch.compile(reference.scan, dynamic=False, options={"fallback_random": True})
+    options = torch._inductor.list_mode_options(mode) | {"fallback_random": True}
+    loop.scan = torch.compile(reference.scan, dynamic=False, options=options)
     return loop  # type: ignore[no-any-return]
+
+
+def reduce_overhead(reference: nn.Module) -> nn.Module:
+    """By CUDA graphs, where there is a GPU."""
+    return build(reference, "reduce-overhead")
+
+
+def max_autotune(reference: nn.Module) -> nn.Module:
+    """With kernels that were chosen by timing them."""
+    return build(reference, "max-autotune")
 
 
 def uncompiled(reference: nn.Module) -> nn.Module:

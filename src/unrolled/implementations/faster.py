@@ -55,7 +55,7 @@ def faster(model: M) -> M:
 
     What comes back has the very parameters, buffers and hooks of `model`, and its state dict; `model` itself stays as
     it is. Results and gradients are the same to rounding. Left to torch: calls on other devices, under autocast or
-    `torch.compile`, of packed sequences, with dropout between layers or a projection, and an LSTM that oneDNN runs.
+    `torch.compile`, of packed sequences, with a projection, and an LSTM that oneDNN runs.
     Subclasses are left as they are. The gradients of a faster layer cannot be differentiated again.
 
     Raises `InvalidTypeError` for what is no module.
@@ -95,7 +95,6 @@ def _pays(module: nn.RNNBase, input: Any) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not module.proj_size
-        and not (module.dropout and module.training)
         and not (isinstance(module, nn.LSTM) and _by_onednn(input))
     )
 

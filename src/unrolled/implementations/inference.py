@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells import cell_of
 from unrolled.cells.cell import Cell, State
@@ -93,9 +94,10 @@ def scan(layer: Weights, cell: Cell, x: Tensor, state: State) -> tuple[Tensor, S
 class Inference(Loop):
     """A loop that nothing can be learnt through."""
 
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
+    def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> Any:
         """As the reference. Raises `ImplementationError` where gradients would be wanted."""
-        given = [input, *self.parameters()]
+        numbers = input.data if isinstance(input, PackedSequence) else input
+        given = [numbers, *self.parameters()]
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
             raise ImplementationError(
                 "inference: expected no gradients to be wanted, got a call that autograd records; call it inside "

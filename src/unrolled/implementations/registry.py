@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from unrolled.cells import check_cell
 from unrolled.errors import ImplementationError, InvalidTypeError, InvalidValueError
 from unrolled.plugins import resolve
 
@@ -24,6 +25,8 @@ IMPLEMENTATIONS = {
     "scan": "unrolled.implementations.scan:build",
     "torch_scan": "unrolled.implementations.torch_scan:build",
     "compiled": "unrolled.implementations.compiled:build",
+    "compiled_reduce_overhead": "unrolled.implementations.compiled:reduce_overhead",
+    "compiled_max_autotune": "unrolled.implementations.compiled:max_autotune",
 }
 # Between `cells` and `fused`, each with one thing changed; see `written_out`. They explain, nobody would run them.
 RUNGS = {
@@ -31,6 +34,9 @@ RUNGS = {
     for name in ("written_out", "gate_by_gate", "projected", "folded", "in_cpp", "recorded")
 }
 RUNGS["flushed"] = "unrolled.implementations.flushed:build"
+NETWORK = (
+    "network:"  # before the name of a cell: the module of that cell, which computes something else on purpose
+)
 REFERENCE = "fused"  # the name of the module that all are compared with
 DEFAULT_IMPLEMENTATIONS = ("fused", "cells", "hoisted")
 
@@ -44,7 +50,8 @@ class Implementation:
     """A named `build(reference) -> module`.
 
     `uncompiled` is the `build` of the same loop without its compiler, for an implementation that compiles. `around()`
-    is entered around each of its calls, for one that wants other settings of torch, in the backward pass too.
+    is entered around each of its calls, for one that wants other settings of torch, in the backward pass too. `network`
+    is the cell of another network: `build` is then given the reference of that.
     Raises `InvalidTypeError` for what is no function, and `InvalidValueError` for another one under the name that
     stands for the reference.
     """
@@ -53,6 +60,7 @@ class Implementation:
     build: Build
     uncompiled: Build | None = None
     around: Around | None = None
+    network: str | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.build):
@@ -69,11 +77,16 @@ class Implementation:
 def load(name: str) -> Implementation:
     """The implementation or rung called `name` in the registry, or the one at `package.module:build`.
 
+    `network:gru` is another network, of that cell, or of anybody's: `network:package.module:Name`.
+
     Raises `InvalidValueError` for an unknown name and `ImplementationError` for a path that cannot be
     imported or does not lead to a callable. A module whose `build` compiles also names `uncompiled`, the
     `build` of the loop that it compiles; then the compile time is measured on its own. One that wants other settings
     names it `AROUND`.
     """
+    if (cell := network_of(name)) is not None:
+        check_cell(cell)
+        return Implementation(name, load(REFERENCE).build, network=cell)
     path = (IMPLEMENTATIONS | RUNGS).get(name, name)
     build = resolve(path, "implementation", IMPLEMENTATIONS)
     if not callable(build):
@@ -83,6 +96,11 @@ def load(name: str) -> Implementation:
         )
     module = sys.modules[path.partition(":")[0]]
     return Implementation(name, build, getattr(module, "uncompiled", None), getattr(module, "AROUND", None))
+
+
+def network_of(name: str) -> str | None:
+    """The cell of `network:cell`, or None for the name of an implementation."""
+    return name.removeprefix(NETWORK) if name.startswith(NETWORK) else None
 
 
 def as_implementation(what: str | Build | Implementation) -> Implementation:

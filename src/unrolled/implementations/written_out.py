@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
 from unrolled.cells.cell import State
@@ -188,7 +189,7 @@ def _recordable(part: Any) -> Any:
 class Recorded(Cells):
     """A loop of cells outside of `torch.no_grad` and `torch.inference_mode`, wherever it is called."""
 
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
+    def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> Any:
         """As the reference, with a graph."""
         with torch.inference_mode(False), torch.enable_grad():
             return super().forward(*tree_map(_recordable, (input, hx)))

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import count
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from unrolled.cells import CELLS, GATES, check_cell, short_name
 from unrolled.checks import check_choice, check_size
 from unrolled.errors import DeviceUnavailableError, InvalidTypeError, InvalidValueError
 from unrolled.networks.memory import DRAWN, check_memory
-from unrolled.results.codec import require
+from unrolled.networks.options import check_options
+from unrolled.results.codec import IF_NOT_DEFAULT, require
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +37,9 @@ class Workload:
 
     `hidden_size` is one size for all layers, or a tuple with one size per layer, such as `(30, 20)`;
     `num_layers` then follows from it. `seed` fixes weights and input, whatever the device and dtype. `cell` is one of
-    `unrolled.cells.CELLS`, or `package.module:Name` where `Name(input_size, hidden_size)` makes anybody's cell.
+    `unrolled.cells.CELLS`, or `package.module:Name` where `Name(input_size, hidden_size)` makes anybody's cell, which
+    has none of the options from `bias` on. With `packed` the sequences have different `lengths`, and a call takes a
+    `PackedSequence`.
 
     Raises `InvalidValueError` or `InvalidTypeError` when made with something that cannot be run.
     """
@@ -49,6 +54,11 @@ class Workload:
     dtype: str = "float32"
     device: str = "cpu"
     seed: int = 0
+    bias: bool = field(default=True, metadata=IF_NOT_DEFAULT)
+    batch_first: bool = field(default=False, metadata=IF_NOT_DEFAULT)
+    proj_size: int = field(default=0, metadata=IF_NOT_DEFAULT)
+    dropout: float = field(default=0.0, metadata=IF_NOT_DEFAULT)
+    packed: bool = field(default=False, metadata=IF_NOT_DEFAULT)
 
     def __post_init__(self) -> None:
         check_cell(self.cell)
@@ -68,14 +78,16 @@ class Workload:
             )
         for name in ("num_layers", "input_size", "batch_size", "seq_len"):
             check_size(name, getattr(self, name))
-        if not isinstance(self.bidirectional, bool):
-            raise InvalidTypeError(f"bidirectional: expected True or False, got {self.bidirectional!r}")
+        for name in ("bidirectional", "bias", "batch_first", "packed"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidTypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
         if self.layers > MOST_LAYERS:
             raise InvalidValueError(
                 f"num_layers: expected at most {MOST_LAYERS:,}, got {self.layers}; choose fewer"
             )
         if len(set(sizes)) == 1:
             object.__setattr__(self, "hidden_size", sizes[0])
+        check_options(self)
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
@@ -105,9 +117,28 @@ class Workload:
         return 2 if self.bidirectional else 1
 
     @property
+    def state_size(self) -> int:
+        """The width of the last layer's hidden state: `hidden_size`, or `proj_size` where there is one."""
+        return self.proj_size or self.hidden_sizes[-1]
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """Of the sequences, the longest first: `seq_len` each; where packed, all but one are drawn, from 1 on."""
+        if not self.packed:
+            return (self.seq_len,) * self.batch_size
+        draws = Random(self.seed)
+        others = sorted((draws.randint(1, self.seq_len) for _ in range(self.batch_size - 1)), reverse=True)
+        return (self.seq_len, *others)
+
+    @property
     def tokens(self) -> int:
-        """Steps times sequences: `T * B`."""
-        return self.seq_len * self.batch_size
+        """Steps of all sequences: `T * B`, or fewer where they are packed."""
+        return sum(self.lengths) if self.packed else self.seq_len * self.batch_size
+
+    @property
+    def draws(self) -> bool:
+        """Whether a call in training may draw random numbers."""
+        return self.is_own or self.dropout > 0
 
     @property
     def steps(self) -> int:
@@ -129,6 +160,11 @@ class Workload:
             f"H{hidden}",
         ]
         parts += ["bi"] * self.bidirectional
+        parts += [f"P{self.proj_size}"] * bool(self.proj_size)
+        parts += ["no-bias"] * (not self.bias)
+        parts += [f"dropout{self.dropout:g}"] * bool(self.dropout)
+        parts += ["batch-first"] * self.batch_first
+        parts += ["packed"] * self.packed
         parts += [self.dtype] * (self.dtype != "float32")
         parts += [self.device] * (self.device != "cpu")
         return "-".join(parts)
@@ -143,7 +179,7 @@ class Workload:
         """Raise `ValueError` for a seed that torch does not take."""
         require(-(2**63) <= self.seed < 2**64, f"a seed of 64 bits, got {self.seed}")
 
-    def reference(self, *, bias: bool = True, batch_first: bool = False, proj_size: int = 0) -> nn.Module:
+    def reference(self) -> nn.Module:
         """The module: `nn.RNN`, `nn.GRU`, `nn.LSTM`, `Unrolled` for anybody's cell, or a `Stack` of one-layer ones.
 
         The weights are drawn in float64 on the CPU from `seed`, then rounded and moved, so that every
@@ -155,50 +191,54 @@ class Workload:
         from unrolled.cells.build import build, undisturbed
         from unrolled.networks.stack import Stack
 
-        self.check_memory(bias=bias, proj_size=proj_size)
+        self.check_memory()
         options: dict[str, Any] = {
             "bidirectional": self.bidirectional,
-            "bias": bias,
-            "batch_first": batch_first,
-            "proj_size": proj_size,
+            "bias": self.bias,
+            "batch_first": self.batch_first,
+            "proj_size": self.proj_size,
         }
         with undisturbed():
             torch.manual_seed(self.seed)
             if isinstance(self.hidden_size, tuple):
-                sizes = zip(self.layer_input_sizes(proj_size), self.hidden_sizes, strict=True)
+                sizes = zip(self.layer_input_sizes, self.hidden_sizes, strict=True)
                 module: nn.Module = Stack([build(self.cell, i, h, **options) for i, h in sizes])
             else:
+                options["dropout"] = self.dropout
                 module = build(self.cell, self.input_size, self.hidden_size, self.layers, **options)
         return module.to(device=self.device, dtype=getattr(torch, self.dtype))
 
-    def layer_input_sizes(self, proj_size: int = 0) -> tuple[int, ...]:
+    @property
+    def layer_input_sizes(self) -> tuple[int, ...]:
         """The width of what each layer reads: the input, then the layer below in all its directions."""
-        return (self.input_size, *(self.directions * (proj_size or size) for size in self.hidden_sizes[:-1]))
+        below = (self.directions * (self.proj_size or size) for size in self.hidden_sizes[:-1])
+        return (self.input_size, *below)
 
-    def parameter_count(self, *, bias: bool = True, proj_size: int = 0) -> int:
+    @property
+    def parameter_count(self) -> int:
         """`G H (I + P + 2) + P H` a layer and direction; unprojected P is H, and the last term absent.
 
         Of a cell that somebody else wrote, what one gate would have.
         """
-        gates, biases = GATES.get(self.cell, 1), 2 * bias
-        sizes = zip(self.layer_input_sizes(proj_size), self.hidden_sizes, strict=True)
-        one_way = sum(gates * h * (i + (proj_size or h) + biases) + proj_size * h for i, h in sizes)
+        gates, biases, proj = GATES.get(self.cell, 1), 2 * self.bias, self.proj_size
+        sizes = zip(self.layer_input_sizes, self.hidden_sizes, strict=True)
+        one_way = sum(gates * h * (i + (proj or h) + biases) + proj * h for i, h in sizes)
         return self.directions * one_way
 
-    def check_memory(self, *, bias: bool = True, proj_size: int = 0) -> None:
+    def check_memory(self) -> None:
         """Raise `OutOfMemoryError` for a network that cannot be drawn, or be run, in the memory there is.
 
         Counted is what a call cannot do without: weights, as far as they are known, input and output.
         """
         self.check_device()
-        size, tokens = BYTES[self.dtype], self.tokens
-        weights = 0 if self.is_own else self.parameter_count(bias=bias, proj_size=proj_size)
-        width = self.directions * (proj_size or self.hidden_sizes[-1])
-        drawn = DRAWN * max(weights, tokens * self.input_size)
-        called = size * (weights + tokens * (self.input_size + width))
+        size, padded = BYTES[self.dtype], self.seq_len * self.batch_size
+        weights = 0 if self.is_own else self.parameter_count
+        width = self.directions * self.state_size
+        drawn = DRAWN * max(weights, padded * self.input_size)
+        called = size * (weights + padded * (self.input_size + width))
         check_memory(self.label, drawn, self.device, called)
 
-    def random_state(self, module: nn.Module, first: torch.Tensor) -> Any:
+    def random_state(self, module: nn.Module, first: Any) -> Any:
         """A standard normal state for `module`, of the structure and shapes that it gives after the input `first`."""
         import torch
 
@@ -217,13 +257,53 @@ class Workload:
         return drawn(state)
 
     def input(self) -> torch.Tensor:
-        """A standard normal input `(T, B, I)`, the same for every dtype and device."""
-        return self.random((self.seq_len, self.batch_size, self.input_size), stream=1)
+        """A standard normal input, the same for every dtype and device: see `laid_out`."""
+        return self.laid_out(self.random((self.seq_len, self.batch_size, self.input_size), stream=1))
 
     def target(self) -> torch.Tensor:
-        """A standard normal target for the output, `(T, B, D * H)` with the H of the last layer."""
-        width = self.directions * self.hidden_sizes[-1]
-        return self.random((self.seq_len, self.batch_size, width), stream=2)
+        """A standard normal target for the output, D * H wide with the H, or P, of the last layer."""
+        width = self.directions * self.state_size
+        return self.laid_out(self.random((self.seq_len, self.batch_size, width), stream=2))
+
+    def laid_out(self, padded: torch.Tensor) -> torch.Tensor:
+        """The numbers of `padded` `(T, B, I)` as a call has them.
+
+        That is `(B, T, I)` with `batch_first`, and where sequences are packed `(tokens, I)`, the data of a
+        `PackedSequence`, without what is beyond the end of each.
+        """
+        if self.packed:
+            return self.as_called(padded, whole=True).data  # type: ignore[no-any-return]
+        return padded.transpose(0, 1).contiguous() if self.batch_first else padded
+
+    def as_called(self, numbers: torch.Tensor, whole: bool = False) -> Any:
+        """What a module is called with: `numbers` themselves, or a `PackedSequence` of them.
+
+        `numbers` are laid out already, but for `whole` ones, `(T, B, I)`, of packed sequences.
+        """
+        if not self.packed:
+            return numbers
+        from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+        if whole:
+            return pack_padded_sequence(numbers, self._lengths)
+        return PackedSequence(numbers, self._batch_sizes)
+
+    @cached_property
+    def _lengths(self) -> torch.Tensor:
+        import torch
+
+        return torch.tensor(self.lengths)
+
+    @cached_property
+    def _batch_sizes(self) -> torch.Tensor:
+        """Of packed sequences: how many go on at each step."""
+        return (self._lengths[None] > self._lengths.new_tensor(range(self.seq_len))[:, None]).sum(1)
+
+    def first_step(self, numbers: torch.Tensor) -> Any:
+        """What a module is called with for the first step of all sequences; `numbers` are those of all steps."""
+        if self.packed:
+            return self.replace(seq_len=1).as_called(numbers[: self.batch_size])
+        return numbers[:, :1] if self.batch_first else numbers[:1]
 
     def random(self, shape: tuple[int, ...], stream: int) -> torch.Tensor:
         """Standard normal values of this workload's dtype, on its device; one stream for each purpose.

@@ -112,6 +112,8 @@ class Grid(Races):
         super().__init__(config)
         # A benchmark that was refused used no fixture, which is no news.
         config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
+        # Nor is that oneDNN has no projections: what it costs is what is measured.
+        config.addinivalue_line("filterwarnings", "ignore:LSTM with projections is not supported with oneDNN")
         prepare()
         self.errors = os.fdopen(os.dup(2), "w")  # past pytest's capture
         self.progress = ProgressLine(self.errors)
@@ -137,6 +139,7 @@ class Grid(Races):
         before = perf_counter()
         import torch
 
+        from unrolled.pytest_plugin.horizon import horizon
         from unrolled.results.folder import ResultFolder
         from unrolled.speed.session import Session
 
@@ -157,7 +160,9 @@ class Grid(Races):
         self.folder = ResultFolder(settings.out, "bench")
         load = self._look_around(self.folder) if self.measures else None
         self.lines += settings.notes
-        return Session(settings, self.folder.keep, started=STARTED, imports_s=imports_s, before=load)
+        return Session(
+            settings, self.folder.keep, started=STARTED, imports_s=imports_s, before=load, horizon=horizon
+        )
 
     def _lists(self) -> dict[str, list[str]]:
         """The texts of `LIST_OPTIONS`, by flag; with `--why` the rungs of the ladder among the implementations."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.render import speed_summary
+from unrolled.render.network_tables import network_lines, network_tables
 from unrolled.render.relative_tables import relative_tables
 from unrolled.render.speed_tables import SPEED_NOTE, speed_tables
 from unrolled.render.text import counted, gist
@@ -38,21 +39,28 @@ def show(run: Run, screen: Console, as_: str = "ratio", explain: bool = False) -
     """
     frame = run.frame()
     tables = speed_tables(frame, screen.width, as_)
-    tables += relative_tables(relative_frame(run.settled), screen.width, as_)
-    for table in [*tables, *ladder_tables(run.settled, frame, screen.width)]:
+    tables += relative_tables(relative_frame(run.raced), screen.width, as_)
+    tables += network_tables(run.network_frame(), screen.width, as_)
+    for table in [*tables, *ladder_tables(run.raced, frame, screen.width)]:
         screen.print(table)
         screen.print()
     if explain:
         screen.print(SPEED_NOTE, style="dim")
         screen.print()
     screen.print(speed_summary.summary(frame, run.during, as_, explain))
+    for said in network_lines(run.network_frame(), as_):
+        screen.print(said, markup=False)
 
 
 def frames(run: Run) -> dict[str, pd.DataFrame]:
-    """A row per benchmark; where threads or dtypes have several values, each against the first one."""
+    """A row per benchmark; where threads, dtypes or layouts have several values, each against the first one.
+
+    Other networks have a table of their own.
+    """
     return {
         "bench": run.frame().astype(dict.fromkeys(WHOLE, "Int64")),
-        "relative": relative_frame(run.settled),
+        "relative": relative_frame(run.raced),
+        "networks": run.network_frame(),
     }
 
 

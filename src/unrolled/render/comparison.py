@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from unrolled.networks.options import PLAIN
 from unrolled.render import text
 from unrolled.render.columns import compact_table
-from unrolled.render.speed_tables import STYLES
+from unrolled.render.speed_axes import value_of
+from unrolled.render.speed_tables import HEADS, STYLES
 from unrolled.results.codec import encode
 
 if TYPE_CHECKING:
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 WIDE = 110  # columns that both ends of an interval fit into
 LARGEST = 100.0  # of a ratio that is written as a percentage
 LOUD = ("slower", "faster")
+
+
+def _option(name: str) -> Callable[[Change], str]:
+    return lambda change: value_of(getattr(change.after.workload, name))
+
+
 # What tells benchmarks apart, and the name that it has at the head of a column.
 AXES: dict[str, Callable[[Change], Any]] = {
     "cell": lambda change: change.after.workload.cell_name,
@@ -33,6 +41,7 @@ AXES: dict[str, Callable[[Change], Any]] = {
     "inputs": lambda change: change.after.workload.input_size,
     "hidden": lambda change: "+".join(map(str, dict.fromkeys(change.after.workload.hidden_sizes))),
     "both ways": lambda change: "yes" if change.after.workload.bidirectional else "no",
+    **{HEADS[name]: _option(name) for name in PLAIN},
     "dtype": lambda change: change.after.workload.dtype,
     "device": lambda change: change.after.workload.device,
     "threads": lambda change: change.after.threads,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unrolled.render import text
+from unrolled.render.network_tables import network_tables
 from unrolled.render.speed_tables import speed_tables
 from unrolled.speed.grid import shown_name
+from unrolled.speed.network import network_frame
 from unrolled.speed.result import frame
 
 if TYPE_CHECKING:
@@ -45,7 +47,11 @@ def show(result: Result, screen: Console) -> None:
     """The answer, the row of the benchmark's table, and what else the implementation did."""
     screen.print(answer(result), markup=False)
     screen.print()
-    for table in speed_tables(frame([result]), screen.width):
+    if result.is_another_network:
+        shown = network_tables(network_frame([result]), screen.width)
+    else:
+        shown = speed_tables(frame([result]), screen.width)
+    for table in shown:
         screen.print(table)
     for note in result.notes:
         screen.print(f"{note.rstrip('.')}.", markup=False)

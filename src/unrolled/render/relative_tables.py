@@ -1,4 +1,4 @@
-"""The tables of one setting against another, threads or dtypes, from the frame of `speed.relative`."""
+"""The tables of one setting against another, such as threads or dtypes, from the frame of `speed.relative`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.text import Text
 
 from unrolled.render import text
 from unrolled.render.columns import Block, Column, tables, width_of
-from unrolled.render.speed_axes import at, places, row_axes
+from unrolled.render.speed_axes import SIDES, at, places, row_axes
 from unrolled.render.speed_reading import Quantity, quantity, short_names, tells
 from unrolled.render.speed_tables import axis_columns, ratio_cells
 
@@ -29,7 +29,7 @@ def relative_tables(frame: pd.DataFrame, width: int, as_: str = "ratio") -> list
     frame["implementation"] = frame["implementation"].map(short_names(frame["implementation"]))
     made = []
     for axis, whole in frame.groupby("axis", sort=False):
-        beside = ["cell", "phase", "device", *(["dtype"] if axis == "threads" else [])]
+        beside = ["cell", "phase", "device", *(["dtype"] if axis != "dtype" else [])]
         for key, part in whole.groupby(beside, sort=False):
             title = f"{key[0]} · {key[1]} · {' '.join(map(str, key[2:]))}"
             made += _tables(part, str(axis), title, width, shown)
@@ -56,7 +56,7 @@ def _tables(part: pd.DataFrame, axis: str, title: str, width: int, shown: Quanti
         blocks = [_setting(value, axis, rows, wide) for value in settings]
         if wide and width_of(left, *blocks) <= width:
             break
-    how = f"{BY[axis]} {_named(settings[0], axis)}" if len(settings) == 1 else f"by {axis}"
+    how = f"{BY.get(axis, 'with')} {_named(settings[0], axis)}" if len(settings) == 1 else f"by {axis}"
     who = f"{names[0]} " if len(names) == 1 else ""
     return tables(f"{who}{title} · {shown.what} {how}, against {_named(first, axis)}", "", left, blocks, width)
 
@@ -64,7 +64,11 @@ def _tables(part: pd.DataFrame, axis: str, title: str, width: int, shown: Quanti
 def _named(value: Any, axis: str) -> str:
     if axis == "threads":
         return "1 thread" if value == 1 else f"{value} threads"
-    return str(value)
+    if axis == "packed":
+        return f"{SIDES[axis][bool(value)]} sequences"
+    if axis in SIDES:
+        return SIDES[axis][bool(value)]
+    return f"dropout {value:g}" if axis == "dropout" else str(value)
 
 
 def _setting(value: Any, axis: str, rows: list[pd.DataFrame], wide: bool) -> Block:

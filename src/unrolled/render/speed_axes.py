@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from unrolled.networks.options import PLAIN
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -16,6 +18,11 @@ ROW_AXES = {
     "input_size": "I",
     "hidden_size": "H",
     "bidirectional": "bi",
+    "bias": "bias",
+    "batch_first": "bf",
+    "proj_size": "P",
+    "dropout": "p",
+    "packed": "packed",
     "threads": "thr",
 }
 WORDS = {
@@ -25,8 +32,21 @@ WORDS = {
     "input_size": "input features",
     "hidden_size": "hidden units",
     "bidirectional": "directions",
+    "bias": "biases",
+    "batch_first": "layout",
+    "proj_size": "projected units",
+    "dropout": "probability of dropout",
+    "packed": "packing",
     "threads": "threads",
 }
+# Of an axis with two sides: what it is called where it is False, and where it is True.
+SIDES = {
+    "bidirectional": ("one way", "both ways"),
+    "bias": ("no biases", "biases"),
+    "batch_first": ("time first", "batch first"),
+    "packed": ("padded", "packed"),
+}
+USUAL: dict[str, Any] = {"bidirectional": False, **PLAIN}  # which goes without saying
 ALWAYS = ("num_layers", "batch_size")
 Place = tuple[Any, ...]  # a value for each of some axes
 
@@ -43,8 +63,8 @@ def places(frame: pd.DataFrame, axes: Sequence[str]) -> list[Place]:
     return sorted(found, key=lambda place: tuple(map(_rank, place)))
 
 
-def _rank(value: Any) -> tuple[int, ...]:
-    numbers = [int(number) for number in str(value).split("+")] if isinstance(value, str) else [int(value)]
+def _rank(value: Any) -> tuple[float, ...]:
+    numbers = [float(number) for number in str(value).split("+")] if isinstance(value, str) else [float(value)]
     return (len(numbers), *numbers)
 
 
@@ -55,31 +75,33 @@ def at(frame: pd.DataFrame, axes: Sequence[str], place: Place) -> pd.DataFrame:
 
 def value_of(value: Any) -> str:
     """One value as a cell of a table."""
-    return {True: "yes", False: "no"}[bool(value)] if str(value) in ("True", "False") else str(value)
+    if str(value) in ("True", "False"):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def labels(axes: Sequence[str], place: Place) -> list[str]:
     """`["L2", "B16", "4 thr"]`."""
     said = []
     for axis, value in zip(axes, place, strict=True):
-        if axis == "bidirectional":
-            said.append("both ways" if value else "one way")
+        if axis in SIDES:
+            said.append(SIDES[axis][bool(value)])
         elif axis == "threads":
             said.append(f"{value} thr")
         else:
-            said.append(f"{ROW_AXES[axis]}{value}")
+            said.append(f"{ROW_AXES[axis]}{value_of(value)}")
     return said
 
 
 def key(frame: pd.DataFrame, axes: Sequence[str]) -> str:
     """What the letters of `labels` stand for, and the sizes that are the same everywhere: `L layers; T = 50, …`."""
-    letters = [f"{ROW_AXES[axis]} {WORDS[axis]}" for axis in axes if axis not in ("bidirectional", "threads")]
+    letters = [f"{ROW_AXES[axis]} {WORDS[axis]}" for axis in axes if axis not in (*SIDES, "threads")]
     fixed = []
     for axis in ROW_AXES:
-        if axis in frame and axis not in axes and frame[axis].nunique() == 1:
+        if axis in frame and axis not in axes and axis != "threads" and frame[axis].nunique() == 1:
             value = frame[axis].iloc[0]
-            if axis not in ("bidirectional", "threads"):
-                fixed.append(f"{WORDS[axis]} {ROW_AXES[axis]}\u00a0=\u00a0{value}")
-            elif axis == "bidirectional" and value:
-                fixed.append("both directions")
+            if axis in USUAL and value == USUAL[axis]:
+                continue
+            is_named = f"{WORDS[axis]} {ROW_AXES[axis]}\u00a0=\u00a0{value_of(value)}"
+            fixed.append(SIDES[axis][bool(value)] if axis in SIDES else is_named)
     return "; ".join(part for part in (", ".join(letters), ", ".join(fixed)) if part)

@@ -25,6 +25,11 @@ HEADS = {
     "input_size": "inputs",
     "hidden_size": "hidden",
     "bidirectional": "both ways",
+    "bias": "biases",
+    "batch_first": "batch first",
+    "proj_size": "projected",
+    "dropout": "dropout",
+    "packed": "packed",
     "threads": "threads",
 }
 SPEED_NOTE = (

@@ -37,12 +37,13 @@ def show(why: Why, screen: Console, explain: bool = False) -> None:
 
 
 def frames(why: Why) -> dict[str, pd.DataFrame]:
-    """A row per change, per floor, per operation, and per size of the model."""
+    """A row per change, per floor, per operation, per size of the model, and per thing that was tried."""
     return {
         "rungs": why.rungs_frame(),
         "floors": why.floors_frame(),
         "operations": why.operations_frame(),
         "sizes": why.sizes_frame(),
+        "tries": why.advice_frame(),
     }
 
 

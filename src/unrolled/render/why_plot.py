@@ -16,7 +16,7 @@ from unrolled.render.why_words import answer, saved_s
 if TYPE_CHECKING:
     from unrolled.speed.why.record import Why
 
-WHOLE, SAVES, COSTS = "#555555", COLOURS[2], COLOURS[5]
+WHOLE, SAVES, COSTS = "#555555", "#7fcdb0", COLOURS[5]  # of three lightnesses, for print
 WIDTH, HEIGHT, LETTERS = 7.2, 3.4, 17
 FLOORS = (("dispatch of cells", "--"), ("recurrent products", ":"))
 

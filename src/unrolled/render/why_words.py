@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from unrolled.speed.why.ladder import Rung
     from unrolled.speed.why.model import Crossing, Model
     from unrolled.speed.why.record import Why
+    from unrolled.speed.why.tries import Advice
 
 LETTERS = {"batch_size": "B", "hidden_size": "H", "seq_len": "T"}
 
@@ -37,7 +38,7 @@ def summary(why: Why) -> list[str]:
         answer(why),
         *_against_fused(why),
         *_most(why),
-        *_beside(why),
+        *_helped(why),
         *_sizes(why),
         *_failures(why),
         *_busy(why),
@@ -68,14 +69,19 @@ def _most(why: Why) -> list[str]:
     return [f"What saves most: {best.change.what}, {text.seconds(saved_s(why, best))} a step."]
 
 
-def _beside(why: Why) -> list[str]:
-    """What fused does not do, and helps."""
-    helps = [rung for rung in why.rungs if not rung.change.on_ladder and rung.ratio.high < 1]
-    return [
-        f"Not on the way to fused: {rung.change.what}, {text.significant(rung.ratio.ratio)} times as long as "
-        f"{rung.change.before}."
-        for rung in helps
-    ]
+def _helped(why: Why) -> list[str]:
+    """What was tried in place of the fused module as it was asked for, and helped: a line each."""
+    if not why.advice:
+        return []
+    if not (helped := why.helped):
+        return [f"None of {len(why.advice)} things that were tried made fused faster here."]
+    return [f"Tried, and it helped: {each.what}, {_times(each)}." for each in helped]
+
+
+def _times(advice: Advice) -> str:
+    ratio, low, high = map(text.significant, (advice.ratio.ratio, advice.ratio.low, advice.ratio.high))
+    pays = f"; pays after {advice.pays_after:.0f} calls" if advice.pays_after else ""
+    return f"{ratio} times as long as fused ({low} to {high}){pays}"
 
 
 def _sizes(why: Why) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -15,6 +15,8 @@ import numpy as np
 WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 # Of a dataclass field that stays behind, such as the tensors of the process that measured: `field(metadata=UNSAVED)`.
 UNSAVED = {"saved": False}
+# Of one that came later than the files of its record, and has a default: `field(default=..., metadata=IF_NOT_DEFAULT)`.
+IF_NOT_DEFAULT = {"saved": "if not the default"}
 
 # Kinds of numbers that fields declare; a plain `float` may be NaN or infinite, these may not.
 LARGEST = float(np.finfo(float).max)
@@ -36,8 +38,9 @@ def require(fact: bool | np.bool_, what: str) -> None:
 def encode(value: Any) -> Any:
     """Dataclasses as dicts of their fields, tuples and arrays as lists, NaN and infinities as `WORDS`."""
     if is_dataclass(value):
-        saved = (field.name for field in fields(value) if field.metadata.get("saved", True))
-        return {name: encode(getattr(value, name)) for name in saved}
+        return {
+            field.name: encode(getattr(value, field.name)) for field in fields(value) if _is_saved(field, value)
+        }
     if isinstance(value, dict):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
@@ -51,11 +54,17 @@ def encode(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _is_saved(field: Field[Any], of: Any) -> bool:
+    saved: object = field.metadata.get("saved", True)
+    return getattr(of, field.name) != field.default if saved == "if not the default" else bool(saved)
+
+
 def decode(kind: type[Kind], content: Any) -> Kind:
     """The inverse of `encode`.
 
-    Every field has to be there and to be of its type and range (msgspec), every dataclass that has a method `check`
-    has to pass it, and what was read has to be written again as it stood. Raises `ValueError` that says where not.
+    Every field has to be there, but for defaults that are not saved, and to be of its type and range (msgspec), every
+    dataclass that has a method `check` has to pass it, and what was read has to be written again as it stood. Raises
+    `ValueError` that says where not.
     """
     try:
         value = msgspec.convert(content, kind, strict=False, dec_hook=_array)

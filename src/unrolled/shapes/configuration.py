@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.cells import GATES
 from unrolled.checks import check_choice
-from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.errors import InvalidValueError
 from unrolled.networks.workload import Workload
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ MOST_NUMBERS = 2**29
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """A workload, the layout of its tensors, and whether it is one fused module or cells stepped over time.
+    """A workload, whether its input has a batch, and whether it is one fused module or cells stepped over time.
 
     Names are those of `torch.nn`. Without `batched` the input is `(T, I)`. Raises `InvalidValueError` or
     `InvalidTypeError` when made with something that cannot be built.
@@ -34,33 +34,23 @@ class Configuration:
 
     workload: Workload
     form: str = "fused"
-    batch_first: bool = False
     batched: bool = True
-    bias: bool = True
-    proj_size: int = 0
 
     def __post_init__(self) -> None:
         check_choice("form", self.form, FORMS)
-        if isinstance(self.proj_size, bool) or not isinstance(self.proj_size, int):
-            raise InvalidTypeError(f"proj_size: expected an integer, got {self.proj_size!r}")
-        if self.workload.is_own and (self.batch_first or not self.batched or not self.bias):
+        if self.workload.dropout or self.workload.packed:
             raise InvalidValueError(
-                f"cell {self.workload.cell}: expected an input (T, B, I) and the cell's own biases, got batch_first "
-                f"{self.batch_first}, batched {self.batched}, bias {self.bias}; leave them out"
+                f"workload: expected one whose values can be shown, got {self.workload.label}; leave dropout and "
+                "packed out"
             )
-        smallest = min(self.workload.hidden_sizes)
-        if self.proj_size and self.workload.cell != "lstm":
+        if self.workload.is_own and not self.batched:
             raise InvalidValueError(
-                f"proj_size: expected cell lstm, got {self.workload.cell}; no other cell has a projection"
+                f"cell {self.workload.cell}: expected an input (T, B, I), got batched {self.batched}; leave it out"
             )
-        if not 0 <= self.proj_size < smallest:
-            raise InvalidValueError(
-                f"proj_size: expected 0 (none) to {smallest - 1}, below hidden_size, got {self.proj_size}"
-            )
-        if not self.batched and (self.batch_first or self.workload.batch_size != 1):
+        if not self.batched and (self.workload.batch_first or self.workload.batch_size != 1):
             raise InvalidValueError(
                 f"batched: expected batch_size 1 and no batch_first for an input without a batch, got "
-                f"batch_size {self.workload.batch_size}, batch_first {self.batch_first}; leave them out"
+                f"batch_size {self.workload.batch_size}, batch_first {self.workload.batch_first}; leave them out"
             )
         if self.numbers > MOST_NUMBERS:
             raise InvalidValueError(
@@ -71,24 +61,14 @@ class Configuration:
     @property
     def state_sizes(self) -> tuple[int, ...]:
         """The width of each layer's hidden state: `hidden_size`, or `proj_size` where there is one."""
-        return tuple(self.proj_size or size for size in self.workload.hidden_sizes)
-
-    @property
-    def layer_input_sizes(self) -> tuple[int, ...]:
-        """The width of what each layer reads: the input, then the layer below in all its directions."""
-        return self.workload.layer_input_sizes(self.proj_size)
-
-    @property
-    def parameter_count(self) -> int:
-        """Numbers in all weights and biases; of a cell that somebody else wrote, what one gate would have."""
-        return self.workload.parameter_count(bias=self.bias, proj_size=self.proj_size)
+        return tuple(self.workload.proj_size or size for size in self.workload.hidden_sizes)
 
     @property
     def numbers(self) -> int:
         """How many numbers are held at once: weights, and input, gates and states of the widest layer."""
         work, gates = self.workload, GATES.get(self.workload.cell, 1)
-        layers = zip(self.layer_input_sizes, work.hidden_sizes, strict=True)
-        return self.parameter_count + work.tokens * max(
+        layers = zip(work.layer_input_sizes, work.hidden_sizes, strict=True)
+        return work.parameter_count + work.tokens * max(
             i + work.directions * (gates + 2) * h for i, h in layers
         )
 
@@ -98,7 +78,7 @@ class Configuration:
         work = self.workload
         if not self.batched:
             return work.seq_len, work.input_size
-        batch = (work.batch_size, work.seq_len) if self.batch_first else (work.seq_len, work.batch_size)
+        batch = (work.batch_size, work.seq_len) if work.batch_first else (work.seq_len, work.batch_size)
         return *batch, work.input_size
 
     @property
@@ -113,7 +93,7 @@ class Configuration:
         cell = self.workload.cell_name
         if self.form == "fused":
             return cell + (f"-{layers}-layers" if layers > 1 else "")
-        if self.proj_size:
+        if self.workload.proj_size:
             return f"{cell}-equations"
         return cell + (f"-{cells}-cells" if cells > 1 else "-cell")
 
@@ -123,36 +103,36 @@ class Configuration:
         work = self.workload
         if self.form == "fused" and not self.is_chain:
             return self._call(work.input_size, work.hidden_sizes[0], work.layers)
-        layers = [self._call(i, h) for i, h in zip(self.layer_input_sizes, work.hidden_sizes, strict=True)]
+        layers = [self._call(i, h) for i, h in zip(work.layer_input_sizes, work.hidden_sizes, strict=True)]
         if self.form == "fused":
             return _chain(layers)
         directions = ", each in both directions" if work.bidirectional else ""
         times = "once" if work.seq_len == 1 else f"{work.seq_len} times"
-        written_out = "the equations of " if self.proj_size else ""
+        written_out = "the equations of " if work.proj_size else ""
         return f"{written_out}{_chain(layers)}{directions}, stepped {times}"
 
     def _call(self, input_size: int, hidden_size: int, num_layers: int = 1) -> str:
         """The constructor of a layer or cell with those of its arguments that are not the default."""
-        is_cell = self.form == "cells" and not self.proj_size
-        fused = self.form == "fused"
+        work, fused = self.workload, self.form == "fused"
+        is_cell = not (fused or work.proj_size)
         options: dict[str, Any] = {
             "num_layers": num_layers if num_layers > 1 else None,
-            "nonlinearity": "'relu'" if self.workload.cell == "rnn_relu" else None,
-            "bias": None if self.bias else False,
-            "batch_first": True if self.batch_first and fused else None,
-            "bidirectional": True if self.workload.bidirectional and fused else None,
-            "proj_size": self.proj_size or None,
-            "dtype": None if self.workload.dtype == "float32" else f"torch.{self.workload.dtype}",
+            "nonlinearity": "'relu'" if work.cell == "rnn_relu" else None,
+            "bias": None if work.bias else False,
+            "batch_first": True if work.batch_first and fused else None,
+            "bidirectional": True if work.bidirectional and fused else None,
+            "proj_size": work.proj_size or None,
+            "dtype": None if work.dtype == "float32" else f"torch.{work.dtype}",
         }
         dtype = options["dtype"]
-        if self.workload.is_own:
+        if work.is_own:
             del options["dtype"]
         arguments = [input_size, hidden_size, *(f"{k}={v}" for k, v in options.items() if v is not None)]
-        if self.workload.is_own:
-            name, moved = self.workload.cell_name, f".to({dtype})" if dtype else ""
+        if work.is_own:
+            name, moved = work.cell_name, f".to({dtype})" if dtype else ""
             sizes = ", ".join(map(str, arguments))
             return (f"Unrolled({name}, {sizes})" if fused else f"{name}({sizes})") + moved
-        return f"nn.{_class_name(self.workload.cell)}{'Cell' * is_cell}({', '.join(map(str, arguments))})"
+        return f"nn.{_class_name(work.cell)}{'Cell' * is_cell}({', '.join(map(str, arguments))})"
 
     def replace(self, **changes: Any) -> Configuration:
         """The same configuration with some fields changed."""
@@ -160,18 +140,16 @@ class Configuration:
 
     def reference(self) -> nn.Module:
         """The module, or the `Stack` of one-layer ones, whatever the form; weights as of a workload."""
-        return self.workload.reference(bias=self.bias, batch_first=self.batch_first, proj_size=self.proj_size)
+        return self.workload.reference()
 
     def input(self) -> torch.Tensor:
         """Standard normal `(T, B, I)`, `(B, T, I)` with `batch_first`, `(T, I)` without a batch."""
         x = self.workload.input()
-        if not self.batched:
-            return x.squeeze(1)
-        return x.transpose(0, 1).contiguous() if self.batch_first else x
+        return x if self.batched else x.squeeze(1)
 
     def state(self, module: nn.Module | None = None) -> Any:
         """A standard normal initial state in the structure that the module takes, `reference()` unless one is given."""
-        first = self.input().narrow(1 if self.batch_first else 0, 0, 1)
+        first = self.workload.first_step(self.input())
         return self.workload.random_state(self.reference() if module is None else module, first)
 
 

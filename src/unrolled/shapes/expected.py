@@ -84,19 +84,19 @@ def _expected_parameters(
     """Labels, kind and shape of each, layer by layer, forward before reverse."""
     work = configuration.workload
     cells = work.layers * work.directions
-    sizes = zip(configuration.layer_input_sizes, work.hidden_sizes, configuration.state_sizes, strict=True)
+    sizes = zip(work.layer_input_sizes, work.hidden_sizes, configuration.state_sizes, strict=True)
     for layer, (inputs, hidden, state) in enumerate(sizes):
         stacked = GATES[work.cell] * hidden
         shapes: dict[str, Shape] = {"weight_ih": (stacked, inputs), "weight_hh": (stacked, state)}
-        if configuration.bias:
+        if work.bias:
             shapes |= {"bias_ih": (stacked,), "bias_hh": (stacked,)}
-        if configuration.proj_size:
+        if work.proj_size:
             shapes["weight_hr"] = (state, hidden)
         for k, direction in enumerate(DIRECTIONS[: work.directions]):
             ending = "_reverse" * k
             for kind, shape in shapes.items():
                 pattern, number = f"{kind}_l{{}}{ending}", layer
-                if configuration.form == "cells" and not configuration.proj_size:
+                if configuration.form == "cells" and not work.proj_size:
                     pattern, number = "cells.{}." * (cells > 1) + kind, work.directions * layer + k
                 elif configuration.is_chain:
                     pattern = f"layers.{{}}.{kind}_l0{ending}"

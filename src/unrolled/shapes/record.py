@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from unrolled.environment import Environment
+from unrolled.networks.options import PLAIN
 from unrolled.results.codec import Count, Positive, require
 from unrolled.results.record import Record
 from unrolled.shapes.configuration import Configuration
@@ -115,13 +116,22 @@ def _from_version_2(fields: dict[str, Any]) -> None:
             del parameter["name"], parameter["count"]
 
 
+def _from_version_3(fields: dict[str, Any]) -> None:
+    """Some options of a workload stood beside it."""
+    for description in fields["descriptions"]:
+        configuration = description["configuration"]
+        for name in ("bias", "batch_first", "proj_size"):
+            if (value := configuration.pop(name)) != PLAIN[name]:
+                configuration["workload"][name] = value
+
+
 @dataclass(frozen=True, repr=False)
 class Shapes(Record):
     """The descriptions of several configurations, and the machine that computed their differences."""
 
     FORMAT, VIEW = "unrolled.shapes", "shapes"
-    VERSION = 3  # 2: `descriptions` were `configurations`, with names and counts
-    UPGRADES = MappingProxyType({2: _from_version_2})
+    VERSION = 4  # 2: `descriptions` were `configurations`, with names and counts; 3: layout beside the workload
+    UPGRADES = MappingProxyType({2: _from_version_2, 3: _from_version_3})
 
     descriptions: tuple[Description, ...]
     environment: Environment
@@ -180,7 +190,7 @@ class Shapes(Record):
                 f"{worst.worst.largest:.1e}, in {worst.worst.quantity} of {worst.built}; one rounding of "
                 f"{dtype} near 1 is {worst.epsilon:.1e}."
             )
-        if any(d.configuration.proj_size for d in self.descriptions):
+        if any(d.configuration.workload.proj_size for d in self.descriptions):
             said.append(
                 "torch.nn has no LSTMCell with proj_size: the loop is its equations, written out gate by gate."
             )
@@ -200,13 +210,13 @@ def _row(description: Description) -> dict[str, Any]:
         "gates": ", ".join(f"{rows.gate} the {rows.meaning}" for rows in first),
         "input_size": work.input_size,
         "hidden_sizes": "; ".join(map(str, work.hidden_sizes)),
-        "proj_size": configuration.proj_size,
+        "proj_size": work.proj_size,
         "num_layers": work.layers,
         "bidirectional": work.bidirectional,
         "seq_len": work.seq_len,
         "batch_size": work.batch_size,
         "batched": configuration.batched,
-        "batch_first": configuration.batch_first,
+        "batch_first": work.batch_first,
         "parameters": description.count,
         "input": str(description.input),
         "out": str(description.out),

@@ -17,7 +17,6 @@ from unrolled.speed.equivalence import (
     is_gradient,
     is_of_parameter,
     largest,
-    of_phase,
     probed,
     relative_error,
     truth,
@@ -135,9 +134,10 @@ class AsTimed:
         # The loss is a mean: its gradient is of about this size, which float16 has to hold.
         self._scale = 2.0 ** round(math.log2(2 / self._target.numel()))
         train(reference, phase)
-        # Random numbers that are drawn in float64 are others: the reference then stands for the truth.
-        is_known = not draws(reference, self._fresh_input()[:1])
-        self._true = of_phase(truth(probed(workload)), phase) if is_known else {}
+        # Random numbers that a cell draws in float64 are others: the reference then stands for the truth.
+        first = self._fresh_input()[:1]
+        is_known = not (workload.is_own and draws(reference, first))
+        self._true = truth(probed(workload), phase) if is_known else {}
         self._tolerance = Rounding(workload, self._true, self._from_a_state(reference))
         self._own = set(self._changed())
         self.restore()
@@ -200,7 +200,7 @@ class AsTimed:
 
     def _fresh_input(self) -> Tensor:
         sizes = (self.workload.seq_len, self.workload.batch_size, self.workload.input_size)
-        return self.workload.random(sizes, next(self._streams))
+        return self.workload.laid_out(self.workload.random(sizes, next(self._streams)))
 
     def _touched(self, input: Tensor | None = None, before: Tensor | None = None) -> Equivalence | None:
         if input is not None and before is not None and not _same(input, before):
@@ -211,7 +211,7 @@ class AsTimed:
 
     def _as_timed(self, module: nn.Module, input: Tensor) -> Quantities:
         """One call at full size, as it is timed."""
-        step = Step(module, input, self._target, self.phase, self.reference)
+        step = Step(module, self.workload.as_called(input), self._target, self.phase, self.reference)
         step.keeps = True
         with settings_kept(), same_draws(self.workload.seed):
             step.reset()

@@ -68,11 +68,11 @@ def check_equivalence(
 
 @lru_cache(maxsize=64)  # all large batches ask the same
 def _check(workload: Workload, implementation: Implementation, phase: str) -> Equivalence:
-    reference = workload.reference().double()
+    reference = train(workload.reference().double(), phase)
     with settings_kept():
         module = train(implement(implementation, reference), phase)
     found = called(module, reference, workload, phase, torch.float64)
-    return compare(of_phase(truth(workload), phase), found, lambda name, true: FLOAT64_TOLERANCE)
+    return compare(truth(workload, phase), found, lambda name, true: FLOAT64_TOLERANCE)
 
 
 def probed(workload: Workload) -> Workload:
@@ -80,18 +80,18 @@ def probed(workload: Workload) -> Workload:
     return workload.replace(batch_size=min(workload.batch_size, CHECKED_BATCH))
 
 
+def truth(workload: Workload, phase: str) -> Quantities:
+    """What `called` has to give, by the explicit recurrence in float64; nothing is dropped out in `forward`."""
+    if phase == "training":
+        return _truth(workload)
+    return {name: each for name, each in _truth(workload.replace(dropout=0.0)).items() if not is_gradient(name)}
+
+
 @lru_cache(maxsize=2)  # the implementations of one workload are checked one after the other
-def truth(workload: Workload) -> Quantities:
-    """What `called` has to give in `training`, by the explicit recurrence in float64."""
+def _truth(workload: Workload) -> Quantities:
     reference = workload.reference().double()
     call = lambda input, hx: explicit(reference, input, hx)  # noqa: E731
     return called(call, reference, workload, "training", torch.float64)
-
-
-def of_phase(quantities: Quantities, phase: str) -> Quantities:
-    """Those that a phase asks for."""
-    is_asked = phase == "training"
-    return {name: each for name, each in quantities.items() if is_asked or not is_gradient(name)}
 
 
 def called(
@@ -104,13 +104,13 @@ def called(
     """
     training = phase == "training"
     input = workload.input().to(dtype).requires_grad_(training)
-    state = _as(workload.random_state(reference, input[:1].detach()), dtype)
+    state = _as(workload.random_state(reference, workload.first_step(input.detach())), dtype)
     for part in leaves(state):
         part.requires_grad_(training and part.is_floating_point())
     reference.zero_grad(set_to_none=True)
     mode = nullcontext() if training else torch.inference_mode()
     with same_draws(workload.seed), mode, settings_kept():  # torch puts some back itself when the mode ends
-        result = call(input, state)
+        result = call(workload.as_called(input), state)
         if training:
             _backward(result, scale)
     found = values(result)

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
-from unrolled.cells import CELLS
+from unrolled.cells import CELLS, short_name
 from unrolled.checks import check_choice
 from unrolled.errors import InvalidValueError
-from unrolled.implementations import RUNGS
+from unrolled.implementations import IMPLEMENTATIONS, RUNGS, network_of
 from unrolled.networks.workload import Workload
 
 PHASES = ("forward", "training")
 # Written for torch's cells: there is nothing that they could be built from around another one.
 FOR_TORCHS_CELLS = ("cells", "hoisted", *RUNGS)
+# The reference, whose call or settings are changed around it.
+AS_THE_REFERENCE = ("fused", "flushed")
+COMPILED = tuple(name for name in IMPLEMENTATIONS if name.startswith("compiled"))
 # From a loop of cells to the fused module, which is always there.
 LADDER = ("cells", "written_out", "projected", "in_cpp")
 Axes = Mapping[str, Sequence[Any]]
@@ -88,13 +91,16 @@ class Case:
 
 def shown_name(workload: Workload, implementation: str) -> str:
     """The name of a contender; the reference, `fused` elsewhere, of anybody's cell is its `own loop` over time."""
+    if (cell := network_of(implementation)) is not None:
+        return f"network {short_name(cell)}"
     return "own loop" if workload.is_own and implementation == "fused" else implementation
 
 
 def workloads(grid: str, changes: Axes) -> list[Workload]:
     """The workloads of a grid in order, each once; `changes` replaces whole axes: `{"batch_size": (1, 256)}`.
 
-    One hidden size per layer goes with its own number of layers only: (30, 20) with two.
+    Values that do not go together are left out: one hidden size per layer, as (30, 20), goes with its own number of
+    layers, a projection with an LSTM, dropout with several layers of one size.
     Raises `InvalidValueError` for an unknown grid, a value out of range, or when nothing is left.
     """
     check_choice("grid", grid, tuple(GRIDS))
@@ -103,14 +109,27 @@ def workloads(grid: str, changes: Axes) -> list[Workload]:
         merged = {**axes, **changes}
         for values in product(*merged.values()):
             fields = dict(zip(merged, values, strict=True))
-            sizes = fields.get("hidden_size")
-            if not isinstance(sizes, tuple) or fields.get("num_layers") in (None, len(sizes)):
+            if _go_together(**fields):
                 found[Workload(**fields)] = None
     if not found:
         raise InvalidValueError(
-            f"grid: nothing is left of {grid} with {dict(changes)}; give as many --hidden sizes as --layers"
+            f"grid: nothing is left of {grid} with {dict(changes)}; give as many --hidden sizes as --layers, "
+            "--proj-size with lstm, --dropout with several --layers of one size"
         )
     return list(found)
+
+
+def _go_together(
+    cell: str,
+    num_layers: int | None = None,
+    hidden_size: int | tuple[int, ...] = 1,
+    proj_size: int = 0,
+    dropout: float = 0.0,
+    **others: Any,
+) -> bool:
+    if isinstance(hidden_size, tuple):
+        return num_layers in (None, len(hidden_size)) and not dropout
+    return not (proj_size and cell != "lstm") and not (dropout and num_layers in (None, 1))
 
 
 def cases(
@@ -128,8 +147,36 @@ def cases(
         for number in threads
         for phase in phases
         for name in implementations
-        if not ((workload.is_own and name in FOR_TORCHS_CELLS) or _is_fused(workload, name))
+        if not (left_out(workload, phase, name) or _is_fused(workload, name))
     ]
+
+
+def left_out(workload: Workload, phase: str, name: str) -> str:
+    """Why an implementation cannot run a workload; nothing where it can."""
+    if name in AS_THE_REFERENCE:
+        return ""
+    if (cell := network_of(name)) is not None:
+        return _no_network(workload, cell)
+    if workload.is_own and name in FOR_TORCHS_CELLS:
+        return "run torch's cells alone"
+    if workload.proj_size and name in IMPLEMENTATIONS | RUNGS:
+        return "have no projection, as torch's cells have none"
+    if workload.packed and name in COMPILED:
+        return "would be compiled anew for each batch size of packed sequences"
+    if workload.dropout and phase == "training" and workload.device != "cpu":
+        return "cannot draw the numbers that cuDNN drops out by"
+    return ""
+
+
+def _no_network(workload: Workload, cell: str) -> str:
+    """Why there is no such network beside a workload."""
+    if cell == workload.cell:
+        return "would be the same network"
+    try:
+        workload.replace(cell=cell)
+    except InvalidValueError as error:
+        return f"cannot be ({str(error).partition(';')[0]})"
+    return ""
 
 
 def _is_fused(workload: Workload, name: str) -> bool:

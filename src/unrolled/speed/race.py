@@ -26,10 +26,12 @@ from unrolled.speed.as_timed import FRESH_STREAM, AsTimed
 from unrolled.speed.equivalence import check_equivalence
 from unrolled.speed.grid import PHASES
 from unrolled.speed.memory import peak_bytes, saved_bytes
+from unrolled.speed.network import MeasureHorizon, Network
+from unrolled.speed.operations import flops
 from unrolled.speed.result import PARTS, Result, settled
 from unrolled.speed.rounds import Timer, timed, without_garbage_collection
 from unrolled.speed.statistics import MIN_ROUNDS
-from unrolled.speed.step import Quantities, Step, same_draws
+from unrolled.speed.step import Quantities, Step, same_draws, train
 from unrolled.time_limit import time_limit
 from unrolled.torch_settings import KeptSettings, settings_kept
 
@@ -134,6 +136,8 @@ class Contender:
     kept: KeptSettings = field(default_factory=KeptSettings)
     first_s: float = 0.0
     is_torchs: bool = False  # which prints nothing, and changes no settings
+    network: Workload | None = None  # of another one, which is checked against its own reference
+    own: AsTimed | None = None
 
     @property
     def is_in(self) -> bool:
@@ -206,11 +210,12 @@ class Race:
         threads: int | None = None,
         timeout: float | None = None,
         timer: Timer = perf_counter,
+        horizon: MeasureHorizon | None = None,
     ) -> None:
         self.workload, self.phase, self.timeout, self.timer = workload, phase, timeout, timer
         self.threads = threads or torch.get_num_threads()
         torch.set_num_threads(self.threads)
-        self.everybody = {each.name: Contender(each) for each in implementations}
+        self.everybody = {each.name: self._contender(each) for each in implementations}
         self.fused = self.everybody.get("fused") or Contender(load("fused"))
         self.fused.is_torchs = not workload.is_own
         self.rows: list[Row] = []
@@ -221,6 +226,14 @@ class Race:
         self._is_watched = False
         self._draws = random.Random(workload.seed)
         self.bytes_held = 0  # by modules and inputs, while they stay built
+        self.horizon = horizon
+        networks = [each.network for each in self.everybody.values() if each.network is not None]
+        self._is_beside_another = bool(networks)
+        self._draws_numbers = any(each.draws for each in (workload, *networks))
+
+    def _contender(self, implementation: Implementation) -> Contender:
+        cell = implementation.network
+        return Contender(implementation, network=None if cell is None else self.workload.replace(cell=cell))
 
     @property
     def contenders(self) -> list[Contender]:
@@ -237,20 +250,24 @@ class Race:
         torch.set_num_threads(self.threads)
         for contender in self.contenders:
             with self._turn(contender, "check"):
-                found = check_equivalence(self.workload, contender.implementation, self.phase)
+                work = contender.network or self.workload
+                found = check_equivalence(work, contender.implementation, self.phase)
                 contender.facts |= {"equivalence_error": found.error, "equivalence_where": found.where}
                 if not found.equal:
                     contender.drop("wrong", f"in float64: {found}")
         if self.is_on:
             self._build()
+        if self.is_on and self._is_beside_another:
+            self._describe_networks()
 
     def _build(self) -> None:
         """The reference and all contenders, each of which runs once."""
         with self._turn(self.fused, "warm_up"):
-            lent = self.workload.reference()
+            lent = train(self.workload.reference(), self.phase)
             self._input, self._target = self.workload.input(), self.workload.target()
             self._base = self._input.clone()
-            self._reference = Step(_twin(self.workload, lent), self._input, self._target, self.phase)
+            self._given = self.workload.as_called(self._input)
+            self._reference = Step(_twin(self.workload, lent), self._given, self._target, self.phase)
             self._reference()
         with self._turn(self.fused, "check"):
             self.lent = AsTimed(self.workload, self.phase, self._reference.module, self._streams)
@@ -265,15 +282,19 @@ class Race:
         self.warm_up()
 
     def _first_call(self, contender: Contender, lent: nn.Module) -> None:
-        with _compiler_starting_cold(contender.implementation):
+        if contender.network is not None:
+            lent = train(contender.network.reference(), self.phase)
+        parameters = self._reference.module if contender.network is None else lent
+        others = [each for each in self.contenders if each.compiles and each.step is not None]
+        with _compiler_starting_cold(contender.implementation, reset=not others):
             with settings_kept():
                 module = implement(contender.implementation, lent)
             contender.step = Step(
                 module,
-                self._input,
+                self._given,
                 self._target,
                 self.phase,
-                self._reference.module,
+                parameters,
                 contender.implementation.around,
             )
             began = perf_counter()
@@ -282,6 +303,9 @@ class Race:
             contender.first_s = perf_counter() - began
         if what := self._what_changed(self._base):
             self._changed(contender, what)
+        if contender.network is not None:
+            twin = _twin(contender.network, lent)
+            contender.own = AsTimed(contender.network, self.phase, twin, self._streams)
 
     def check(self) -> None:
         """Is it the same work, as it is timed? Whoever computes something else from a fresh input drops out."""
@@ -289,10 +313,11 @@ class Race:
         for contender in self.contenders:
             with self._turn(contender, "check"):
                 assert contender.step is not None
-                found = self.lent.check(contender.step.module, from_a_state=not contender.compiles)
+                lent = contender.own or self.lent
+                found = lent.check(contender.step.module, from_a_state=not contender.compiles)
                 contender.facts["recheck_error"] = found.error if found.error >= 0 else 0.0
                 if not found.equal:
-                    self.lent.restore()
+                    lent.restore()
                     contender.drop("wrong", f"in {self.workload.dtype}: {found}")
 
     @contextmanager
@@ -375,7 +400,7 @@ class Race:
             (each.implementation.name, each, each.step) for each in self.contenders if each.step is not None
         ]
         self._draws.shuffle(turns)
-        seed, draws = self._draws.getrandbits(32), compare or self.workload.is_own  # of random numbers
+        seed, draws = self._draws.getrandbits(32), compare or self._draws_numbers  # of random numbers
         row, outcomes = Row(), {}
         try:
             for name, contender, step in turns:
@@ -399,7 +424,8 @@ class Race:
         """Everybody computed in a timed round what the reference did in the same one."""
         assert self.lent is not None
         for contender in self.contenders:
-            if (outcome := outcomes.get(contender.implementation.name)) is not None:
+            outcome = outcomes.get(contender.implementation.name)
+            if outcome is not None and contender.network is None:
                 found = self.lent.compare(outcomes[REFERENCE], outcome)
                 if not found.equal:
                     contender.drop("wrong", f"in {self.workload.dtype}: {found}")
@@ -456,16 +482,29 @@ class Race:
         for contender in [each for each in self.everybody.values() if each.is_in]:
             began = perf_counter()
             with redirect_stdout(contender.printed.stream), contender.kept.watching(), suppress(*THEIRS):
-                contender.facts |= _memory(contender.step or self._reference, self._reference.module)
+                contender.facts |= _memory(contender.step or self._reference)
                 contender.facts |= self._cost_of_compiling(contender.implementation)
             contender.spent_s["memory"] = perf_counter() - began
+
+    def _describe_networks(self) -> None:
+        """What each of them is, and the reference beside them."""
+        for contender in [each for each in (self.fused, *self.contenders) if each.is_in]:
+            if contender.network is not None or contender is self.fused:
+                with self._turn(contender, "check"):
+                    work, step = contender.network or self.workload, contender.step or self._reference
+                    contender.facts["network"] = Network(
+                        work.cell,
+                        sum(parameter.numel() for parameter in step.reference.parameters()),
+                        float(flops(work, self.phase)),
+                        self.horizon(work) if self.horizon else None,
+                    )
 
     def _cost_of_compiling(self, implementation: Implementation) -> dict[str, float]:
         """Seconds of a call of the loop that a compiler compiled."""
         if implementation.uncompiled is None:
             return {}
         loop = implement(Implementation("uncompiled", implementation.uncompiled), self._reference.module)
-        step = Step(loop, self._input, self._target, self.phase)
+        step = Step(loop, self._given, self._target, self.phase)
         return {"uncompiled_s": median(timed(step).seconds for _ in range(1 + UNCOMPILED_CALLS))}
 
     def release(self, for_good: bool = False) -> None:
@@ -473,9 +512,9 @@ class Race:
         if self.lent is None or (not for_good and any(each.compiles for each in self.contenders)):
             return
         for contender in self.contenders:
-            contender.step = None
+            contender.step = contender.own = None
         self.lent, self.bytes_held = None, 0
-        del self._reference, self._input, self._target, self._base
+        del self._reference, self._given, self._input, self._target, self._base
 
     def result(self, name: str) -> Result | None:
         """That of an implementation; None where it has none so far."""
@@ -537,9 +576,9 @@ def _twin(workload: Workload, lent: nn.Module) -> nn.Module:
     return twin
 
 
-def _memory(step: Step, reference: nn.Module) -> dict[str, int | None]:
+def _memory(step: Step) -> dict[str, int | None]:
     step.reset()
-    owned = [step.input, step.target, *reference.parameters()]
+    owned = [step.input, step.target, *step.reference.parameters()]
     saved = saved_bytes(step.loss, owned) if step.phase == "training" else 0
     step.reset()
     peak = peak_bytes(step) if step.input.is_cuda else None
@@ -548,12 +587,16 @@ def _memory(step: Step, reference: nn.Module) -> dict[str, int | None]:
 
 
 @contextmanager
-def _compiler_starting_cold(implementation: Implementation) -> Iterator[None]:
-    """For an implementation that compiles: nothing compiled before, in memory or on disk, is used."""
+def _compiler_starting_cold(implementation: Implementation, reset: bool) -> Iterator[None]:
+    """For an implementation that compiles: nothing compiled before, in memory or on disk, is used.
+
+    `reset` forgets what is in memory, of all that compile.
+    """
     if implementation.uncompiled is None:
         yield
         return
-    torch.compiler.reset()
+    if reset:
+        torch.compiler.reset()
     with warnings.catch_warnings(), _compiler_config.patch(force_disable_caches=True):
         warnings.filterwarnings("ignore", message=".*force_disable_caches")
         yield

@@ -1,4 +1,4 @@
-"""One setting against another: the same benchmark on more threads, or in another dtype, as a ratio of times.
+"""One setting against another: the same benchmark on more threads, in another dtype or layout, as a ratio of times.
 
 Both were timed in the same passes, but not in the same rounds. The logarithms of their times are subtracted pass by
 pass, which takes out what a pass did to both, and the interval comes from how these differences differ: `Passes` and
@@ -12,13 +12,14 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from unrolled.networks.options import PLAIN
 from unrolled.speed.result import Result
 from unrolled.speed.statistics import NOTHING, RESOLUTION, Drift, Estimate, Interval, Passes, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-AXES = ("threads", "dtype")
+AXES = ("threads", "dtype", "bias", "batch_first", "dropout", "packed")
 # Differences of passes vary by all that there is, so that nothing is left for the rounds within them to say.
 _WITHIN = 1e-18
 
@@ -34,8 +35,8 @@ class Relative:
     def row(self, axis: str) -> dict[str, Any]:
         """One line of the tidy table: what `Result.row` says of the benchmark, then the comparison."""
         names = (
-            "cell", "num_layers", "input_size", "hidden_size", "batch_size", "seq_len", "bidirectional", "phase",
-            "implementation", "reference", "device", "dtype", "threads", "status",
+            "cell", "num_layers", "input_size", "hidden_size", "batch_size", "seq_len", "bidirectional", *PLAIN,
+            "phase", "implementation", "reference", "device", "dtype", "threads", "status",
         )  # fmt: skip
         row = self.result.row()
         return {name: row[name] for name in names} | {
@@ -54,9 +55,9 @@ def _seconds(result: Result) -> float:
     return math.exp(result.time.log) if result.timed else math.nan
 
 
-def setting(result: Result, axis: str) -> int | str:
+def setting(result: Result, axis: str) -> Any:
     """What a result has on one of `AXES`."""
-    return result.threads if axis == "threads" else result.workload.dtype
+    return result.threads if axis == "threads" else getattr(result.workload, axis)
 
 
 def relative(results: Sequence[Result], axis: str) -> list[Relative]:
@@ -90,7 +91,8 @@ def relative_frame(results: Sequence[Result]) -> pd.DataFrame:
 def _but_for(axis: str, result: Result) -> Hashable:
     if axis == "threads":
         return result.workload, result.phase, result.implementation
-    return result.workload.replace(dtype="float64"), result.threads, result.phase, result.implementation
+    alike = {"dtype": "float64"} if axis == "dtype" else {axis: PLAIN[axis]}
+    return result.workload.replace(**alike), result.threads, result.phase, result.implementation
 
 
 def _with_references(results: Iterable[Result]) -> Iterable[Result]:

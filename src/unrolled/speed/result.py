@@ -14,10 +14,13 @@ import msgspec
 import numpy as np
 
 from unrolled.errors import InvalidValueError
+from unrolled.implementations import network_of
+from unrolled.networks.options import PLAIN
 from unrolled.networks.workload import Workload
-from unrolled.results.codec import UNSAVED, Count, Size, require
+from unrolled.results.codec import IF_NOT_DEFAULT, UNSAVED, Count, Size, require
 from unrolled.results.shown import Plotted
 from unrolled.speed.grid import PHASES, shown_name
+from unrolled.speed.network import WORDS, Network
 from unrolled.speed.operations import flops
 from unrolled.speed.statistics import (
     MIN_ROUNDS,
@@ -68,7 +71,8 @@ class Result(Plotted):
     leave a core to another one during any of their calls.
     The times between CUDA events are kept beside them. `recheck_error` is the largest error after the clock, in the
     timed dtype; NaN where it did not come to that. `spent_s` says where the time of the benchmark went, and `notes`
-    what else the implementation did. `drifts` and `noise_floor`, the largest ratio that the reference against itself
+    what else the implementation did. `network` says what another network is that was raced in its place, and what the
+    reference is beside one. `drifts` and `noise_floor`, the largest ratio that the reference against itself
     shows on this workload and phase, come from all results of a run: see `settled`.
     """
 
@@ -95,6 +99,7 @@ class Result(Plotted):
     uncompiled_s: Seconds | None = None
     spent_s: dict[str, Spent] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    network: Network | None = field(default=None, metadata=IF_NOT_DEFAULT)
     drifts: Drifts = field(default_factory=Drifts, metadata=UNSAVED)
     noise_floor: float = field(default=math.nan, metadata=UNSAVED)
 
@@ -130,6 +135,11 @@ class Result(Plotted):
         require((self.peak_bytes is not None) == measured, "a peak of bytes on CUDA alone")
         require((self.compile_s is None) == (self.uncompiled_s is None), "both costs of compiling")
         require(self.timed or self.compile_s is None, "no cost of compiling of what was not timed")
+        has_network, of_another = self.network is not None, self.is_another_network
+        require(
+            not has_network or (self.timed and (of_another or self.is_reference)), "a network that was timed"
+        )
+        require(has_network or not (self.timed and of_another), "what another network is")
         parts = set(self.spent_s)
         require(parts <= set(PARTS) and (parts == set(PARTS) or not self.timed), f"time of {', '.join(PARTS)}")
 
@@ -152,6 +162,16 @@ class Result(Plotted):
     def is_reference(self) -> bool:
         """Whether it is the reference against itself."""
         return self.implementation == "fused"
+
+    @property
+    def is_another_network(self) -> bool:
+        """Whether it computes something else, on purpose."""
+        return network_of(self.implementation) is not None
+
+    @property
+    def cell(self) -> str:
+        """That of the workload, or of another network."""
+        return network_of(self.implementation) or self.workload.cell
 
     @cached_property
     def _left(self) -> np.ndarray:
@@ -288,13 +308,15 @@ class Result(Plotted):
 
     @property
     def verdict(self) -> str:
-        """`faster`, `slower`, `same` or `unclear`; without a time, the status.
+        """`faster`, `slower`, `same` or `unclear`, or `another network`; without a time, the status.
 
         The fused module against itself is held to 1 and the resolution alone: against its own noise floor
         it could never lose.
         """
         if not self.timed:
             return self.status
+        if self.is_another_network:
+            return WORDS
         return verdict(self.interval, RESOLUTION if self.is_reference else self.noise_floor)
 
     @property
@@ -305,7 +327,8 @@ class Result(Plotted):
     @property
     def gflops(self) -> float:
         """10^9 floating-point operations of matrix products per second; NaN where they are not known."""
-        return flops(self.workload, self.phase) / self.median_s / 1e9
+        operations = self.network.operations if self.network else flops(self.workload, self.phase)
+        return operations / self.median_s / 1e9
 
     @property
     def pays_after_calls(self) -> float:
@@ -327,6 +350,7 @@ class Result(Plotted):
             "batch_size": self.workload.batch_size,
             "seq_len": self.workload.seq_len,
             "bidirectional": self.workload.bidirectional,
+            **{name: getattr(self.workload, name) for name in PLAIN},
             "phase": self.phase,
             "implementation": shown_name(self.workload, self.implementation),
             "reference": shown_name(self.workload, "fused"),

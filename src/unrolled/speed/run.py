@@ -17,6 +17,7 @@ from unrolled.errors import InvalidValueError
 from unrolled.results.codec import require
 from unrolled.results.record import Record
 from unrolled.speed.load import Load
+from unrolled.speed.network import network_frame
 from unrolled.speed.result import Result, frame, settled
 
 if TYPE_CHECKING:
@@ -113,9 +114,18 @@ class Run(Record):
         """The results, with what all of them show together."""
         return settled(self.results)
 
+    @cached_property
+    def raced(self) -> tuple[Result, ...]:
+        """The settled results of those that compute the same."""
+        return tuple(result for result in self.settled if not result.is_another_network)
+
     def frame(self) -> pd.DataFrame:
-        """The results as a tidy pandas table, one row each."""
-        return frame(self.settled)
+        """The results of those that compute the same as a tidy pandas table, one row each; see `network_frame`."""
+        return frame(self.raced)
+
+    def network_frame(self) -> pd.DataFrame:
+        """Those of other networks, and of the references beside them."""
+        return network_frame(self.settled)
 
     def only(self, cells: Sequence[str]) -> Run:
         """The results of some cells, by their names. Raises `InvalidValueError` where there are none."""

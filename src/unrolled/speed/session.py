@@ -15,6 +15,7 @@ from unrolled.implementations import implement
 from unrolled.progress import ProgressLine
 from unrolled.speed.grid import Case, RaceKey
 from unrolled.speed.load import Load, Watch
+from unrolled.speed.network import MeasureHorizon
 from unrolled.speed.race import Race, try_out
 from unrolled.speed.result import Result, settled
 from unrolled.speed.rounds import Timer
@@ -33,6 +34,7 @@ class Session:
     """The state of a run; `started` and `imports_s` are seconds of `perf_counter` that the caller knows.
 
     `keep` is handed the run as far as it has come. `before` is how busy the machine was before the first round.
+    `horizon` measures that of a network, where another one is raced beside it.
     """
 
     settings: Settings
@@ -40,6 +42,7 @@ class Session:
     started: float = field(default_factory=perf_counter)
     imports_s: float = 0.0
     before: Load | None = None
+    horizon: MeasureHorizon | None = None
 
     def __post_init__(self) -> None:
         self.environment = Environment.capture()
@@ -108,12 +111,12 @@ class Session:
 
     def step(self, case: Case) -> Step:
         """The timed call of a case, made anew: for a profiler, say."""
-        reference = case.workload.reference()
         implementation = self.settings.implementations[case.implementation]
+        network = implementation.network
+        reference = (case.workload.replace(cell=network) if network else case.workload).reference()
         module = implement(implementation, reference)
-        return Step(
-            module, case.workload.input(), case.workload.target(), case.phase, around=implementation.around
-        )
+        given = case.workload.as_called(case.workload.input())
+        return Step(module, given, case.workload.target(), case.phase, around=implementation.around)
 
     def try_out(self, case: Case) -> Result:
         """Check a case and let it run once, without a clock."""
@@ -130,6 +133,7 @@ class Session:
             threads=key.threads,
             timeout=self.settings.timeout,
             timer=timer,
+            horizon=self.horizon,
         )
         race.prepare()
         return race

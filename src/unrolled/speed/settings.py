@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from unrolled.hearing import heard, notes
 from unrolled.implementations import (
     DEFAULT_IMPLEMENTATIONS,
     IMPLEMENTATIONS,
+    NETWORK,
     RUNGS,
     Implementation,
     implement,
     load,
+    network_of,
 )
 from unrolled.networks.workload import DTYPES, Workload
 from unrolled.plugins import THEIRS
-from unrolled.speed.grid import FOR_TORCHS_CELLS, PHASES, Case, cases, workloads
+from unrolled.speed.grid import FOR_TORCHS_CELLS, PHASES, Case, cases, left_out, workloads
 from unrolled.speed.statistics import MIN_ROUNDS
 from unrolled.time_limit import time_limit
 
@@ -73,6 +76,13 @@ def _integer(flag: str, text: str) -> int:
         raise InvalidValueError(f"{flag}: expected an integer of at least 1, got {text!r}") from None
 
 
+def _whole(flag: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidValueError(f"{flag}: expected an integer of at least 0, got {text!r}") from None
+
+
 def _sizes(flag: str, text: str) -> int | tuple[int, ...]:
     sizes = tuple(_integer(flag, part) for part in text.split("+"))
     return sizes if len(sizes) > 1 else sizes[0]
@@ -84,6 +94,13 @@ def _yes_or_no(flag: str, text: str) -> bool:
     return text == "yes"
 
 
+def _probability(flag: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidValueError(f"{flag}: expected a probability, got {text!r}") from None
+
+
 LIST_OPTIONS = (
     Option("--cell", _word, "CELL", f"cells: {', '.join(CELLS)}, or your own as package.module:Name", "cell"),
     Option("--layers", _integer, "N", "numbers of layers", "num_layers"),
@@ -92,6 +109,19 @@ LIST_OPTIONS = (
     Option("--hidden", _sizes, "N", "hidden sizes; 30+20 for two layers of 30 and 20", "hidden_size"),
     Option("--input", _integer, "N", "input sizes", "input_size"),
     Option("--bidirectional", _yes_or_no, "yes|no", "run each layer both ways", "bidirectional"),
+    Option("--bias", _yes_or_no, "yes|no", "have biases; default: yes", "bias"),
+    Option("--batch-first", _yes_or_no, "yes|no", "lay the input out as (B, T, I)", "batch_first"),
+    Option("--proj-size", _whole, "N", "project an LSTM's state to N numbers", "proj_size"),
+    Option(
+        "--dropout", _probability, "P", "drop out with probability P between layers, in training", "dropout"
+    ),
+    Option(
+        "--packed",
+        _yes_or_no,
+        "yes|no",
+        "pack sequences of different lengths, 1 to T; no: pad them to T",
+        "packed",
+    ),
     Option("--dtype", _word, "DTYPE", f"dtypes: {', '.join(DTYPES)}", "dtype"),
     Option(
         "--device",
@@ -108,6 +138,12 @@ LIST_OPTIONS = (
         "NAME",
         f"contenders in place of {', '.join(DEFAULT_IMPLEMENTATIONS[1:])}: {', '.join(IMPLEMENTATIONS)}, "
         "or your own as package.module:build; fused is always among them",
+    ),
+    Option(
+        "--against",
+        _word,
+        "CELL",
+        "other networks to time beside: cells as for --cell, of the same sizes",
     ),
 )
 
@@ -164,21 +200,29 @@ class Settings:
         said: list[str] = []
         with _tried("cell", timeout, said):
             own = check_own_cells(of)
-        names = dict.fromkeys(("fused", *given.get("--implementation", DEFAULT_IMPLEMENTATIONS)))
+        against = [f"{NETWORK}{cell}" for cell in given.get("--against", ())]
+        names = dict.fromkeys(("fused", *given.get("--implementation", DEFAULT_IMPLEMENTATIONS), *against))
         implementations = {}
         for name in names:
             with _tried(f"implementation {name}", timeout, said):
                 implementations[name] = load(name)
-                if name not in IMPLEMENTATIONS | RUNGS:
+                if (cell := network_of(name)) is not None:
+                    Workload(cell=cell, **TINY).reference()
+                elif name not in IMPLEMENTATIONS | RUNGS:
                     check_plugin(implementations[name], tuple(dict.fromkeys(workload.cell for workload in of)))
         threads = given.get("--threads", ())
         for number in threads:
             check_threads("--threads", number)
         axis = threads if len(threads) > 1 else (None,)  # one for all is what torch was told
         chosen = cases(of, given.get("--phase", PHASES), tuple(implementations), axis)
-        left_out = [name for name in implementations if name in FOR_TORCHS_CELLS]
-        if own and left_out:
-            said.append(LEFT_OUT.format(cells=", ".join(own), names=" and ".join(left_out)))
+        for_torchs = [name for name in implementations if name in FOR_TORCHS_CELLS]
+        if own and for_torchs:
+            said.append(LEFT_OUT.format(cells=", ".join(own), names=" and ".join(for_torchs)))
+        said += _left_out(
+            of,
+            given.get("--phase", PHASES),
+            [name for name in names if name not in FOR_TORCHS_CELLS or not own],
+        )
         return cls(
             tuple(chosen),
             implementations,
@@ -190,6 +234,15 @@ class Settings:
             fewest_rounds,
             until_decided,
         )
+
+
+def _left_out(of: Sequence[Workload], phases: Sequence[str], names: Iterable[str]) -> list[str]:
+    """A line for each reason why some implementations do not run some workloads."""
+    reasons: dict[str, dict[str, None]] = {}
+    for workload, phase, name in product(of, phases, names):
+        if why := left_out(workload, phase, name):
+            reasons.setdefault(why, {})[name] = None
+    return [f"left out where they {why}: {', '.join(found)}" for why, found in reasons.items()]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.checks import check_choice
 from unrolled.implementations import Around
@@ -40,10 +41,15 @@ def draws(module: nn.Module, input: Tensor) -> bool:
         return any(not torch.equal(a, b) for a, b in zip(before, states(), strict=True))
 
 
+def numbers(of: Tensor | PackedSequence) -> Tensor:
+    """A tensor itself, of packed sequences their data."""
+    return of if isinstance(of, Tensor) else of.data
+
+
 def leaves(state: Any) -> Iterator[Tensor]:
-    """The tensors of a state, however nested: `h_n`, `(h_n, c_n)`, or one of these per layer."""
-    if isinstance(state, Tensor):
-        yield state
+    """The tensors of a state, however nested: `h_n`, `(h_n, c_n)`, or one of these per layer; of packed ones, data."""
+    if isinstance(state, Tensor | PackedSequence):
+        yield numbers(state)
     elif isinstance(state, tuple | list):
         for part in state:
             yield from leaves(part)
@@ -53,7 +59,8 @@ def values(result: Any) -> Quantities:
     """Output and final states of what a call gave; no output where that is no pair."""
     output, final = result if isinstance(result, tuple | list) and len(result) == 2 else (None, None)
     finals = {f"final state {k}": part.detach() for k, part in enumerate(leaves(final))}
-    return {"output": output.detach() if isinstance(output, Tensor) else None, **finals}
+    found = numbers(output).detach() if isinstance(output, Tensor | PackedSequence) else None
+    return {"output": found, **finals}
 
 
 def gradients(parameters: nn.Module) -> Quantities:
@@ -66,7 +73,7 @@ class Step:
 
     `forward`: inference, under `torch.inference_mode`. `training`: forward, mean squared error against a
     fixed random target, backward to all parameters and to the input, as in the middle of a network.
-    Two steps may share `input` `(T, B, I)` and `target` `(T, B, D * H)`; `reference` is the module that has the
+    Two steps may share `input` and `target`, laid out as a workload has them; `reference` is the module that has the
     parameters, where `module` may not register them as its own. `around()` is entered around a call, on the clock.
     `reset()` belongs between two calls and outside the clock: it forgets gradients and results. Where `keeps` is set,
     the result of the next call is kept for `outcome()`.
@@ -75,7 +82,7 @@ class Step:
     def __init__(
         self,
         module: nn.Module,
-        input: Tensor,
+        input: Tensor | PackedSequence,
         target: Tensor,
         phase: str,
         reference: nn.Module | None = None,
@@ -84,7 +91,8 @@ class Step:
         check_choice("phase", phase, PHASES)
         self.module, self.reference = train(module, phase), reference or module
         self.phase, self.around = phase, around
-        self.input = input.requires_grad_(phase == "training")
+        self._given = input
+        self.input = numbers(input).requires_grad_(phase == "training")
         self.target = target
         self.keeps = False
         self._result: Any = None
@@ -118,14 +126,14 @@ class Step:
             self.loss().backward()  # type: ignore[no-untyped-call]
 
     def _called(self) -> Any:
-        result = self.module(self.input)
+        result = self.module(self._given)
         if self.keeps:
             self._result = result
         return result
 
     def loss(self) -> Tensor:
         """The forward pass and the loss, with the graph for backward."""
-        return F.mse_loss(self._called()[0], self.target)
+        return F.mse_loss(numbers(self._called()[0]), self.target)
 
     def reset(self) -> None:
         """Forget the last call: its result, and gradients back to None."""

@@ -45,36 +45,36 @@ def largest(weight):
 
 @pytest.fixture
 def _added(monkeypatch):
-    monkeypatch.setitem(MODES, "agc", AdaptiveClip)
+    monkeypatch.setitem(MODES, "perweight", AdaptiveClip)
 
 
 UNKNOWN = {
-    "Clip": lambda: Clip("agc", 0.01),
-    "parse": lambda: Clip.parse("agc:0.01"),
-    "gradient_flow": lambda: gradient_flow(nn.RNN(2, 3), torch.randn(4, 1, 2), clip="agc:0.01"),
-    "lengths": lambda: next(measure_lengths(NETWORK, [5], ["agc:0.01"])),
-    "setting": lambda: SMALL.replace(clip="agc:0.01"),
+    "Clip": lambda: Clip("perweight", 0.01),
+    "parse": lambda: Clip.parse("perweight:0.01"),
+    "gradient_flow": lambda: gradient_flow(nn.RNN(2, 3), torch.randn(4, 1, 2), clip="perweight:0.01"),
+    "lengths": lambda: next(measure_lengths(NETWORK, [5], ["perweight:0.01"])),
+    "setting": lambda: SMALL.replace(clip="perweight:0.01"),
 }
 
 
 @pytest.mark.parametrize("entry", UNKNOWN)
 def test_an_unknown_mode_is_refused_by_every_entry(entry):
-    with pytest.raises(InvalidValueError, match="clip: .*'agc'"):
+    with pytest.raises(InvalidValueError, match="clip: .*'perweight'"):
         UNKNOWN[entry]()
 
 
 @pytest.mark.parametrize("command", [gradflow, forecast], ids=["gradflow", "forecast"])
 def test_an_unknown_mode_is_refused_by_every_command(command, tmp_path, capsys):
-    assert command.main(["--clip", "agc:0.01", "--out", str(tmp_path / "out")]) == 2
+    assert command.main(["--clip", "perweight:0.01", "--out", str(tmp_path / "out")]) == 2
     assert "clip: " in (said := capsys.readouterr().err)
-    assert "'agc'" in said
+    assert "'perweight'" in said
     assert not (tmp_path / "out").exists()
 
 
 def test_a_clip_cannot_be_turned_into_another_behind_its_mode():
     clip = Clip.parse("norm:1")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        clip.mode = "agc"
+        clip.mode = "perweight"
 
 
 @pytest.mark.parametrize("name", [3, None, ["norm"]])
@@ -106,8 +106,8 @@ def test_a_mode_that_is_added_clips_parameters(scale):
     for parameter in layer.parameters():
         parameter.grad = scale * torch.randn_like(parameter)
     before = [parameter.grad.double() for parameter in layer.parameters()]
-    report = Clip.parse("agc:0.01").clip_(layer.parameters())
-    assert (report.mode, report.bound, report.tensors) == ("agc", 0.01, 1)
+    report = Clip.parse("perweight:0.01").clip_(layer.parameters())
+    assert (report.mode, report.bound, report.tensors) == ("perweight", 0.01, 1)
     for parameter, gradient in zip(layer.parameters(), before, strict=True):
         expected = gradient * 0.01 * largest(parameter) / gradient.norm()
         torch.testing.assert_close(parameter.grad.double(), expected, rtol=1e-6, atol=0)
@@ -117,13 +117,13 @@ def test_a_mode_that_is_added_clips_parameters(scale):
 def test_a_mode_that_is_added_is_asked_by_flow_lengths_and_training():
     torch.manual_seed(0)
     module = nn.RNN(2, 3)
-    flow = gradient_flow(module, torch.randn(4, 1, 2), clip="agc:0.01")
+    flow = gradient_flow(module, torch.randn(4, 1, 2), clip="perweight:0.01")
     for name, parameter in module.named_parameters():
         assert 10 ** flow.parameters[name] <= 0.01 * largest(parameter) * (1 + 1e-6)
-    (result,) = next(measure_lengths(NETWORK, [5], ["agc:0.01"]))
+    (result,) = next(measure_lengths(NETWORK, [5], ["perweight:0.01"]))
     assert result.touched == 1
     assert result.float32_parameters is None  # torch has no such clipping
-    training = Training(SMALL.replace(clip="agc:0.01"))
+    training = Training(SMALL.replace(clip="perweight:0.01"))
     training.run()
     assert not training.problem
     assert (training.history[:, 3] > 0).all()
@@ -131,5 +131,5 @@ def test_a_mode_that_is_added_is_asked_by_flow_lengths_and_training():
 
 @pytest.mark.usefixtures("_added")
 def test_the_bound_of_a_mode_that_is_added_is_checked():
-    with pytest.raises(InvalidValueError, match=r"clip: .*agc.*-1\.0"):
-        Clip.parse("agc:-1")
+    with pytest.raises(InvalidValueError, match=r"clip: .*perweight.*-1\.0"):
+        Clip.parse("perweight:-1")

@@ -35,7 +35,7 @@ def test_an_amount_is_sorted_by_its_size(value, unit):
 
 @given(st.floats(0, 1))
 def test_a_share_is_sorted_by_its_size(share):
-    assert number_in(text.percent(share)) == pytest.approx(share, abs=0.005)
+    assert number_in(text.percent(share)) == pytest.approx(share, abs=0.00501)
 
 
 @pytest.mark.parametrize(

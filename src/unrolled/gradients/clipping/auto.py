@@ -20,6 +20,7 @@ class Percentile(GlobalNorm):
     """The history is log2 of the norms so far, before clipping."""
 
     meaning = "a percentile of the norms so far"
+    finds_bound = True
 
     def check(self, bound: object) -> float:
         """A percentile above 0 and up to 100."""

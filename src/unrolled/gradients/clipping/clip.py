@@ -20,7 +20,7 @@ from unrolled.rollout.scaled import LOG10_2, Scaled
 
 @dataclass(frozen=True)
 class Clip:
-    """One way of clipping, checked when made. `history` is what its mode remembers: for `auto` log2 of the norms.
+    """One way of clipping, checked when made. `history` is what its mode remembers: for `auto`, log2 of the norms.
 
     Raises `InvalidTypeError` or `InvalidValueError` for an unknown mode, or a bound that the mode cannot have.
     """
@@ -50,7 +50,7 @@ class Clip:
 
     @classmethod
     def parse(cls, spec: str | Clip | None) -> Clip:
-        """From `none`, `norm:1`, `value:0.5`, `tensor:1`, `step:1`, `auto:10`."""
+        """From `none`, `norm:1`, `value:0.5`, `tensor:1`, `step:1`, `auto:10`, `zclip:2.5`, `agc:0.01`."""
         if isinstance(spec, Clip):
             return spec
         if spec is None:

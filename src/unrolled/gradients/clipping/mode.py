@@ -19,13 +19,15 @@ class Mode(ABC):
 
     `meaning`: what the bound is, for error messages. `works_on_gradients`: it changes finished gradients.
     `works_on_states`: it changes the cotangent of the state within the backward pass, and so the profile.
-    `bounds_norm`: the bound in force is one on the global L2 norm.
+    `bounds_norm`: the bound in force is one on the global L2 norm. `finds_bound`: that is another number than the one
+    it was made with, found from the norms so far.
     """
 
     meaning: ClassVar[str]
     works_on_gradients: ClassVar[bool] = True
     works_on_states: ClassVar[bool] = False
     bounds_norm: ClassVar[bool] = False
+    finds_bound: ClassVar[bool] = False
 
     def __init__(self, name: str, bound: object) -> None:
         self.name = name
@@ -48,7 +50,7 @@ class Mode(ABC):
     def bound_now(self, log2_norm: float, history: list[float]) -> float:
         """The bound in force for gradients of this global norm; inf where there is none.
 
-        `history` is what the mode keeps from one call to the next; it may append to it.
+        `history` is what the mode keeps from one call to the next; it may change it.
         """
         return self.bound
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.gradients.clipping.agc import EachUnit
 from unrolled.gradients.clipping.auto import Percentile
 from unrolled.gradients.clipping.mode import Mode
 from unrolled.gradients.clipping.none import Unclipped
@@ -10,6 +11,7 @@ from unrolled.gradients.clipping.norm import GlobalNorm
 from unrolled.gradients.clipping.step import EachStep
 from unrolled.gradients.clipping.tensor import EachTensor
 from unrolled.gradients.clipping.value import EachEntry
+from unrolled.gradients.clipping.zclip import ZScore
 
 MODES: dict[str, type[Mode]] = {
     "none": Unclipped,
@@ -18,6 +20,8 @@ MODES: dict[str, type[Mode]] = {
     "tensor": EachTensor,
     "step": EachStep,
     "auto": Percentile,
+    "zclip": ZScore,
+    "agc": EachUnit,
 }
 
 

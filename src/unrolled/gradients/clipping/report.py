@@ -12,7 +12,7 @@ import torch
 from unrolled.errors import NonFiniteError
 from unrolled.gradients.clipping.mode import Mode
 from unrolled.gradients.clipping.norm import log2_factor
-from unrolled.gradients.clipping.registry import make
+from unrolled.gradients.clipping.registry import MODES, make
 from unrolled.results.codec import NonNegative, Share, require
 from unrolled.rollout.scaled import LOG10_2, Scaled, check_logs, log2_total
 
@@ -25,7 +25,8 @@ class ClipReport:
 
     `entries` and `tensors` are the shares that were changed, of a sparse gradient among the entries stored (for
     `step`, `entries` is the share of steps and samples at which the bound was put on the state's cotangent);
-    `cosine` is to the unclipped gradient. `bound` is the one that was used: for `auto` the percentile found.
+    `cosine` is to the unclipped gradient. `bound` is the one that was used: for `auto` the percentile found, for
+    `zclip` the threshold.
     """
 
     mode: str
@@ -38,7 +39,8 @@ class ClipReport:
 
     def check(self) -> None:
         """Raise `ValueError` for what no clipping does."""
-        rule = make(self.mode, 1.0 if self.mode == "auto" else self.bound)
+        found = self.mode in MODES and MODES[self.mode].finds_bound
+        rule = make(self.mode, 1.0 if found else self.bound)
         check_figures(rule, self.bound, self.log10_before, self.log10_after, self.entries, self.cosine)
         require(self.entries > 0 or self.tensors == 0, "no tensor that was changed without an entry")
         require(rule.works_on_states or self.tensors > 0 or self.entries == 0, "a tensor that was changed")

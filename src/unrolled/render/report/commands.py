@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unrolled.networks.options import PLAIN
+
 if TYPE_CHECKING:
     from unrolled.forecast.study import Study as Trainings
     from unrolled.gradients.study import Study as Flows
@@ -24,6 +26,8 @@ COMMON = {
     "--layers": "num_layers", "--batch": "batch_size", "--optimizer": "optimizer", "--lr": "lr",
     "--iterations": "iterations", "--device": "device",
 }  # fmt: skip
+# What `bench` calls the options of torch's modules.
+OF_OPTIONS = {name: f"--{name.replace('_', '-')}" for name in PLAIN}
 
 
 def command_of(record: Any) -> str:
@@ -58,7 +62,8 @@ def _bench(run: Run) -> Options:
         "--device": devices,
         "--threads": (result.threads for result in results),
         "--phase": (result.phase for result in results),
-        "--implementation": (result.implementation for result in results),
+        "--implementation": (r.implementation for r in results if not r.is_another_network),
+        "--against": (r.cell for r in results if r.is_another_network),
     }
     passes = max((len(result.passes) for result in results), default=0)
     more = [("--passes", str(passes))] if passes else []
@@ -76,8 +81,17 @@ def _axes(work: Sequence[Workload]) -> dict[str, Iterable[Any]]:
         "--hidden": (_sizes(w) for w in work),
         "--input": (w.input_size for w in work),
         "--bidirectional": ("yes" if w.bidirectional else "no" for w in work),
+        **{flag: _options(work, name) for name, flag in OF_OPTIONS.items()},
         "--dtype": (w.dtype for w in work),
     }
+
+
+def _options(work: Sequence[Workload], name: str) -> Iterable[str]:
+    """What an option of torch's modules is in each; nothing where nobody asked for another value than torch's own."""
+    values = [getattr(w, name) for w in work]
+    if set(values) == {PLAIN[name]}:
+        return ()
+    return ({True: "yes", False: "no"}[v] if isinstance(v, bool) else f"{v:g}" for v in values)
 
 
 def _gradflow(study: Flows) -> Options | None:
@@ -180,6 +194,8 @@ def _why(why: Why) -> Options:
         ("--seed", str(work.seed)),
         ("--threads", str(why.results[0].threads)),
         *([("--no-sizes", "")] if why.model is None else []),
+        *([("--no-tries", "")] if not why.tried else []),
+        *([("--calls", str(why.calls))] if why.calls is not None else []),
     ]
 
 
@@ -192,9 +208,9 @@ def _shapes(shapes: Shapes) -> Options:
         return where
     asked = {
         "--bidirectional": work.bidirectional,
-        "--batch-first": first.batch_first,
+        "--batch-first": work.batch_first,
         "--unbatched": not first.batched,
-        "--no-bias": not first.bias,
+        "--no-bias": not work.bias,
     }
     return [
         ("--cell", work.cell),
@@ -203,7 +219,7 @@ def _shapes(shapes: Shapes) -> Options:
         ("--layers", str(work.layers)),
         *([("--batch", str(work.batch_size))] if first.batched else []),
         ("--length", str(work.seq_len)),
-        *([("--proj-size", str(first.proj_size))] if first.proj_size else []),
+        *([("--proj-size", str(work.proj_size))] if work.proj_size else []),
         *((flag, "") for flag, given in asked.items() if given),
         *where,
     ]

@@ -67,7 +67,7 @@ def recurrent_products(workload: Workload, phase: str, *, packed: bool = False) 
 def input_projection(workload: Workload, phase: str) -> Runner:
     """Of all steps in one product a layer, `(T B, I) @ (I, G H)`; in training also those of the backward pass."""
     found, tokens = _Calls(workload.device), workload.tokens
-    for width, size in zip(workload.layer_input_sizes(), workload.hidden_sizes, strict=True):
+    for width, size in zip(workload.layer_input_sizes, workload.hidden_sizes, strict=True):
         rows = _rows(workload, size)
         x, weight = workload.random((tokens, width), stream=6), workload.random((rows, width), stream=7)
         products = [_plain(x, weight.t())]

@@ -9,10 +9,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from unrolled.checks import check_choice
+from unrolled.checks import check_choice, check_size
 from unrolled.environment import Environment
 from unrolled.errors import InvalidTypeError, InvalidValueError, UnrolledError
 from unrolled.implementations import Implementation, implement
+from unrolled.networks.options import options
 from unrolled.networks.workload import Workload
 from unrolled.progress import ProgressLine
 from unrolled.speed.grid import PHASES
@@ -25,6 +26,7 @@ from unrolled.speed.why.model import TERMS, Model, fit
 from unrolled.speed.why.operations import operations
 from unrolled.speed.why.record import LOOP, Why
 from unrolled.speed.why.sizes import DESIGN, design, measured
+from unrolled.speed.why.tries import tried
 from unrolled.torch_settings import settings_kept
 
 BUDGET = 12.0  # seconds of rounds: of the ladder and of the sizes, half each
@@ -40,14 +42,18 @@ def why(
     budget: float = BUDGET,
     threads: int | None = None,
     sizes: bool = True,
+    tries: bool = True,
+    calls: int | None = None,
     progress: ProgressLine | None = None,
     keep: Callable[[Why], object] | None = None,
 ) -> Why:
     """Why a loop of cells takes longer than the fused module: what each change between them saves.
 
     `budget` is in seconds, for the timed calls; `threads` are torch's, as they are where it is None. With `sizes` times
-    are also measured at other sizes, for a model that says where a loop gets cheap. `keep` is handed what there is so
-    far. Raises an `UnrolledError` for what cannot be explained: a cell of one's own has no fused module.
+    are also measured at other sizes, for a model that says where a loop gets cheap. With `tries` the fused module is
+    also timed with other threads, in bfloat16, with other layouts, and compiled, if `calls` says for how many calls
+    that should pay: `why.helped` is what helped. `keep` is handed what there is so far. Raises an `UnrolledError` for
+    what cannot be explained: a cell of one's own has no fused module.
     """
     if not isinstance(workload, Workload):
         raise InvalidTypeError(f"workload: expected a Workload, got {type(workload).__name__}; make one")
@@ -63,8 +69,14 @@ def why(
         raise InvalidValueError(
             f"hidden_size: expected one for all layers, got {workload.hidden_size}; choose one"
         )
+    if given := options(workload):
+        raise InvalidValueError(
+            f"workload: expected torch's defaults, got {', '.join(given)}; leave that out, and race it instead"
+        )
+    if calls is not None:
+        check_size("calls", calls)
     line = progress or ProgressLine(sys.stderr, quiet=True)
-    line.start(PASSES + 3 + (len(DESIGN) if sizes else 0))
+    line.start(PASSES + 3 + (len(DESIGN) if sizes else 0) + tries)
     with settings_kept():
         found = _raced(workload, phase, budget / 2 if sizes else budget, threads, line)
         if keep:
@@ -78,6 +90,13 @@ def why(
         found = replace(found, operations=counted, launches=launches)
         if keep:
             keep(found)
+        if tries:
+            line.advance()
+            number, compiles = found.results[0].threads, calls is not None
+            trials = tried(workload, phase, number, budget / 2, compiles, line)
+            found = replace(found, tried=trials, calls=calls)
+            if keep:
+                keep(found)
         return replace(found, model=_model(workload, phase, budget / 2, line)) if sizes else found
 
 

@@ -38,7 +38,7 @@ def terms(workload: Workload) -> np.ndarray:
     gates, batch = GATES[workload.cell], workload.batch_size
     found = np.zeros(len(TERMS))
     found[0] = 1
-    for width, size in zip(workload.layer_input_sizes(), workload.hidden_sizes, strict=True):
+    for width, size in zip(workload.layer_input_sizes, workload.hidden_sizes, strict=True):
         steps, rows = workload.seq_len * workload.directions, gates * size
         found[1:] += steps * np.array([1, batch * rows, rows * (width + size), batch * rows * (width + size)])
     return found

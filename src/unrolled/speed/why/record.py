@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from unrolled.environment import Environment
 from unrolled.networks.workload import Workload
-from unrolled.results.codec import Count, NonNegative, Positive, require
+from unrolled.results.codec import IF_NOT_DEFAULT, Count, NonNegative, Positive, Size, require
 from unrolled.results.record import Record
 from unrolled.speed.load import Load
-from unrolled.speed.result import Result
+from unrolled.speed.result import Result, settled
+from unrolled.speed.statistics import RESOLUTION
 from unrolled.speed.why.ladder import Rung, rungs
 from unrolled.speed.why.model import Model
+from unrolled.speed.why.tries import Advice, advice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +57,9 @@ class Why(Record):
     """Why a loop of cells takes longer than the fused module on one workload, in one phase.
 
     `results` are of one race of all rungs, that of the reference first. `floors` are in seconds for all steps. `model`
-    is None where there was no time for it. A step is one of one layer in one direction.
+    is None where there was no time for it. `tried` are results of the fused module in other settings, that of the
+    workload itself first; `calls` is how many calls there will be, where somebody asked whether compiling pays. A step
+    is one of one layer in one direction.
     """
 
     FORMAT, VIEW, VERSION = "unrolled.why", "why", 1
@@ -68,12 +72,19 @@ class Why(Record):
     launches: tuple[Launches, ...]
     model: Model | None
     during: Load | None
+    tried: tuple[Result, ...] = field(default=(), metadata=IF_NOT_DEFAULT)
+    calls: Size | None = field(default=None, metadata=IF_NOT_DEFAULT)
 
     def check(self) -> None:
         """Raise `ValueError` for what no explanation has."""
         require(datetime.fromisoformat(self.started).tzinfo is not None, "a start with its time zone")
         require(len(self.results) > 1 and self.results[0].is_reference, "results, that of the reference first")
         require(len({result.race for result in self.results}) == 1, "results of one race")
+        first = self.tried[:1]
+        require(
+            all(each.is_reference and each.workload == self.workload for each in first),
+            "what was asked for first",
+        )
 
     @property
     def workload(self) -> Workload:
@@ -105,6 +116,18 @@ class Why(Record):
     def failed(self) -> tuple[Result, ...]:
         """What got no time; its `reason` says why."""
         return tuple(result for result in self.results if not result.timed)
+
+    @cached_property
+    def advice(self) -> tuple[Advice, ...]:
+        """All that was tried and got a time, whether it helped or not."""
+        return tuple(advice(settled(self.results), settled(self.tried)))
+
+    @property
+    def helped(self) -> tuple[Advice, ...]:
+        """What was faster beyond the noise, and pays within so many `calls`: the best first."""
+        floor = next((each.noise_floor for each in settled(self.tried) if each.timed), RESOLUTION)
+        found = [each for each in self.advice if each.helps(floor, self.calls)]
+        return tuple(sorted(found, key=lambda each: each.ratio.ratio))
 
     def result(self, implementation: str) -> Result | None:
         """That of an implementation, if it has a time."""
@@ -142,6 +165,21 @@ class Why(Record):
                 "ratio_high": rung.ratio.high,
             }
             for rung in self.rungs
+        )
+
+    def advice_frame(self) -> pd.DataFrame:
+        """A row per thing that was tried: the ratio of its time to that of the fused module as asked for."""
+        helped = self.helped
+        return _frame(
+            {
+                "what": each.what,
+                "ratio": each.ratio.ratio,
+                "ratio_low": each.ratio.low,
+                "ratio_high": each.ratio.high,
+                "pays_after_calls": each.pays_after,
+                "helped": each in helped,
+            }
+            for each in self.advice
         )
 
     def floors_frame(self) -> pd.DataFrame:
