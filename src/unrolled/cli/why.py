@@ -13,7 +13,7 @@ from unrolled.networks.workload import DTYPES
 VIEW = "unrolled.render.why"
 CELL, INPUT, HIDDEN, LAYERS, BATCH, LENGTH = "lstm", 64, 128, 1, 16, 50
 PHASES = ("forward", "training")
-BUDGET = 12.0
+BUDGET = 10.0
 EXAMPLES = """examples:
   unrolled why
   unrolled why --cell gru --batch 1 --phase forward

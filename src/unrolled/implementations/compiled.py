@@ -7,11 +7,16 @@ layer and direction is compiled as it is.
 
 Two further modes of the compiler are implementations of their own, since what they cost and gain differs:
 `compiled_reduce_overhead` (CUDA graphs, where there is a GPU) and `compiled_max_autotune` (kernels chosen by timing).
+
+The compiler remembers what it compiled by the code of a function, a few versions of each. So each build
+compiles a copy of its own: what compiling costs is not hidden by an earlier build, nor is that one dropped for it.
 """
 
 from __future__ import annotations
 
 import copy
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -26,7 +31,7 @@ class Compiled(Hoisted):
 
     def __init__(self, reference: nn.RNNBase, mode: str) -> None:
         super().__init__(reference)
-        self.recurrence = torch.compile(self.recurrence, fullgraph=True, dynamic=False, mode=mode)
+        self.recurrence = torch.compile(_copied(self.recurrence), fullgraph=True, dynamic=False, mode=mode)
 
 
 def build(reference: nn.Module, mode: str = "default") -> nn.Module:
@@ -36,8 +41,25 @@ def build(reference: nn.Module, mode: str = "default") -> nn.Module:
     loop: Any = copy.copy(reference)  # shallow: with the very cells
     # Steps that draw random numbers draw those that the loop draws, so that both can be compared.
     options = torch._inductor.list_mode_options(mode) | {"fallback_random": True}
-    loop.scan = torch.compile(reference.scan, dynamic=False, options=options)
+    loop.scan = torch.compile(_copied(reference.scan), dynamic=False, options=options)
     return loop  # type: ignore[no-any-return]
+
+
+def _copied(function: Any) -> Any:
+    """A function, bound or with some arguments given, whose code nobody else has."""
+    if isinstance(function, partial):
+        return partial(_copied(function.func), *function.args, **function.keywords)
+    if isinstance(function, MethodType):
+        return MethodType(_copied(function.__func__), function.__self__)
+    copied = FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copied.__kwdefaults__ = function.__kwdefaults__
+    return copied
 
 
 def reduce_overhead(reference: nn.Module) -> nn.Module:

@@ -80,5 +80,6 @@ def _say(axes: Axes, x: float, y: float, value: float) -> None:
     """A number above a bar; of a change with its sign."""
     shown = text.significant(abs(value))
     axes.annotate(
-        f"−{shown}" if value < 0 else shown, (x, y), (0, 2), textcoords="offset points", ha="center", fontsize=8
-    )
+        f"−{shown}" if value < 0 else shown, (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+    )  # fmt: skip

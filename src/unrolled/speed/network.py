@@ -64,7 +64,8 @@ def _row(result: Result) -> dict[str, Any]:
     network = result.network or Network(result.cell, 0, math.nan, None)
     row, horizon = result.row(), network.horizon
     kept = ("num_layers", "input_size", "hidden_size", "batch_size", "seq_len", "bidirectional", *PLAIN)
-    figures = ("median_s", "reference_median_s", "ratio", "ratio_low", "ratio_high", "rounds", "status", "reason", "verdict")
+    figures = ("median_s", "reference_median_s", "ratio", "ratio_low", "ratio_high")
+    outcome = ("rounds", "status", "reason", "verdict")
     return {
         "cell": row["cell"],
         **{name: row[name] for name in (*kept, "phase", "device", "dtype", "threads")},
@@ -74,5 +75,5 @@ def _row(result: Result) -> dict[str, Any]:
         "operations": network.operations,
         "horizon": math.nan if horizon is None or horizon.lag is None else float(horizon.lag),
         "horizon_is_censored": horizon is not None and horizon.is_censored,
-        **{name: row[name] for name in figures},
+        **{name: row[name] for name in (*figures, *outcome)},
     }

@@ -24,7 +24,7 @@ from unrolled.networks.workload import Workload
 from unrolled.plugins import THEIRS, first_line
 from unrolled.speed.as_timed import FRESH_STREAM, AsTimed
 from unrolled.speed.equivalence import check_equivalence
-from unrolled.speed.grid import PHASES
+from unrolled.speed.grid import COMPILED, PHASES
 from unrolled.speed.memory import peak_bytes, saved_bytes
 from unrolled.speed.network import MeasureHorizon, Network
 from unrolled.speed.operations import flops
@@ -285,8 +285,7 @@ class Race:
         if contender.network is not None:
             lent = train(contender.network.reference(), self.phase)
         parameters = self._reference.module if contender.network is None else lent
-        others = [each for each in self.contenders if each.compiles and each.step is not None]
-        with _compiler_starting_cold(contender.implementation, reset=not others):
+        with _compiler_starting_cold(contender.implementation):
             with settings_kept():
                 module = implement(contender.implementation, lent)
             contender.step = Step(
@@ -587,15 +586,15 @@ def _memory(step: Step) -> dict[str, int | None]:
 
 
 @contextmanager
-def _compiler_starting_cold(implementation: Implementation, reset: bool) -> Iterator[None]:
+def _compiler_starting_cold(implementation: Implementation) -> Iterator[None]:
     """For an implementation that compiles: nothing compiled before, in memory or on disk, is used.
 
-    `reset` forgets what is in memory, of all that compile.
+    Those of our own compile new code each time; for others, all that is in memory is forgotten.
     """
     if implementation.uncompiled is None:
         yield
         return
-    if reset:
+    if implementation.name not in COMPILED:
         torch.compiler.reset()
     with warnings.catch_warnings(), _compiler_config.patch(force_disable_caches=True):
         warnings.filterwarnings("ignore", message=".*force_disable_caches")

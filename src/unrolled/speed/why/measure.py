@@ -29,7 +29,8 @@ from unrolled.speed.why.sizes import DESIGN, design, measured
 from unrolled.speed.why.tries import tried
 from unrolled.torch_settings import settings_kept
 
-BUDGET = 12.0  # seconds of rounds: of the ladder and of the sizes, half each
+BUDGET = 10.0  # seconds of rounds: a sixth for what is tried, and of the rest half for the ladder, half for the sizes
+TRIES = 1 / 6
 PASSES, FEWEST_ROUNDS = 7, 7
 # Of these the floor of dispatch is measured, and the operations are counted.
 DISPATCHED = (LOOP, "projected", "fused")
@@ -78,7 +79,8 @@ def why(
     line = progress or ProgressLine(sys.stderr, quiet=True)
     line.start(PASSES + 3 + (len(DESIGN) if sizes else 0) + tries)
     with settings_kept():
-        found = _raced(workload, phase, budget / 2 if sizes else budget, threads, line)
+        rest = (1 - TRIES * tries) * budget
+        found = _raced(workload, phase, rest / 2 if sizes else rest, threads, line)
         if keep:
             keep(found)
         _next(line, "floors")
@@ -93,11 +95,11 @@ def why(
         if tries:
             line.advance()
             number, compiles = found.results[0].threads, calls is not None
-            trials = tried(workload, phase, number, budget / 2, compiles, line)
+            trials = tried(workload, phase, number, TRIES * budget, compiles, line)
             found = replace(found, tried=trials, calls=calls)
             if keep:
                 keep(found)
-        return replace(found, model=_model(workload, phase, budget / 2, line)) if sizes else found
+        return replace(found, model=_model(workload, phase, rest / 2, line)) if sizes else found
 
 
 def _raced(workload: Workload, phase: str, budget: float, threads: int | None, line: ProgressLine) -> Why:

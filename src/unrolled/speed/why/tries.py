@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from unrolled.speed.race import Race
 
 PASSES, FEWEST_ROUNDS = 7, 7
-SHARE = 0.25  # of the budget of the ladder, for each variant
 # What is tried by another implementation, in the race of the ladder.
 BY_IMPLEMENTATION = {
     "bptt": "the implementation bptt, which unrolled.faster(model) takes",
@@ -70,7 +69,7 @@ def tried(
 ) -> tuple[Result, ...]:
     """The results of all variants, of the workload itself first; with `compiles` that of `compiled` beside it.
 
-    `budget` is that of the ladder, in seconds.
+    `budget` is in seconds, for the timed calls of all of them.
     """
     from unrolled.environment import usable_cores
     from unrolled.speed.race import Race
@@ -84,7 +83,7 @@ def tried(
     for number in range(PASSES):
         progress.show(f"pass {number + 1} of {PASSES} of what is tried")
         for race in races:
-            race.run_pass(SHARE * budget / PASSES, FEWEST_ROUNDS / PASSES)
+            race.run_pass(budget / len(races) / PASSES, FEWEST_ROUNDS / PASSES)
     for race in races:
         race.finish()
         race.release(for_good=True)
