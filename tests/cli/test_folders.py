@@ -27,7 +27,7 @@ def test_the_plots_of_another_run_go_with_its_data(warm, place):
         warm.run("gradflow", *SIZES.split(), "--cell", "lstm", "--no-plots", "--out", out, cwd=place).status
         == 0
     )
-    assert listing(out) == {"gradflow.json", "flow.csv", "lengths.csv", "previous"}
+    assert listing(out) == {"gradflow.json", "flow.csv", "sensitivity.csv", "lengths.csv", "previous"}
     assert listing(out / "previous") == first
     assert load(out / "previous", "unrolled.gradflow").reaches[0].network == "GRU"
     assert load(out, "unrolled.gradflow").reaches[0].network == "LSTM"
@@ -161,7 +161,7 @@ def test_an_interrupted_run_keeps_its_part_which_can_be_drawn(warm, place, name)
 
 def test_a_full_disk_costs_the_files_and_not_the_tables(warm, place):
     arguments = ["--hidden", "4", "--length", "201", "--lengths", "3,5", "--out"]
-    done = warm.run("gradflow", *arguments, place / "out", cwd=place, limit=30_000)
+    done = warm.run("gradflow", *arguments, place / "out", cwd=place, limit=60_000)
     assert done.status == 1
     (line,) = done.err.splitlines()
     assert "out: expected a folder" in line

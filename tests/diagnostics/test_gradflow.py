@@ -19,7 +19,9 @@ from unrolled import Workload, gradient_flow
 from unrolled.networks.textbook import networks
 
 SMALL = ["--hidden", "16", "--input", "3", "--batch", "2", "--length", "61", "--lengths", "5,60"]
-FILES = {"flow.csv", "lengths.csv", "gradflow.json", "reach.png", "reach.svg", "lengths.png", "lengths.svg"}
+PLOTS = {f"{name}.{kind}" for name in ("reach", "lengths", "sensitivity") for kind in ("png", "svg")}
+DATA = {"flow.csv", "sensitivity.csv", "lengths.csv", "gradflow.json"}
+FILES = PLOTS | DATA
 
 
 @pytest.fixture
@@ -177,7 +179,7 @@ def test_quiet_and_no_plots_leave_results_and_data(gf):
     assert "flow.csv" not in printed
     assert "GRU" in printed
     assert errors == ""
-    assert {path.name for path in out.iterdir()} == {"flow.csv", "lengths.csv", "gradflow.json"}
+    assert {path.name for path in out.iterdir()} == DATA
 
 
 # Options

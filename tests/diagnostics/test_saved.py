@@ -28,7 +28,9 @@ def test_gradflow_draws_again_what_it_drew_and_says_again_what_it_said(folder, t
     printed = capsys.readouterr().out
     assert printed.startswith(said)
     drawn = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert drawn == {f"{name}.{kind}" for name in ("reach", "lengths", "layers") for kind in ("png", "svg")}
+    assert drawn == {
+        f"{name}.{kind}" for name in ("reach", "lengths", "layers", "sensitivity") for kind in ("png", "svg")
+    }
     for name in drawn:
         # The same numbers, as decimals are read back as the float they were, and no date in the file.
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name

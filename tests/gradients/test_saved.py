@@ -30,6 +30,8 @@ FREE_FLOW = [
     rf".*\.log2_(norm|min|median|max)\[\d+\]: {LOGS}",  # between its neighbours
     r".*\.parameters: (\w+ renamed|without \w+|\w+ and \w+ swapped|a dict)",
     rf".*\.parameters\.\w+: {LOGS}",  # where the total stays, or is not known
+    r".*\.sensitivities: (shorter|swapped|a list)",  # of a module of the user's
+    r".*\.sensitivities\[\d+\]\.parameters: (half|one more|ten times|huge|zero)",
     r"\$\.clip: null",
     r".*\.clip: \w+ and (cosine|tensors) swapped",
     rf".*\.clip\.(log10_before|log10_after|entries|tensors|cosine): {LOGS}",

@@ -80,8 +80,10 @@ class LinearisedGRU(Linearised):
         """Of the pre-activations of r, z and n; what comes from the state is scaled by r in the last."""
         by_x = moved(((changes.weight_ih, changes.bias_ih),), (self.x,))
         by_h = moved(((changes.weight_hh, changes.bias_hh),), (self.h[:-1],))
-        by_h[..., 2 * self.h.shape[-1] :].mul_(self.r.unsqueeze(2))
-        return as_columns(by_x.add_(by_h))
+        count, size = changes.weight_ih.shape[1], self.h.shape[-1]
+        of_n = by_h.view(*by_h.shape[:2], count, 3 * size)[..., 2 * size :]
+        of_n.mul_(self.r.transpose(0, 1).unsqueeze(2))
+        return as_columns(by_x.add_(by_h), count)
 
 
 class PullBackGRU(PullBack):

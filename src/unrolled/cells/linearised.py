@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from unrolled.cells.push_forward import PushForward
@@ -35,8 +35,9 @@ class Linearised(ABC):
     def of_weights(self, changes: Weights) -> Tensor:
         """What k changes of the weights move each step by, `(T, rows, B * k)`: `own` of `PushForward.step`.
 
-        Each weight of `changes` has one more dimension, of size k, before those of the weight. A kind need not have
-        this; then nobody knows how its states depend on its weights.
+        Each weight of `changes` has two more dimensions before its own, `(B, k)` for changes of each sample's own, or
+        `(1, k)` where all samples have the same. A kind need not have this; then nobody knows how its states depend on
+        its weights.
         """
         raise NotImplementedError
 
@@ -102,20 +103,24 @@ class Buffers:
 
 
 def moved(changes: Sequence[tuple[Tensor, Tensor | None]], rows: Sequence[Tensor]) -> Tensor:
-    """`Σ V row + v` for pairs of changed weights `(k, N, I)` and biases `(k, N)`, rows `(T, B, I)`: `(T, B, k, N)`."""
+    """`Σ V row + v` for pairs of changed weights `(B or 1, k, N, I)` and biases `(B or 1, k, N)`, rows `(T, B, I)`.
+
+    It is `(B, T, k * N)`.
+    """
     total: Tensor | None = None
     for (weight, bias), row in zip(changes, rows, strict=True):
-        flat = None if bias is None else bias.flatten()
-        part = F.linear(row, weight.flatten(0, 1), flat).view(*row.shape[:2], *weight.shape[:2])
+        samples, turned = row.transpose(0, 1), weight.flatten(1, 2).transpose(1, 2)
+        part = samples @ turned if bias is None else torch.add(samples @ turned, bias.flatten(1).unsqueeze(1))
         total = part if total is None else total.add_(part)
     if total is None:
         raise TypeError("expected weights, got none")
     return total
 
 
-def as_columns(rows: Tensor) -> Tensor:
-    """`(T, B, k, N)` as columns of each step `(T, N, B * k)`."""
-    return rows.permute(0, 3, 1, 2).flatten(2)
+def as_columns(rows: Tensor, count: int) -> Tensor:
+    """`(B, T, k * N)` as columns of each step `(T, N, B * k)`; k is `count`."""
+    batch, steps, width = rows.shape
+    return rows.view(batch, steps, count, width // count).permute(1, 3, 0, 2).flatten(2)
 
 
 def summed(delta: Tensor, power: Tensor | None) -> Tensor:

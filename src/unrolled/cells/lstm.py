@@ -16,7 +16,6 @@ from unrolled.cells.push_forward import (
     Push,
     PushForward,
     Steps,
-    add_gates,
     by_sample,
     inverted,
     per_step,
@@ -108,12 +107,14 @@ class LinearisedLSTM(Linearised):
 
     def of_weights(self, changes: Weights) -> Tensor:
         """Of the pre-activations of all gates, and below them what a change of the projection moves `h_t` by."""
-        width = changes.weight_ih.shape[-1]
+        count, width = changes.weight_ih.shape[1], changes.weight_ih.shape[-1]
         pairs = ((changes.weight_ih, changes.bias_ih), (changes.weight_hh, changes.bias_hh))
-        rows = moved(pairs, (self.inputs[..., :width], self.inputs[..., width:]))
-        if changes.weight_hr is not None:
-            rows = torch.cat((rows, moved(((changes.weight_hr, None),), (self.output,))), dim=-1)
-        return as_columns(rows)
+        columns = as_columns(moved(pairs, (self.inputs[..., :width], self.inputs[..., width:])), count)
+        if changes.weight_hr is None:
+            return columns
+        return torch.cat(
+            (columns, as_columns(moved(((changes.weight_hr, None),), (self.output,)), count)), dim=1
+        )
 
 
 class PullBackLSTM(PullBack):
@@ -205,23 +206,21 @@ class PushForwardLSTM(PushForward):
         """The three gates that lead into the cell state are one product."""
         keep, to_i, to_f, to_g, to_o, to_c = self.steps[t]
         size, cells = self.output_size, out[self.output_size :]
-        sources = [v[:size]] if below is None else [v[:size], below]
+        width = out.size(0) - size
+        into_c, into_o = (None, None) if own is None else (own[: 3 * width], own[3 * width : 4 * width])
         torch.mul(by_sample(v[size:], keep), keep, out=by_sample(cells, keep))
-        for source, weights in zip(sources, self.into_c, strict=False):
-            weights.add(source, (to_i, to_f, to_g), cells)
-        count = len(cells)
-        if own is not None:
-            add_gates(own[: 3 * count], (to_i, to_f, to_g), cells)
+        self.into_c[0].add(v[:size], (to_i, to_f, to_g), cells, into_c)
+        if below is not None:
+            self.into_c[1].add(below, (to_i, to_f, to_g), cells)
         hidden = out[:size] if self.projection is None else torch.empty_like(cells)
         torch.mul(by_sample(cells, to_c), to_c, out=by_sample(hidden, to_c))
-        for source, weights in zip(sources, self.into_h, strict=False):
-            weights.add(source, (to_o,), hidden)
-        if own is not None:
-            add_gates(own[3 * count : 4 * count], (to_o,), hidden)
+        self.into_h[0].add(v[:size], (to_o,), hidden, into_o)
+        if below is not None:
+            self.into_h[1].add(below, (to_o,), hidden)
         if self.projection is not None:
             torch.mm(self.projection, hidden, out=out[:size])
             if own is not None:
-                out[:size].add_(own[4 * count :])
+                out[:size].add_(own[4 * width :])
 
     def inverse(self) -> Push | None:
         """`J_t⁻ᵀ`, for a square output gate and no projection."""

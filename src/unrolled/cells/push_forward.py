@@ -105,15 +105,17 @@ class GateWeights:
     def __init__(self, weight: Tensor, count: int) -> None:
         self.weight, self.each = weight, weight.chunk(count)
 
-    def add(self, v: Tensor, factors: Sequence[Tensor], out: Tensor) -> None:
-        """`out += Σ_g factor_g (weight_g v)`: v `(I, B * k)`, out `(H, B * k)`, factors as of `per_step`."""
+    def add(self, v: Tensor, factors: Sequence[Tensor], out: Tensor, own: Tensor | None = None) -> None:
+        """`out += Σ_g factor_g (weight_g v + own_g)`: v `(I, B * k)`, out `(H, B * k)`, factors as of `per_step`."""
         one_sample = factors[0].dim() == 2
         batch = 1 if one_sample else factors[0].shape[1]
         if v.shape[1] < MERGE * batch or (len(self.each) == 1 and not one_sample):
-            product, target = torch.mm(self.weight, v), by_sample(out, factors[0])
-            for gate, factor in zip(product.chunk(len(self.each)), factors, strict=True):
-                target.addcmul_(by_sample(gate, factor), factor)
-        elif one_sample:
+            product = torch.mm(self.weight, v) if own is None else torch.addmm(own, self.weight, v)
+            add_gates(product, factors, out)
+            return
+        if own is not None:
+            add_gates(own, factors, out)
+        if one_sample:
             out.addmm_(self.merged(factors), v)
         else:
             target = by_sample(out, factors[0]).transpose(0, 1)
@@ -131,8 +133,9 @@ class GateWeights:
 def add_gates(own: Tensor, factors: Sequence[Tensor], out: Tensor) -> None:
     """`out += Σ_g factor_g own_g`: own `(G * H, B * k)`, out `(H, B * k)`, factors as of `per_step`."""
     target = by_sample(out, factors[0])
-    for gate, factor in zip(own.chunk(len(factors)), factors, strict=True):
-        target.addcmul_(by_sample(gate, factor), factor)
+    gates = own if own.dim() == target.dim() else own.view(own.size(0), *target.shape[1:])
+    for gate, factor in zip(gates.chunk(len(factors)), factors, strict=True):
+        target.addcmul_(gate, factor)
 
 
 def per_step(*planes: Tensor) -> list[tuple[Tensor, ...]]:
@@ -145,4 +148,4 @@ def per_step(*planes: Tensor) -> list[tuple[Tensor, ...]]:
 
 def by_sample(columns: Tensor, factor: Tensor) -> Tensor:
     """Columns `(H, B * k)` shaped to be multiplied with a factor of `per_step`."""
-    return columns if factor.dim() == 2 else columns.view(len(columns), factor.shape[1], -1)
+    return columns if factor.dim() == 2 else columns.view(columns.size(0), factor.size(1), -1)

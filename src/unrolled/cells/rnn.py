@@ -91,7 +91,7 @@ class LinearisedRNN(Linearised):
     def of_weights(self, changes: Weights) -> Tensor:
         """Of pre-activations."""
         pairs = ((changes.weight_ih, changes.bias_ih), (changes.weight_hh, changes.bias_hh))
-        return as_columns(moved(pairs, (self.x, self.h[:-1])))
+        return as_columns(moved(pairs, (self.x, self.h[:-1])), changes.weight_ih.shape[1])
 
 
 class PullBackRNN(PullBack):
@@ -142,11 +142,12 @@ class PushForwardRNN(PushForward):
         self, t: int, v: Tensor, out: Tensor, below: Tensor | None = None, own: Tensor | None = None
     ) -> None:
         """Two operations a step, three above another layer."""
-        torch.mm(self.from_h, v, out=out)
+        if own is None:
+            torch.mm(self.from_h, v, out=out)
+        else:
+            torch.addmm(own, self.from_h, v, out=out)
         if below is not None:
             out.addmm_(self.from_x, below)
-        if own is not None:
-            out.add_(own)
         slope = self.slopes[t]
         by_sample(out, slope).mul_(slope)
 

@@ -138,6 +138,10 @@ class GradientFlow(Record):
         require(len(self.profiles) > 0, "profiles")
         labels = {(p.module, p.call, p.layer, p.direction, p.path) for p in self.profiles}
         require(len(labels) == len(self.profiles), "each profile once")
+        steps = {(p.module, p.call, p.layer, p.direction): p.steps for p in self.profiles}
+        kept = {(s.module, s.call, s.layer, s.direction): s.steps for s in self.sensitivities}
+        require(len(kept) == len(self.sensitivities), "each sensitivity once")
+        require(kept.items() <= steps.items(), "sensitivities beside profiles of as many steps")
         for name in {profile.module for profile in self.profiles}:
             calls = {profile.call for profile in self.profiles if profile.module == name}
             require(calls == set(range(len(calls))), f"calls of {name} from 0 up")

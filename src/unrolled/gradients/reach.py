@@ -18,6 +18,7 @@ from unrolled.gradients.clipping.report import SLACK
 from unrolled.gradients.flow import GradientFlow, gradient_flow
 from unrolled.gradients.loss import Loss, last_step_loss
 from unrolled.gradients.profile import Profile
+from unrolled.gradients.sensitivity import Sensitivity
 from unrolled.networks.subject import Subject, their_errors
 from unrolled.networks.textbook import Network
 from unrolled.results.codec import require
@@ -25,6 +26,7 @@ from unrolled.rollout.layout import Layout
 from unrolled.theory import GradientBound, gradient_bound
 
 LAGS = (1, 10, 50, 200)  # that a table shows, where the profile has them
+STEPS = (1, 10, 50)  # the same of what moves with the weights
 LOSSES = ("last", "mean")
 FIRST_PATHS = ("h", "0")  # of states of up to two parts, and of more
 SLACK_PER_STEP = 1e-5  # decades by which roundings in float32 may carry a norm above its bound
@@ -57,6 +59,24 @@ class Reach:
         frame.insert(0, "network", self.network)
         frame.insert(1, "clip", self.clip)
         return frame
+
+    def sensitivity_frame(self) -> pd.DataFrame:
+        """How far states move with their weights: `Sensitivity.frame` of each layer, with `network` before."""
+        found = self.flow.sensitivities if self.flow else ()
+        if not found:
+            return pd.DataFrame()
+        frame = pd.concat([each.frame() for each in found], ignore_index=True)
+        frame.insert(0, "network", self.network)
+        return frame
+
+    def sensitivity_rows(self, every: bool) -> list[dict[str, Any]]:
+        """One row for the last layer, forward, or one for each."""
+        found = list(self.flow.sensitivities) if self.flow else []
+        forward = [each for each in found if each.direction == "forward"]
+        word = last_layer(self.flow).verdict.word if self.flow else ""
+        return [
+            _sensitivity_row(self.network, each, every, word) for each in (found if every else forward[-1:])
+        ]
 
     def _bound_of(self, profile: Profile, lags: np.ndarray) -> np.ndarray:
         top = max(other.layer for other in self.flow or ())
@@ -111,6 +131,24 @@ class Reach:
         }
 
 
+def _sensitivity_row(network: str, found: Sensitivity, named: bool, verdict: str) -> dict[str, Any]:
+    last = found.steps
+    steps = sorted({step for step in STEPS if step <= last} | {last})
+    return {
+        "network": network,
+        "layer": f"{found.module}.l{found.layer}" + f".{found.direction}" * (found.direction != "forward")
+        if named
+        else "",
+        **{f"step {step}": float(found.log10_norm[step - 1]) for step in steps},
+        "growth": found.growth,
+        "below": float(found.log10_norm[-1] - found.low[-1]),
+        "above": float(found.high[-1] - found.log10_norm[-1]),
+        "parameters": found.parameters,
+        "verdict": verdict,
+        "steps": last,
+    }
+
+
 def _relative(log10_norm: np.ndarray) -> np.ndarray:
     """To lag 0; NaN where the norm there is 0."""
     start = log10_norm[0]
@@ -144,7 +182,7 @@ def measure_reach(network: Subject, loss: str = "last", clip: str = "none") -> R
     """Run `network` once at its own length. NaN and inf that it produces are a result, not an error."""
     module = network.module()
     try:
-        flow = run_flow(network, module, network.input(), loss, clip)
+        flow = run_flow(network, module, network.input(), loss, clip, sensitivity=clip == "none")
     except NonFiniteError as error:
         return Reach(network.name, clip, None, problem=str(error))
     return Reach(network.name, clip, replace(flow, environment=None), _bound(module, loss))
@@ -157,10 +195,19 @@ def _bound(module: nn.Module, loss: str) -> GradientBound | None:
     return None if module.bidirectional else gradient_bound(module)
 
 
-def run_flow(network: Subject, module: nn.Module, inputs: Any, loss: str, clip: Any) -> GradientFlow:
+def run_flow(
+    network: Subject, module: nn.Module, inputs: Any, loss: str, clip: Any, sensitivity: bool = False
+) -> GradientFlow:
     """`gradient_flow`; what somebody else's forward raises becomes an `ImplementationError`."""
     with their_errors(network, inputs):
-        return gradient_flow(module, inputs, loss_function(loss, network), clip=clip, cells=network.cells)
+        return gradient_flow(
+            module,
+            inputs,
+            loss_function(loss, network),
+            clip=clip,
+            cells=network.cells,
+            sensitivity=sensitivity,
+        )
 
 
 def loss_function(loss: str, network: Subject) -> Loss | None:

@@ -80,6 +80,15 @@ class Study(Record):
         frames = [reach.frame() for reach in self.reaches if reach.flow is not None]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
+    def sensitivity_frame(self) -> pd.DataFrame:
+        """A row per network, layer, direction and step; without columns where none was measured."""
+        frames = [frame for reach in self.reaches if len(frame := reach.sensitivity_frame())]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    def sensitivity_rows(self) -> pd.DataFrame:
+        """A row per network, or per layer of the one network, with norms at some steps."""
+        return pd.DataFrame([row for reach in self.reaches for row in reach.sensitivity_rows(self.single)])
+
     def lengths_frame(self) -> pd.DataFrame:
         """A row per network, length and way of clipping; `on_states` where that changes the profile itself."""
         frame = pd.DataFrame(
@@ -154,6 +163,14 @@ def _check_sizes(flow: GradientFlow, workload: Workload) -> None:
     if not workload.is_own:
         require(count == each * len(cell_named(workload.cell).paths), "profiles of all parts of the state")
         require(len(flow.parameters) == each * WEIGHTS, "norms of all weights")
+    kept = [(found.layer, found.parameters) for found in flow.sensitivities]
+    require(len(kept) in (0, each), "what moves with the weights of all layers and directions, or of none")
+    if not workload.is_own:
+        sizes = list(zip(workload.layer_input_sizes, workload.hidden_sizes, strict=True))
+        for layer, count in kept:
+            require(layer < workload.layers, f"a layer below {workload.layers}")
+            one = workload.replace(input_size=sizes[layer][0], hidden_size=sizes[layer][1], num_layers=1)
+            require(count * workload.directions == one.parameter_count, f"the weights of layer {layer}")
     for profile in flow:
         require(
             profile.steps == workload.seq_len and profile.call == 0, f"{workload.seq_len} steps in one call"

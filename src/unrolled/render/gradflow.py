@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 
 from unrolled.render import gradflow_summary
 from unrolled.render.gradflow_tables import LENGTH_NOTE, REACH_NOTE, length_table, reach_table
+from unrolled.render.sensitivity import (
+    SENSITIVITY_NOTE,
+    hard_to_train,
+    sensitivity_figure,
+    sensitivity_table,
+)
 from unrolled.render.starts import start_note, untrained
 from unrolled.render.text import gist
 
@@ -35,24 +41,39 @@ def show(study: Study, screen: Console, explain: bool = False) -> None:
     if explain:
         screen.print(f"{start_note(study.networks)} {REACH_NOTE}".strip(), style="dim")
     screen.print()
+    if len(moved := study.sensitivity_rows()):
+        screen.print(sensitivity_table(moved, study.units))
+        if explain:
+            screen.print(SENSITIVITY_NOTE, style="dim")
+        screen.print()
     if len(over_length):
         screen.print(length_table(over_length, study.units))
         if explain:
             screen.print(LENGTH_NOTE, style="dim")
         screen.print()
     screen.print(gradflow_summary.summary(reach, over_length, explain))
+    for said in hard_to_train(moved):
+        screen.print(said, markup=False)
 
 
 def frames(study: Study) -> dict[str, pd.DataFrame]:
-    """Every norm at every step, and over length."""
-    return {"flow": study.flow_frame(), "lengths": study.lengths_table()}
+    """Every norm at every step, how far states move with their weights, and norms over length."""
+    return {
+        "flow": study.flow_frame(),
+        "sensitivity": study.sensitivity_frame(),
+        "lengths": study.lengths_table(),
+    }
 
 
 def draw(study: Study, folder: Path) -> list[Path]:
-    """Reach, layers and lengths."""
+    """Reach, layers and lengths, and how far states move with their weights."""
     from unrolled.render.gradflow_plots import draw_gradflow
+    from unrolled.render.style import save
 
-    return draw_gradflow(
-        study.flow_frame(), study.lengths_frame(), folder, study.describe(), start_note(study.networks),
-        untrained(study.networks),
-    )  # fmt: skip
+    foot, note = study.describe(), start_note(study.networks)
+    paths = draw_gradflow(
+        study.flow_frame(), study.lengths_frame(), folder, foot, note, untrained(study.networks)
+    )
+    moved = study.sensitivity_frame()
+    figure = sensitivity_figure(moved, foot, note) if len(moved) else None
+    return paths + (save(figure, folder, "sensitivity") if figure is not None else [])

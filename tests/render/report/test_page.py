@@ -330,7 +330,7 @@ def test_figures_that_cannot_be_drawn_cost_the_figures(tmp_path, monkeypatch, ca
     assert "The figures could not be drawn (ZeroDivisionError" in captured.err
     made = read((tmp_path / "report.html").read_text())
     assert made.all("figure") == []
-    assert len(made.all("table")) == 3
+    assert len(made.all("table")) == 4
 
 
 LINES = {
