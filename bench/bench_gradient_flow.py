@@ -16,6 +16,10 @@ from torch.profiler import profile
 
 from unrolled.cells.build import Unrolled
 from unrolled.gradients import gradient_flow
+from unrolled.gradients.sensitivity import sensitivities
+from unrolled.rollout.arguments import Arguments
+from unrolled.rollout.record import Rollout
+from unrolled.rollout.targets import targets_of
 from unrolled.speed.statistics import paired_ratio
 
 T, B, INPUT, H = 200, 32, 128, 128
@@ -160,6 +164,44 @@ def bench_own_cell(weights, time_rounds, say):
             f"own cell (peephole LSTM), T = {T}, B = {OWN_B}, H = {OWN_H}, {initial}: gradient_flow "
             f"{found.ratio:.2f}x plain forward and backward of the same loop (99 %: {found.low:.2f} to "
             f"{found.high:.2f}, bar 1.5x), plain {1e3 * sorted(timed[1])[ROUNDS // 2]:.0f} ms, "
+            f"{torch.get_num_threads()} threads"
+        )
+
+
+class Forward(Contender):
+    """The forward pass of the fused module alone."""
+
+    def __call__(self):
+        """One timed call."""
+        with torch.no_grad():
+            self.module(self.x)
+
+
+class Moved(Contender):
+    """How far its states move with its weights, beyond a forward pass that is known."""
+
+    def __init__(self, module, x):
+        super().__init__(module, x)
+        call = Arguments.of(module, x, None)
+        (self.call,) = Rollout.of(call, targets_of(module, ()), 1).calls
+
+    def __call__(self):
+        """One timed call."""
+        return sensitivities(self.call)
+
+
+@pytest.mark.parametrize("cell", FUSED)
+def bench_sensitivity(cell, time_rounds, say):
+    """`sensitivity=True` of `gradient_flow`: what it costs more, in forward passes."""
+    module, x = network(cell, "default"), torch.randn(T, B, INPUT, generator=torch.Generator().manual_seed(1))
+    forward, moved = Forward(module, x), Moved(module, x)
+    for each in (forward, moved):
+        each()
+    if timed := time_rounds(moved, forward, rounds=ROUNDS):
+        found = paired_ratio(*timed)
+        say(
+            f"{cell}, T = {T}, B = {B}, H = {H}: sensitivities cost {found.ratio:.1f} forward passes (99 %: "
+            f"{found.low:.1f} to {found.high:.1f}, bar 10), of {1e3 * sorted(timed[1])[ROUNDS // 2]:.1f} ms, "
             f"{torch.get_num_threads()} threads"
         )
 

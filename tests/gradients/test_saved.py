@@ -31,6 +31,7 @@ FREE_FLOW = [
     r".*\.parameters: (\w+ renamed|without \w+|\w+ and \w+ swapped|a dict)",
     rf".*\.parameters\.\w+: {LOGS}",  # where the total stays, or is not known
     r".*\.sensitivities: (shorter|swapped|a list)",  # of a module of the user's
+    r".*\.flow: without sensitivities",  # which need not be asked for
     r".*\.sensitivities\[\d+\]\.parameters: (half|one more|ten times|huge|zero)",
     r"\$\.clip: null",
     r".*\.clip: \w+ and (cosine|tensors) swapped",
