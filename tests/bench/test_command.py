@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.processes import ROOT, environment, python
+from unrolled.networks.options import PLAIN
 from unrolled.speed.settings import DEFAULT_PASSES
 from unrolled.speed.statistics import MIN_ROUNDS, RESOLUTION
 
@@ -153,7 +154,8 @@ def test_a_run_prints_tables_and_leaves_results_and_plots(run):
             "hidden_size": 4,
         }
         rest = {name: ours[name] for name in ("phase", "implementation", "threads")}
-        assert theirs["params"] == sizes | rest | {"bidirectional": False, "device": "cpu", "dtype": "float32"}
+        plain = {"bidirectional": False, "device": "cpu", "dtype": "float32", **PLAIN}
+        assert theirs["params"] == sizes | rest | plain
     assert json.loads(saved.read_text())["machine_info"]["unrolled"]["threads"] == 2
 
 
