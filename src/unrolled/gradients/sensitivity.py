@@ -52,8 +52,8 @@ class Sensitivity:
     """`log10 |d h_t / d theta|` of one layer and direction: entry t is after step t, in the order of the direction.
 
     Frobenius norms, root mean square over samples; theta are the `parameters` numbers of the weights and biases of that
-    layer and direction. `low` and `high` are the ends of the 99 % interval of an estimate from so many `draws`; where
-    the norm is exact, `draws` is 0 and both are the norm.
+    layer and direction. `low` and `high` are the ends of the 99 % interval of an estimate from so many `draws`, of the
+    first samples where there are more; where the norm is exact, `draws` is 0 and both are the norm.
     """
 
     module: str

@@ -41,9 +41,8 @@ def explicit(module: nn.Module, input: Any, hx: Any = None) -> tuple[Any, Any]:
     if hx is None:
         rows = module.num_layers * (2 if module.bidirectional else 1)
         c_0 = padded.new_zeros(rows, padded.shape[1], module.hidden_size)
-        hx = (
-            c_0[..., : module.proj_size or None] if not is_lstm else (c_0[..., : module.proj_size or None], c_0)
-        )
+        h_0 = c_0[..., : module.proj_size or None]
+        hx = (h_0, c_0) if is_lstm else h_0
     h_0, c_0 = hx if is_lstm else (hx, hx)
 
     x, h_n, c_n = padded, list[Tensor](), list[Tensor]()
