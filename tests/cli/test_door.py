@@ -209,7 +209,11 @@ def test_without_matplotlib_a_command_says_what_to_install_and_keeps_the_data(tm
     assert done.returncode == 0, done.stderr
     (line,) = done.stderr.splitlines()
     assert "pip install 'unrolled[plots]'" in line
-    assert read_object(tmp_path / "out" / "gradflow.json")["files"] == ["flow.csv", "lengths.csv"]
+    assert read_object(tmp_path / "out" / "gradflow.json")["files"] == [
+        "flow.csv",
+        "sensitivity.csv",
+        "lengths.csv",
+    ]
     done = python("-c", program, "plots", "out", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert python("-c", program, "plots", "out", "--no-plots", cwd=tmp_path).returncode == 0

@@ -51,6 +51,8 @@ class Cell(ABC):
     # `(k, w)`: with all states and biases 0 and no input, a step has the Jacobian `k I + w U`, U the recurrent weights
     # of the candidate, for the part of the state that is kept. None where it has no derivative there.
     at_rest: ClassVar[tuple[float, float] | None] = None
+    # Whether its linearisation tells what a change of the weights moves: `Linearised.of_weights`.
+    moves_with_weights: ClassVar[bool] = False
     # The share of all tangents of a spectrum that is best followed by inverse steps, from its lower end.
     inverse_share: ClassVar[float] = 0.0
 

@@ -23,6 +23,7 @@ class GRU(Cell):
     fused, stepped = nn.GRU, nn.GRUCell
     keeps, candidate = "z", "n"
     at_rest = (0.5, 0.25)
+    moves_with_weights = True
 
     def step(self, weights: Weights, x: Tensor, state: State) -> State:
         """The reset gate scales what the new gate takes from the state, its bias included."""

@@ -36,8 +36,7 @@ class Linearised(ABC):
         """What k changes of the weights move each step by, `(T, rows, B * k)`: `own` of `PushForward.step`.
 
         Each weight of `changes` has two more dimensions before its own, `(B, k)` for changes of each sample's own, or
-        `(1, k)` where all samples have the same. A kind need not have this; then nobody knows how its states depend on
-        its weights.
+        `(1, k)` where all samples have the same. A kind that has it says so: `Cell.moves_with_weights`.
         """
         raise NotImplementedError
 

@@ -38,6 +38,7 @@ class LSTM(Cell):
     keeps, lets_in, candidate = "f", "i", "g"
     at_rest = (0.5, 0.25)
     inverse_share = 0.4
+    moves_with_weights = True
 
     def step(self, weights: Weights, x: Tensor, state: State) -> State:
         """With a projection, `h` is `(B, P)` and `c` `(B, H)` (Sak, Senior, Beaufays 2014)."""

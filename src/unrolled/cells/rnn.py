@@ -22,6 +22,7 @@ class RNN(Cell):
     candidate = "h"
     largest_slope = 1.0
     inverse_share = 0.2
+    moves_with_weights = True
 
     def step(self, weights: Weights, x: Tensor, state: State) -> State:
         """`f(W x + b + U h)`."""

@@ -104,11 +104,11 @@ class Sensitivity:
 
 
 def sensitivities(call: FusedCall) -> list[Sensitivity]:
-    """Those of all layers and directions of a call; none of sequences that differ in length."""
+    """Those of all layers and directions of a call; none of sequences that differ in length, or of a kind without."""
     found = []
     for layer, runs in enumerate(call.layers):
         for number, run in enumerate(runs):
-            if run.lengths is None:
+            if run.lengths is None and run.cell.moves_with_weights:
                 labels = {"module": call.target.name, "call": call.number, "layer": layer}
                 found.append(sensitivity(run, {**labels, "direction": DIRECTIONS[number]}))
     return found

@@ -209,7 +209,7 @@ def test_axe_finds_no_barrier(opened, width, scheme):
 
 def test_it_works_without_a_script(opened):
     page = opened(java_script_enabled=False)
-    assert page.locator("figure svg").count() == 14
+    assert page.locator("figure svg").count() == 15
     assert page.locator("h1").inner_text()
 
 

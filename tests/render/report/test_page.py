@@ -130,7 +130,7 @@ def test_its_structure_can_be_heard(pictures):
 def test_every_figure_has_a_caption_and_a_description(pictures):
     root = pictures
     figures = root.all("figure")
-    assert len(figures) == 14
+    assert len(figures) == 15
     by_id = {each.get("id"): each for each in root if each.get("id")}
     for figure in figures:
         drawing = figure.one("svg")
