@@ -54,6 +54,21 @@ def printed(of, width=120, as_="ratio", explain=False):
     return console.export_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ""),
+        ({"packed": True}, " · packed"),
+        ({"bias": False, "batch_first": True}, " · no biases · batch first"),
+        ({"num_layers": 2, "dropout": 0.25}, " · dropout 0.25"),
+        ({"proj_size": 8}, " · projected to 8"),
+    ],
+)
+def test_a_title_says_the_options_that_all_rows_have(options, words):
+    shown = printed(run(race({"fused": 1.0, "cells": 2.0}, Workload(**options))))
+    assert f"lstm · forward · cpu float32{words}\n" in "\n".join(map(str.rstrip, shown.splitlines())) + "\n"
+
+
 def said(of, **how):
     """Everything printed, as one line."""
     return " ".join(printed(of, **how).split())

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from unrolled.render import text
 from unrolled.render.columns import Column, tables, width_of
-from unrolled.render.speed_axes import at, places, row_axes
+from unrolled.render.speed_axes import at, options_of, places, row_axes
 from unrolled.render.speed_reading import quantity, tells
 from unrolled.render.speed_tables import NOTHING_TOLD, axis_columns
 
@@ -46,7 +46,11 @@ def network_tables(frame: pd.DataFrame, width: int, as_: str = "ratio") -> list[
             if wide and width_of(left, [ratio]) <= width:
                 break
         made += tables(
-            f"another network · {cell} · {phase} · {device} {dtype}", CAPTION, left, [[ratio]], width
+            f"another network · {cell} · {phase} · {device} {dtype}{options_of(part)}",
+            CAPTION,
+            left,
+            [[ratio]],
+            width,
         )
     return made
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from unrolled.render import text
 from unrolled.render.columns import Block, Column, tables, width_of
-from unrolled.render.speed_axes import SIDES, at, places, row_axes
+from unrolled.render.speed_axes import SIDES, at, options_of, places, row_axes
 from unrolled.render.speed_reading import Quantity, quantity, short_names, tells
 from unrolled.render.speed_tables import axis_columns, ratio_cells
 
@@ -31,7 +31,7 @@ def relative_tables(frame: pd.DataFrame, width: int, as_: str = "ratio") -> list
     for axis, whole in frame.groupby("axis", sort=False):
         beside = ["cell", "phase", "device", *(["dtype"] if axis != "dtype" else [])]
         for key, part in whole.groupby(beside, sort=False):
-            title = f"{key[0]} · {key[1]} · {' '.join(map(str, key[2:]))}"
+            title = f"{key[0]} · {key[1]} · {' '.join(map(str, key[2:]))}{options_of(part, but=str(axis))}"
             made += _tables(part, str(axis), title, width, shown)
     return made
 

@@ -93,6 +93,18 @@ def labels(axes: Sequence[str], place: Place) -> list[str]:
     return said
 
 
+def options_of(frame: pd.DataFrame, but: str = "") -> str:
+    """The options that all rows have and that are not torch's defaults, for the end of a title: ` · packed`."""
+    words = {"proj_size": "projected to {:g}", "dropout": "dropout {:g}"}
+    found = []
+    for axis in PLAIN:
+        if axis in frame and axis != but and frame[axis].nunique() == 1:
+            value = frame[axis].iloc[0]
+            if value != USUAL[axis]:
+                found.append(SIDES[axis][bool(value)] if axis in SIDES else words[axis].format(value))
+    return "".join(f" · {each}" for each in found)
+
+
 def key(frame: pd.DataFrame, axes: Sequence[str]) -> str:
     """What the letters of `labels` stand for, and the sizes that are the same everywhere: `L layers; T = 50, …`."""
     letters = [f"{ROW_AXES[axis]} {WORDS[axis]}" for axis in axes if axis not in (*SIDES, "threads")]

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from unrolled.render import text
 from unrolled.render.columns import Block, Column, tables, width_of
-from unrolled.render.speed_axes import at, places, row_axes, value_of
+from unrolled.render.speed_axes import at, options_of, places, row_axes, value_of
 from unrolled.render.speed_reading import quantity, read
 from unrolled.speed.statistics import TELLS_WITHIN
 
@@ -63,7 +63,8 @@ def speed_tables(frame: pd.DataFrame, width: int, as_: str = "ratio") -> list[Gr
             blocks = [_contender(name, rows, best, heading, wide) for name in names]
             if wide and width_of(left, *blocks) <= width:
                 break
-        made += tables(f"{cell} · {phase} · {device} {dtype}", _caption(part), left, blocks, width)
+        title = f"{cell} · {phase} · {device} {dtype}{options_of(part)}"
+        made += tables(title, _caption(part), left, blocks, width)
     return made
 
 
