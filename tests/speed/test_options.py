@@ -136,6 +136,19 @@ def test_what_a_contender_cannot_do_is_left_out_and_said():
     assert "batch size of packed sequences: compiled" in settings.notes[0]
 
 
+def test_what_is_for_some_cells_or_one_phase_is_left_out_elsewhere():
+    settings = read(cell="gru", layers="1", implementation="scan,inference")
+    assert {(case.phase, case.implementation) for case in settings.cases} == {
+        ("forward", "fused"),
+        ("training", "fused"),
+        ("forward", "inference"),
+    }
+    assert set(settings.notes) == {
+        "left out where they run cells of your own alone, linear in their state: scan",
+        "left out where they run calls without gradients alone: inference",
+    }
+
+
 def test_dropout_on_cuda_is_left_out_since_its_numbers_are_cudnn_s():
     work = TINY.replace(dropout=0.5, device="cuda")
     assert "cuDNN" in left_out(work, "training", "cells")

@@ -159,6 +159,10 @@ def left_out(workload: Workload, phase: str, name: str) -> str:
         return _no_network(workload, cell)
     if workload.is_own and name in FOR_TORCHS_CELLS:
         return "run torch's cells alone"
+    if name == "scan" and not workload.is_own:
+        return "run cells of your own alone, linear in their state"
+    if name == "inference" and phase == "training":
+        return "run calls without gradients alone"
     if workload.proj_size and name in IMPLEMENTATIONS | RUNGS:
         return "have no projection, as torch's cells have none"
     if workload.packed and name in COMPILED:
