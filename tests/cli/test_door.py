@@ -99,6 +99,7 @@ def test_help_of_the_grid_has_its_own_options_and_not_those_of_pytest():
     own = {
         "--grid",
         "--until-decided",
+        "--advise",
         "--why",
         "--budget",
         "--passes",

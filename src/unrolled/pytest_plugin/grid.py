@@ -74,6 +74,10 @@ GRID_OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "SECONDS",
         "help": "go on with those whose verdict is open, for so long at most; default: 0",
     },
+    "advise": {
+        "action": "store_true",
+        "help": "in the end, try other threads, dtypes and layouts on what takes longest, and say what helped",
+    },
     "why": {
         "action": "store_true",
         "help": "time the rungs between cells and fused as well, and say what each saves",
@@ -156,6 +160,7 @@ class Grid(Races):
             passes=DEFAULT_PASSES if passes is None else passes,
             fewest_rounds=fewest_rounds,
             until_decided=self.option("until_decided"),
+            advise=bool(self.option("advise")),
         )
         self.folder = ResultFolder(settings.out, "bench")
         load = self._look_around(self.folder) if self.measures else None

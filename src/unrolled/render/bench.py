@@ -11,6 +11,7 @@ from unrolled.render.relative_tables import relative_tables
 from unrolled.render.speed_tables import SPEED_NOTE, speed_tables
 from unrolled.render.text import counted, gist
 from unrolled.render.why_grid import ladder_tables
+from unrolled.render.why_words import tried_lines
 from unrolled.speed.relative import relative_frame
 
 if TYPE_CHECKING:
@@ -48,8 +49,18 @@ def show(run: Run, screen: Console, as_: str = "ratio", explain: bool = False) -
         screen.print(SPEED_NOTE, style="dim")
         screen.print()
     screen.print(speed_summary.summary(frame, run.during, as_, explain))
-    for said in network_lines(run.network_frame(), as_):
+    for said in (*network_lines(run.network_frame(), as_), *_advice(run)):
         screen.print(said, markup=False)
+
+
+def _advice(run: Run) -> list[str]:
+    """What was tried on the workload that took longest, if anything was."""
+    if not run.tried:
+        return []
+    first = run.tried[0]
+    of = f"{first.workload.label} {first.phase}, {counted(first.threads, 'thread')}"
+    said = tried_lines(run.helped) or ["Nothing that was tried made fused faster."]
+    return [f"On what took longest, {of}:", *said]
 
 
 def frames(run: Run) -> dict[str, pd.DataFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unrolled.render import text
@@ -75,6 +76,11 @@ def _helped(why: Why) -> list[str]:
         return []
     if not (helped := why.helped):
         return [f"None of {len(why.advice)} things that were tried made fused faster here."]
+    return tried_lines(helped)
+
+
+def tried_lines(helped: Sequence[Advice]) -> list[str]:
+    """A line for each thing that was tried and helped."""
     return [f"Tried, and it helped: {each.what}, {_times(each)}." for each in helped]
 
 

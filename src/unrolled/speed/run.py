@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -14,7 +14,7 @@ import msgspec
 
 from unrolled.environment import Environment
 from unrolled.errors import InvalidValueError
-from unrolled.results.codec import require
+from unrolled.results.codec import IF_NOT_DEFAULT, require
 from unrolled.results.record import Record
 from unrolled.speed.load import Load
 from unrolled.speed.network import network_frame
@@ -22,6 +22,8 @@ from unrolled.speed.result import Result, frame, settled
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from unrolled.speed.why.tries import Advice
 
 Accounted = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 ROUNDED = 1e-3  # seconds, which version 1 wrote with four digits
@@ -82,7 +84,8 @@ def _from_version_2(fields: dict[str, Any]) -> None:
 class Run(Record):
     """What `bench.json` holds; `started` is a date and time with its zone. `accounting` is that of the function.
 
-    `before` and `during` say how busy the machine was, where anybody looked.
+    `before` and `during` say how busy the machine was, where anybody looked. `tried` are results of the fused module in
+    other settings on the workload that took longest, that of the workload itself first, where advice was asked for.
     """
 
     FORMAT, VIEW = "unrolled.bench", "bench"
@@ -95,11 +98,13 @@ class Run(Record):
     accounting: dict[str, Accounted]
     before: Load | None
     during: Load | None
+    tried: tuple[Result, ...] = field(default=(), metadata=IF_NOT_DEFAULT)
 
     def check(self) -> None:
         """Raise `ValueError` for what no run gives."""
         require(datetime.fromisoformat(self.started).tzinfo is not None, "a start with its time zone")
         require(len(self.results) > 0, "results")
+        require(all(each.is_reference for each in self.tried[:1]), "the reference first of what was tried")
         if not (spent := self.accounting):
             return
         given = [spent[name] for name in ("total_s", "imports_s", "share_stolen")]
@@ -118,6 +123,13 @@ class Run(Record):
     def raced(self) -> tuple[Result, ...]:
         """The settled results of those that compute the same."""
         return tuple(result for result in self.settled if not result.is_another_network)
+
+    @property
+    def helped(self) -> tuple[Advice, ...]:
+        """What was tried on the workload that took longest, and helped: the best first."""
+        from unrolled.speed.why.tries import helped
+
+        return helped((), self.tried)
 
     def frame(self) -> pd.DataFrame:
         """The results of those that compute the same as a tidy pandas table, one row each; see `network_frame`."""

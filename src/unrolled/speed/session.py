@@ -12,6 +12,7 @@ import torch
 
 from unrolled.environment import Environment, memory_bytes
 from unrolled.implementations import implement
+from unrolled.networks.options import options
 from unrolled.progress import ProgressLine
 from unrolled.speed.grid import Case, RaceKey
 from unrolled.speed.load import Load, Watch
@@ -22,11 +23,13 @@ from unrolled.speed.rounds import Timer
 from unrolled.speed.run import Run, accounting
 from unrolled.speed.settings import Settings
 from unrolled.speed.step import Step
+from unrolled.speed.why.tries import implementations, tried
 from unrolled.torch_settings import settings_kept
 
 # Of the memory there is, what modules and inputs may take that stay built between passes.
 SHARE_HELD = 0.25
 KEEP_EVERY = 2.0  # seconds
+ADVICE = 10  # budgets of a benchmark, for all that is tried in the end
 
 
 @dataclass
@@ -52,6 +55,7 @@ class Session:
         self._watch = Watch()
         self._during: Load | None = None
         self._final: dict[Case, Result] = {}
+        self._tried: tuple[Result, ...] = ()
         self._kept = -KEEP_EVERY
         gc.collect()
         gc.freeze()  # what is imported by now need not be looked through before every race
@@ -74,7 +78,7 @@ class Session:
         total = perf_counter() - self.started
         results = tuple(self.results)
         spent = accounting(results, total, self.imports_s, during.stolen)
-        return Run(self.environment, self._date, results, spent, self.before, during)
+        return Run(self.environment, self._date, results, spent, self.before, during, self._tried)
 
     def measure(self, cases: Iterable[Case], progress: ProgressLine, timer: Timer = perf_counter) -> None:
         """Prepare all races, go over them in `settings.passes` passes, then check everybody once more.
@@ -104,6 +108,8 @@ class Session:
                 race.release(for_good=True)
                 progress.advance()
                 self._keep()
+            if self.settings.advise:
+                self._advise(progress)
         self._during = self._watch.load()
         self._final = {case: found for case in self._cases if (found := self.result(case)) is not None}
         self._final = dict(zip(self._final, settled(tuple(self._final.values())), strict=True))
@@ -159,6 +165,15 @@ class Session:
                     if (left := deadline - perf_counter()) > 0:
                         progress.show(f"{len(undecided)} undecided, {left:.0f} s left · {key.label}")
                         self._pass(self.races[key])
+
+    def _advise(self, progress: ProgressLine) -> None:
+        """Try other settings of the fused module on the workload that takes longest."""
+        found = [each for each in settled(self.results) if each.is_reference and each.timed]
+        if found := [each for each in found if not (each.workload.is_own or options(each.workload))]:
+            longest = max(found, key=lambda each: each.reference_median_s)
+            budget = ADVICE * self.settings.budget
+            of = longest.workload, longest.phase
+            self._tried = tried(*of, longest.threads, budget, implementations(*of), progress)
 
     def _undecided(self) -> list[RaceKey]:
         found = (

@@ -154,7 +154,7 @@ class Settings:
 
     `budget`, `timeout` and `until_decided` are in seconds: of timed rounds for a benchmark, of what one does in a pass,
     and of further passes over races whose verdict is open. Each benchmark has at least `fewest_rounds` in all its
-    passes.
+    passes. With `advise`, other settings are tried in the end on the workload that takes longest.
     """
 
     cases: tuple[Case, ...]
@@ -166,6 +166,7 @@ class Settings:
     passes: int = DEFAULT_PASSES
     fewest_rounds: int = MIN_ROUNDS
     until_decided: float | None = None
+    advise: bool = False
 
     @classmethod
     def read(
@@ -179,6 +180,7 @@ class Settings:
         passes: int = DEFAULT_PASSES,
         fewest_rounds: int = MIN_ROUNDS,
         until_decided: float | None = None,
+        advise: bool = False,
     ) -> Settings:
         """From the texts of `LIST_OPTIONS` by flag, and the plain options.
 
@@ -233,6 +235,7 @@ class Settings:
             passes,
             fewest_rounds,
             until_decided,
+            advise,
         )
 
 

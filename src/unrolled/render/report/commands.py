@@ -67,6 +67,7 @@ def _bench(run: Run) -> Options:
     }
     passes = max((len(result.passes) for result in results), default=0)
     more = [("--passes", str(passes))] if passes else []
+    more += [("--advise", "")] if run.tried else []
     joined = [(flag, _joined(values)) for flag, values in axes.items()]
     return [option for option in joined if option[1]] + more
 

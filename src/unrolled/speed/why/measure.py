@@ -26,7 +26,7 @@ from unrolled.speed.why.model import TERMS, Model, fit
 from unrolled.speed.why.operations import operations
 from unrolled.speed.why.record import LOOP, Why
 from unrolled.speed.why.sizes import DESIGN, design, measured
-from unrolled.speed.why.tries import tried
+from unrolled.speed.why.tries import COMPILED, tried
 from unrolled.torch_settings import settings_kept
 
 BUDGET = 10.0  # seconds of rounds: a sixth for what is tried, and of the rest half for the ladder, half for the sizes
@@ -94,8 +94,8 @@ def why(
             keep(found)
         if tries:
             line.advance()
-            number, compiles = found.results[0].threads, calls is not None
-            trials = tried(workload, phase, number, TRIES * budget, compiles, line)
+            number, beside = found.results[0].threads, [COMPILED] * (calls is not None)
+            trials = tried(workload, phase, number, TRIES * budget, beside, line)
             found = replace(found, tried=trials, calls=calls)
             if keep:
                 keep(found)

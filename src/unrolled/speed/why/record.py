@@ -14,10 +14,9 @@ from unrolled.results.codec import IF_NOT_DEFAULT, Count, NonNegative, Positive,
 from unrolled.results.record import Record
 from unrolled.speed.load import Load
 from unrolled.speed.result import Result, settled
-from unrolled.speed.statistics import RESOLUTION
 from unrolled.speed.why.ladder import Rung, rungs
 from unrolled.speed.why.model import Model
-from unrolled.speed.why.tries import Advice, advice
+from unrolled.speed.why.tries import Advice, advice, helped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,9 +124,7 @@ class Why(Record):
     @property
     def helped(self) -> tuple[Advice, ...]:
         """What was faster beyond the noise, and pays within so many `calls`: the best first."""
-        floor = next((each.noise_floor for each in settled(self.tried) if each.timed), RESOLUTION)
-        found = [each for each in self.advice if each.helps(floor, self.calls)]
-        return tuple(sorted(found, key=lambda each: each.ratio.ratio))
+        return helped(self.results, self.tried, self.calls)
 
     def result(self, implementation: str) -> Result | None:
         """That of an implementation, if it has a time."""

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from unrolled.implementations import load
 from unrolled.networks.workload import Workload
 from unrolled.speed.relative import relative
-from unrolled.speed.result import Result
-from unrolled.speed.statistics import Interval, verdict
+from unrolled.speed.result import Result, settled
+from unrolled.speed.statistics import RESOLUTION, Interval, verdict
 
 if TYPE_CHECKING:
     from unrolled.progress import ProgressLine
     from unrolled.speed.race import Race
 
 PASSES, FEWEST_ROUNDS = 7, 7
-# What is tried by another implementation, in the race of the ladder.
+# What is tried by another implementation, in the rounds of the workload itself.
 BY_IMPLEMENTATION = {
     "bptt": "the implementation bptt, which unrolled.faster(model) takes",
     "inference": "the implementation inference, which unrolled.faster(model) takes",
@@ -65,9 +65,9 @@ def variants(workload: Workload, threads: int, cores: int) -> Iterator[tuple[Wor
 
 
 def tried(
-    workload: Workload, phase: str, threads: int, budget: float, compiles: bool, progress: ProgressLine
+    workload: Workload, phase: str, threads: int, budget: float, beside: Sequence[str], progress: ProgressLine
 ) -> tuple[Result, ...]:
-    """The results of all variants, of the workload itself first; with `compiles` that of `compiled` beside it.
+    """The results of all variants, of the workload itself first, and after it those of implementations `beside` it.
 
     `budget` is in seconds, for the timed calls of all of them.
     """
@@ -76,7 +76,7 @@ def tried(
 
     races: list[Race] = []
     for variant, number in variants(workload, threads, usable_cores()):
-        names = ["fused", COMPILED] if compiles and not races else ["fused"]
+        names = ["fused", *(beside if not races else ())]
         progress.show(f"checks · {variant.label}, {text_of(number)}")
         races.append(Race(variant, phase, [load(name) for name in names], threads=number))
         races[-1].prepare()
@@ -88,6 +88,13 @@ def tried(
         race.finish()
         race.release(for_good=True)
     return tuple(race.outcome(name) for race in races for name in race.everybody)
+
+
+def implementations(workload: Workload, phase: str) -> tuple[str, ...]:
+    """Those that may help in place of the fused module."""
+    if workload.device != "cpu":
+        return ("bptt",) if phase == "training" else ()
+    return ("bptt" if phase == "training" else "inference", "flushed")
 
 
 def advice(ladder: Sequence[Result], trials: Sequence[Result]) -> list[Advice]:
@@ -104,11 +111,21 @@ def advice(ladder: Sequence[Result], trials: Sequence[Result]) -> list[Advice]:
     for each in [one for one in others if one.timed]:
         if each.implementation == COMPILED:
             found.append(Advice("the implementation compiled", each.interval, _pays_after(each)))
+        elif not each.is_reference:
+            found.append(Advice(BY_IMPLEMENTATION[each.implementation], each.interval))
         else:
             axis, what = _difference(first, each)
             (one,) = relative([first, each], axis)
             found.append(Advice(what, one.interval))
     return found
+
+
+def helped(ladder: Sequence[Result], trials: Sequence[Result], calls: int | None = None) -> tuple[Advice, ...]:
+    """What was faster beyond the noise, and pays within so many `calls`: the best first. Neither need be settled."""
+    settled_trials = settled(trials)
+    floor = next((each.noise_floor for each in settled_trials if each.timed), RESOLUTION)
+    found = [each for each in advice(settled(ladder), settled_trials) if each.helps(floor, calls)]
+    return tuple(sorted(found, key=lambda each: each.ratio.ratio))
 
 
 def _difference(first: Result, other: Result) -> tuple[str, str]:
