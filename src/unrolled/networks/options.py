@@ -44,6 +44,6 @@ def check_options(workload: Workload) -> None:
     if dropout and (workload.layers == 1 or isinstance(workload.hidden_size, tuple)):
         raise InvalidValueError(
             f"dropout: expected 0 but for several layers of one size, between which torch drops, got {dropout}; choose "
-            "--layers 2"
+            "two layers or more"
         )
     object.__setattr__(workload, "dropout", float(dropout))

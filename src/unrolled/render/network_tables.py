@@ -13,11 +13,12 @@ from unrolled.render import text
 from unrolled.render.columns import Column, tables, width_of
 from unrolled.render.speed_axes import at, options_of, places, row_axes
 from unrolled.render.speed_reading import quantity, tells
-from unrolled.render.speed_tables import NOTHING_TOLD, axis_columns
+from unrolled.render.speed_tables import NOTHING_TOLD, axis_columns, ratio_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+RATIO = ("ratio", "ratio_low", "ratio_high")
 CAPTION = (
     "Another network computes something else, on purpose: a ratio of times says nothing about which is better. "
     "Horizon: the largest lag at which the gradient has 1/1000 of its norm at lag 0, as the networks start."
@@ -28,7 +29,7 @@ def network_tables(frame: pd.DataFrame, width: int, as_: str = "ratio") -> list[
     """A table per cell, phase, device and dtype of what `speed.network_frame` gives: the reference, then the others."""
     if frame.empty:
         return []
-    frame, made = _turned(frame, as_), []
+    frame, made = quantity(as_).turned(frame), []
     for (cell, phase, device, dtype), part in frame.groupby(["cell", "phase", "device", "dtype"], sort=False):
         axes = row_axes(part)
         rows = [row for place in places(part, axes) for row in _rows(at(part, axes, place))]
@@ -59,7 +60,7 @@ def network_lines(frame: pd.DataFrame, as_: str = "ratio") -> list[str]:
     """`Another network: gru took 0.76 times as long as lstm, with 0.75 times its parameters, over 9 workloads.`"""
     if frame.empty:
         return []
-    frame, said, lines = _turned(frame, as_), quantity(as_).sentence, []
+    frame, said, lines = quantity(as_).turned(frame), quantity(as_).sentence, []
     references = frame[frame["is_reference"]]
     for (cell, name), rows in frame[~frame["is_reference"]].groupby(["cell", "network"], sort=False):
         timed = rows[rows["rounds"] > 0]
@@ -79,16 +80,9 @@ def network_lines(frame: pd.DataFrame, as_: str = "ratio") -> list[str]:
     return lines
 
 
-RATIO = ("ratio", "ratio_low", "ratio_high")
-
-
 def _mean(values: pd.Series) -> float:
     """The geometric one."""
     return float(np.exp(np.log(values.astype(float)).mean()))
-
-
-def _turned(frame: pd.DataFrame, as_: str) -> pd.DataFrame:
-    return quantity(as_).turned(frame)
 
 
 def _rows(part: pd.DataFrame) -> list[Any]:
@@ -123,11 +117,6 @@ def _time(row: Any) -> Text:
 def _ratio(row: Any, wide: bool) -> str:
     if row["is_reference"]:
         return "1"
-    ratio, low, high = (row[name] for name in RATIO)
     if not row["rounds"]:
         return "–"
-    if not tells(ratio, low, high):
-        return NOTHING_TOLD
-    if wide:
-        return f"{text.significant(ratio)} ({text.significant(low)}–{text.significant(high)})"
-    return f"{text.significant(ratio)} ±{text.percent(max(high / ratio - 1, 1 - low / ratio))}"
+    return ratio_text(row, wide) if tells(*(row[name] for name in RATIO)) else NOTHING_TOLD

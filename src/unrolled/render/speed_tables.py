@@ -141,10 +141,15 @@ def ratio_cells(row: Any, wide: bool) -> list[Text]:
     verdict = Text(row["verdict"], style=STYLES[row["verdict"]])
     if not row["told"]:
         return [Text(NOTHING_TOLD), verdict]
+    return [Text(ratio_text(row, wide)), verdict]
+
+
+def ratio_text(row: Any, wide: bool) -> str:
+    """`4.88 (4.66–5.11)`, or `4.88 ±4.8%` where there is less room."""
     ratio, low, high = row["ratio"], row["ratio_low"], row["ratio_high"]
     if wide:
-        return [Text(f"{text.significant(ratio)} ({text.significant(low)}–{text.significant(high)})"), verdict]
-    return [Text(f"{text.significant(ratio)} ±{text.percent(max(high / ratio - 1, 1 - low / ratio))}"), verdict]
+        return f"{text.significant(ratio)} ({text.significant(low)}–{text.significant(high)})"
+    return f"{text.significant(ratio)} ±{text.percent(max(high / ratio - 1, 1 - low / ratio))}"
 
 
 def _compile_cells(row: Any) -> list[Text]:

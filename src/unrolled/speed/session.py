@@ -168,8 +168,8 @@ class Session:
 
     def _advise(self, progress: ProgressLine) -> None:
         """Try other settings of the fused module on the workload that takes longest."""
-        found = [each for each in settled(self.results) if each.is_reference and each.timed]
-        if found := [each for each in found if not (each.workload.is_own or options(each.workload))]:
+        plain = (each for each in settled(self.results) if not (each.workload.is_own or options(each.workload)))
+        if found := [each for each in plain if each.is_reference and each.timed]:
             longest = max(found, key=lambda each: each.reference_median_s)
             budget = ADVICE * self.settings.budget
             of = longest.workload, longest.phase
