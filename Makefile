@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help bench why test test-all gradflow shapes spectrum forecast docs lint clean
+.PHONY: help bench why test test-all gradflow shapes spectrum learn forecast docs lint clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -33,6 +33,9 @@ shapes: $(READY) ## what goes in and comes out: parameters, outputs and states o
 
 spectrum: $(READY) ## chaotic or not: Lyapunov exponents and Jacobian singular values
 	$(BIN)/python -m diagnostics.spectrum $(ARGS)
+
+learn: $(READY) ## what is learned in the end: tasks of known delay, beside the horizon before training
+	$(BIN)/python -m diagnostics.learn $(ARGS)
 
 forecast: $(READY) ## clipping in real training: a small forecaster, its loss, norms and closed loop
 	$(BIN)/python -m diagnostics.forecast $(ARGS)

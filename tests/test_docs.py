@@ -28,7 +28,7 @@ PAGES = {str(page.relative_to(DOCS)): page for page in sorted(DOCS.rglob("*.md")
 SLOW = {
     "extending.md", "first-steps.md", "guides/gate.md", "guides/lecture.md", "guides/server.md", "guides/your-cell.md",
     "guides/your-implementation.md", "guides/your-model.md", "reading/bench.md", "reading/forecast.md",
-    "reading/gradflow.md", "reading/spectrum.md",
+    "reading/gradflow.md", "reading/learn.md", "reading/spectrum.md",
 }  # fmt: skip
 # A gate that says what two timings say, so nothing may run beside it.
 TIMING = {"guides/gate.md"}
@@ -206,6 +206,7 @@ TABLES = {
     "reading/why.md": of("docs/results/cpu/why/why.json", "why", explain=True),
     "reading/gradflow.md": of("docs/results/cpu/gradflow.json", "gradflow"),
     "reading/spectrum.md": of("docs/results/cpu/spectrum.json", "spectrum"),
+    "reading/learn.md": of("docs/results/cpu/learn/learn.json", "learn"),
     "reading/shapes.md": of("docs/screens/shapes.json", "shapes"),
     "reading/forecast.md": of("docs/results/cpu/forecast/forecast.json", "forecast", suggest=True),
 }
@@ -220,15 +221,17 @@ def test_every_column_is_explained_on_its_page(name, monkeypatch):
 
 def words_of():
     """The words that a table has in place of a number, by the page that has to explain them."""
+    from unrolled.forecast.motion import MOTIONS
     from unrolled.forecast.outcome import OUTCOMES
-    from unrolled.render import gradflow_tables, speed_tables
+    from unrolled.render import gradflow_tables, learn_tables, speed_tables
     from unrolled.speed.result import STATUSES
 
     statuses = [status.upper() for status in STATUSES if status != "ok"]
     return {
         "reading/bench.md": [*speed_tables.STYLES, *statuses],
         "reading/gradflow.md": list(gradflow_tables.STYLES),
-        "reading/forecast.md": list(OUTCOMES),
+        "reading/learn.md": list(learn_tables.STYLES),
+        "reading/forecast.md": [*OUTCOMES, *MOTIONS],
         "reading/compare.md": [
             "slower",
             "faster",
@@ -249,7 +252,7 @@ def test_every_verdict_is_explained_on_its_page(name):
 
 def files_of():
     """The frames that a command saves, by the page that has to explain their columns."""
-    from unrolled.render import bench, forecast, gradflow, shapes, spectrum, why
+    from unrolled.render import bench, forecast, gradflow, learn, shapes, spectrum, why
     from unrolled.render.saved import load
 
     return {
@@ -257,6 +260,7 @@ def files_of():
         "reading/why.md": why.frames(load(ROOT / "docs/results/cpu/why/why.json")),
         "reading/gradflow.md": gradflow.frames(load(ROOT / "docs/results/cpu/gradflow.json")),
         "reading/spectrum.md": spectrum.frames(load(ROOT / "docs/results/cpu/spectrum.json")),
+        "reading/learn.md": learn.frames(load(ROOT / "docs/results/cpu/learn/learn.json")),
         "reading/shapes.md": shapes.frames(load(ROOT / "docs/screens/shapes.json")),
         "reading/forecast.md": forecast.frames(load(ROOT / "docs/results/cpu/forecast/forecast.json")),
     }

@@ -16,6 +16,7 @@ LONG = {
     "gradflow": "--cell gru,lstm --hidden 8 --input 3 --batch 2 --length 41 --lengths 5,40",
     "spectrum": "--cell gru,lstm --hidden 8 --input 3 --batch 2 --length 61 --lags 1,20 --no-plots",
     "forecast": "--iterations 60 --length 12 --warm-up 3 --seeds 2 --no-plots",
+    "learn": "--cell rnn_tanh,lstm --hidden 4 --delays 2,3 --seeds 2 --iterations 25 --batch 4 --no-plots",
     "shapes": "--cell gru --hidden 4 --length 3",
 }
 

@@ -170,6 +170,41 @@ def test_a_users_own_series(fc, tmp_path):
     assert len(pd.read_csv(out / "closed_loop.csv")) == 11
 
 
+def test_a_chaotic_signal_has_exponents_of_its_closed_loop_in_the_table_the_file_and_the_words(fc):
+    options = ("--signal", "henon", "--cell", "gru", "--hidden", "4", "--init", "default", "--clip", "none")
+    status, printed, errors, out = fc(*options, "--explain")
+    assert (status, errors) == (0, "")
+    assert {path.name for path in out.iterdir()} == DATA | {"exponents.csv"}
+    (run,) = Study.load(out / "forecast.json").runs
+    frame = pd.read_csv(out / "exponents.csv")
+    assert frame["exponent"].to_numpy() == pytest.approx(run.autonomous.values.ravel(), rel=1e-12)
+    assert frame["index"].tolist() == [1, 2, 3] * 16
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    assert "Hénon map the truth 0.419 −1.62" in lines
+    words = " ".join(lines)
+    assert f"GRU, no clip, runs free: {run.autonomous.motion}; the largest exponent is " in words
+    assert "that of the Hénon map 0.419." in words
+    assert "The truth: Sprott 2003" in words
+    assert max(map(len, printed.splitlines())) <= 120
+    *_, without = fc(*options, "--exponents", "0", out=out.parent / "without")
+    assert {path.name for path in without.iterdir()} == DATA
+    assert runs(without)[0]["weights"] == run.weights  # the same operations in one process and one thread
+
+
+def test_of_any_other_signal_exponents_are_measured_where_they_are_asked_for(fc):
+    _, printed, _, out = fc("--clip", "none", "--exponents", "1", plots=True)
+    assert {path.name for path in out.iterdir()} == DATA | PLOTS | {
+        "exponents.csv",
+        "exponents.png",
+        "exponents.svg",
+    }
+    frame = pd.read_csv(out / "exponents.csv")
+    assert frame["loop"].tolist() == [1, 2, 3]  # windows of the sine
+    assert frame["true_per_time"].isna().all()
+    assert "Running free: Lyapunov exponents, nats per step" in printed
+    assert "the truth" not in printed
+
+
 def test_a_diverged_run_is_a_finding(fc):
     status, printed, errors, out = fc(
         "--cell", "rnn_relu", "--init", "identity", "--gain", "40", "--length", "40", "--optimizer", "sgd",
@@ -233,6 +268,10 @@ def test_quiet_leaves_results_alone(fc):
         ("--signal csv:short.csv:unit", "signal: .*'unit' .*got units"),
         ("--signal csv:text.csv:units", "signal: .*got 'many'"),
         ("--signal csv:empty.csv:units", "signal: .*got an empty one"),
+        ("--exponents -1", "--exponents: .*got '-1'"),
+        ("--exponents many", "--exponents: .*got 'many'"),
+        ("--exponents 17", "exponents: .*at most 16.*got 17"),
+        ("--signal recall:4 --exponents 1", "exponents: .*recall:4, which has no closed loop, got 1"),
         ("--checkpoint text.csv", r"checkpoint: .*got something else in text\.csv"),
         ("--checkpoint other.pt", r"checkpoint: .*lr 0\.5 .*0\.01 in other\.pt"),
         ("--checkpoint no/where.pt", r"checkpoint: .*got no/where\.pt"),
@@ -276,7 +315,7 @@ def test_help_lists_every_option_of_the_command(capsys):
     assert raised.value.code == 0
     shown = capsys.readouterr().out
     options = "preset signal length warm-up cell hidden layers init-std init gain forget-bias clip optimizer lr"
-    options += " iterations batch seed seeds device threads suggest checkpoint out no-plots quiet"
+    options += " iterations batch seed seeds device threads suggest exponents checkpoint out no-plots quiet"
     for option in options.split():
         assert f"--{option}" in shown
 

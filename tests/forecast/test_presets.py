@@ -5,6 +5,7 @@ import pytest
 from unrolled.forecast.presets import PRESETS, variants
 from unrolled.forecast.record import Run
 from unrolled.forecast.training import Training
+from unrolled.theory.chaos import HENON
 
 
 def run(setting):
@@ -42,6 +43,22 @@ def test_where_the_gradient_vanishes_nothing_of_the_symbol_comes_back_and_anothe
     default, *others = lost
     assert default < -15
     assert min(others) > -5
+
+
+@pytest.mark.slow
+def test_a_network_that_has_learnt_henon_s_map_is_about_as_chaotic_as_it_when_it_runs_free():
+    rnn, *_ = PRESETS["chaos"]()
+    found = {}
+    for iterations in (30, rnn.iterations):
+        training = Training(rnn.replace(iterations=iterations))
+        training.run()
+        found[iterations] = Run.of(training, 0.0, exponents=3).autonomous
+    learnt = found[rnn.iterations]
+    known, second = HENON.exponents
+    assert learnt.motion == "chaotic"
+    assert learnt.mean[0] == pytest.approx(known, rel=0.15)
+    assert second < learnt.mean[1] < 0  # directions of its own
+    assert abs(found[30].mean[0] - known) > 0.3 * known  # which it is not before it has learnt
 
 
 def test_changes_and_clips_apply_to_every_network_and_doubles_are_trained_once():

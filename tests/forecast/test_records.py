@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 from functools import reduce
 
@@ -9,11 +10,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.processes import ROOT
 from unrolled.errors import ResultFileError
+from unrolled.forecast.autonomous import autonomous_spectrum, driven_with
 from unrolled.forecast.presets import explode
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.study import Study, measure
 from unrolled.forecast.suggestion import FIRST, suggestions
+from unrolled.forecast.training import Training
+from unrolled.render.forecast_exponents import exponents_table, exponents_words
+from unrolled.render.forecast_exponents_plot import draw_exponents
 from unrolled.render.forecast_plots import draw_forecast
 from unrolled.render.forecast_summary import summary
 from unrolled.render.forecast_tables import gradient_table, suggestion_table, training_table
@@ -35,11 +41,12 @@ STUDIES = {
         SMALL.replace(seed=seed, clip=clip, iterations=5) for seed in (3, 4) for clip in ("none", "norm:1")
     ],
     "at every step": [SMALL.replace(clip="step:0.05", iterations=4)],
+    "chaos": [SMALL.replace(signal="henon", cell="gru", hidden_size=3, iterations=20)],
     "recall": [Setting(signal="recall:3", length=6, init_std=None, iterations=30, batch_size=4)],
     "stopped at once": [STOPS.replace(clip=clip) for clip in ("none", "auto:10", "step:1")],
     "stopped later": [setting.replace(iterations=60) for setting in explode()],
 }
-FRAMES = ("runs_frame", "history_frame", "loop_frame", "reach_frame")
+FRAMES = ("runs_frame", "history_frame", "loop_frame", "reach_frame", "exponents_frame")
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +70,16 @@ def shown(study, tmp_path):
     screen.print(training_table(table, 120), gradient_table(table))
     screen.print(suggestion_table(suggestions(study.history_frame()), FIRST))
     screen.print(summary(table, study.runs_frame(), study.reach_frame(), explain=True))
+    exponents = study.exponents_frame()
+    if len(exponents):
+        screen.print(exponents_table(exponents, study.truth, 120), *exponents_words(exponents, study.truth))
     tmp_path.mkdir()
     foot = f"{study.runs[0].setting.describe()}\n{study.environment.describe()}"
     frames = (study.runs_frame(), study.history_frame(), study.loop_frame(), study.reach_frame())
-    return screen.export_text(), {
-        path.name: path.read_bytes() for path in draw_forecast(*frames, tmp_path, foot)
-    }
+    drawn = draw_forecast(*frames, tmp_path, foot)
+    if len(exponents):
+        drawn += draw_exponents(*frames[:2], exponents, study.truth, tmp_path, foot)
+    return screen.export_text(), {path.name: path.read_bytes() for path in drawn}
 
 
 @pytest.mark.slow
@@ -98,6 +109,35 @@ def test_what_was_kept_after_each_run_is_a_part_that_is_tabled_and_drawn(measure
     assert {"loss.svg", "norm.svg", "prediction.svg", "reach.svg"} <= drawn.keys()
 
 
+def test_exponents_are_in_the_file_where_they_were_measured_and_a_file_without_them_is_as_it_was(contents):
+    assert all("autonomous" in run for run in contents["chaos"]["runs"])
+    for name in ("every clip", "recall", "stopped later"):
+        assert not any("autonomous" in run for run in contents[name]["runs"])
+    kept = ROOT / "docs/results/cpu/forecast/forecast.json"  # committed before there were any
+    study = Study.load(kept)
+    assert all(run.autonomous is None for run in study.runs)
+    assert study.exponents_frame().empty
+    assert (study.exponents, study.truth) == (0, None)
+    before = json.loads(kept.read_text(encoding="utf-8"))
+    assert json.loads(study.text()) == before | {"files": []}  # the plots are not drawn here
+
+
+def test_exponents_of_a_study_are_those_of_its_networks_per_unit_of_time_beside_the_truth(measured):
+    study, _ = measured("chaos")
+    training = Training(study.runs[0].setting)
+    training.run()
+    found = autonomous_spectrum(training.model, driven_with(training.task), k=3)
+    np.testing.assert_array_equal(study.runs[0].autonomous.values, found.values)  # the same operations
+    frame = study.exponents_frame()
+    assert len(frame) == 16 * 3
+    assert (study.exponents, study.truth.name) == (3, "Hénon map")
+    assert frame["per_time"].equals(frame["exponent"])  # a step of the map is its unit of time
+    first = frame[frame["loop"] == 1]
+    assert first["exponent"].tolist() == found.values[0].tolist()
+    assert first["true_per_time"].tolist()[:2] == [0.41922, -1.62319]
+    assert math.isnan(first["true_per_time"].tolist()[2])
+
+
 def test_a_file_of_version_1_has_no_curves_and_is_refused_in_one_line(tmp_path):
     path = tmp_path / "forecast.json"
     path.write_text(json.dumps({"format": "unrolled.forecast", "version": 1, "environment": {}, "runs": []}))
@@ -110,7 +150,10 @@ def test_a_file_of_version_1_has_no_curves_and_is_refused_in_one_line(tmp_path):
 
 @pytest.fixture(scope="module")
 def contents(measured):
-    return {name: json.loads(measured(name)[0].text()) for name in ("every clip", "recall", "stopped later")}
+    return {
+        name: json.loads(measured(name)[0].text())
+        for name in ("every clip", "recall", "stopped later", "chaos")
+    }
 
 
 @pytest.mark.parametrize(
@@ -160,6 +203,18 @@ def contents(measured):
         ("stopped later", "runs.0.problem", "iteration 3: it broke", "problem"),
         ("stopped later", "runs.0.problem", "", "norms"),
         ("stopped later", "environment.cores", 0, "core"),
+        ("chaos", "runs.0.setting.hidden_size", 2, "at most 2 exponents"),
+        ("chaos", "runs.0.setting.signal", "lorenz", "the lorenz"),
+        ("chaos", "runs.0.autonomous", None, "autonomous"),
+        ("chaos", "runs.0.autonomous.values", [], "loops"),
+        ("chaos", "runs.0.autonomous.values.0", [-1.0, 0.5, 0.2], "from the largest down"),
+        ("chaos", "runs.0.autonomous.values.0", ["nan", 0.5, 0.2], "all exponents of a loop, or none"),
+        ("chaos", "runs.0.autonomous.values.0", ["nan", "nan", "nan"], "blows up"),
+        ("chaos", "runs.0.autonomous.values.0.0", "inf", "exponents"),
+        ("chaos", "runs.0.autonomous.ranges.0", -1.0, "ranges"),
+        ("chaos", "runs.0.autonomous.ranges", [1.0], "a range for each loop"),
+        ("chaos", "runs.0.autonomous.scale", -1.0, "scale"),
+        ("chaos", "runs.0.autonomous.steps", 0, "steps"),
     ],
 )
 def test_what_no_training_leaves_is_refused_in_one_line(tmp_path, contents, study, place, value, said):

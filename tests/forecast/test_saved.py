@@ -6,6 +6,7 @@ from tests.results.mutations import ANYWHERE, NUMBER, TEXT, accepted, unexplaine
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.study import Study, measure
 from unrolled.forecast.suggestion import FIRST, suggestions
+from unrolled.render.forecast_exponents import exponents_table, exponents_words
 from unrolled.render.forecast_summary import summary
 from unrolled.render.forecast_tables import gradient_table, suggestion_table, training_table
 
@@ -21,6 +22,7 @@ STOPS = SMALL.replace(
     clip="auto:10",
 )
 RECALL = Setting(signal="recall:3", length=6, init_std=None, iterations=2, batch_size=4, cell="lstm")
+HENON = SMALL.replace(signal="henon", cell="gru", hidden_size=4)
 VALUE = "(-inf|inf|nan|null|huge|" + NUMBER[1:]
 # What the training decides about, and what no figure in the file depends on.
 FREE = [
@@ -37,6 +39,8 @@ FREE = [
     rf".*\.(predictions|warmed)(\[\d+\])?: (swapped|{VALUE[1:]}",
     r".*: predictions and warmed swapped",
     r".*\.accuracy: zero",
+    r".*\.autonomous\.(scale|steps|transient): .*",
+    rf".*\.autonomous\.(values|ranges)(\[\d+\])*: (swapped|{VALUE[1:]}",
     rf".*\.problem: {TEXT}",
 ]
 
@@ -48,11 +52,16 @@ def show(study):
     suggestion_table(suggestions(study.history_frame()), FIRST)
     summary(table, study.runs_frame(), study.reach_frame(), explain=True)
     study.loop_frame()
+    if len(exponents := study.exponents_frame()):
+        exponents_table(exponents, study.truth, 120)
+        exponents_words(exponents, study.truth)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "setting", [SMALL.replace(clip="norm:0.1"), STOPS, RECALL], ids=["sine", "stopped", "recall"]
+    "setting",
+    [SMALL.replace(clip="norm:0.1"), STOPS, RECALL, HENON],
+    ids=["sine", "stopped", "recall", "henon"],
 )
 def test_of_a_file_with_one_thing_wrong_only_what_could_have_been_measured_is_taken(tmp_path, setting):
     text = measure([setting]).text()

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from unrolled.errors import InvalidValueError
-from unrolled.forecast.signals import STARTS, windows_of
+from unrolled.forecast.signals import CHAOTIC, STARTS, windows_of
 from unrolled.forecast.task import forecasting, recall
+from unrolled.theory.chaos import HENON, LORENZ
 
 
 def write(path, values, head="time,units"):
@@ -37,6 +38,22 @@ def test_a_chirp_rises_in_frequency():
     crossings = torch.nonzero(window[1:].sign() != window[:-1].sign()).flatten()
     gaps = crossings.diff()
     assert gaps[-1] < gaps[0] / 3
+
+
+@pytest.mark.parametrize(("signal", "system", "every"), [("henon", HENON, 1), ("lorenz", LORENZ, 10)])
+def test_a_chaotic_series_is_its_x_scaled_and_its_last_window_is_kept_from_the_training(signal, system, every):
+    x = system.trajectory(5000, every=every)[:, 0]
+    windows = windows_of(signal, 30)
+    scaled = (x - x.mean()) / x.std()
+    np.testing.assert_allclose(windows.loop.numpy(), scaled[-30:], atol=1e-6)
+    assert windows.every.shape == (5000 - 30 - 30 + 1, 30)
+    np.testing.assert_allclose(windows.every[-1].numpy(), scaled[-60:-30], atol=1e-6)
+    np.testing.assert_allclose(windows.every[7].numpy(), scaled[7:37], atol=1e-6)
+    assert CHAOTIC[signal].interval == pytest.approx(every * system.dt)
+
+
+def test_of_windows_that_are_long_a_chaotic_series_has_four():
+    assert windows_of("henon", 2000).every.shape == (8000 - 2000 - 2000 + 1, 2000)
 
 
 def test_targets_are_the_inputs_one_step_later():

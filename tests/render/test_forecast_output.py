@@ -15,10 +15,13 @@ from unrolled.forecast.outcome import CONVERGED
 from unrolled.forecast.setting import Setting
 from unrolled.forecast.study import measure
 from unrolled.forecast.suggestion import FIRST, suggestions
+from unrolled.forecast.truth import Truth
+from unrolled.render.forecast_exponents import exponents_table, exponents_words
+from unrolled.render.forecast_exponents_plot import exponents_figure
 from unrolled.render.forecast_plots import loss_figure, norm_figure, prediction_figure, reach_figure
 from unrolled.render.forecast_summary import _reach, _worth, answer, summary
 from unrolled.render.forecast_tables import gradient_table, small, suggestion_table, training_table
-from unrolled.render.forecast_variants import variants_of
+from unrolled.render.forecast_variants import Variant, variants_of
 
 SMALL = Setting(iterations=110, length=14, warm_up=4)
 CLIPS = ("none", "norm:10", "norm:0.1", "value:0.01", "auto:20")
@@ -192,6 +195,85 @@ def test_the_reach_ends_where_a_thousandth_is_left(norms, steps):
     (said,) = _reach(pd.concat([start, end]))
     assert f" reaches {steps} back at the start, " in said
     assert f"at least {len(norms) - 1} step" in said
+
+
+@pytest.fixture(scope="module")
+def exponents():
+    """Of two networks by two seeds with three loops each, of which one blows up; the last exponent is -inf."""
+    rows = []
+    for network, shift in (("GRU", 0.0), ("RNN tanh, orthogonal", 0.2)):
+        for seed in (0, 1):
+            for loop in (1, 2, 3):
+                gone = network != "GRU" and loop == 3
+                for index, value in enumerate((0.4, -0.05, -12.25, -math.inf), start=1):
+                    found = math.nan if gone else value + shift + 0.02 * seed + 0.01 * (loop - 2)
+                    rows.append(
+                        {
+                            "network": network, "clip": "none", "seed": seed, "loop": loop,
+                            "motion": "blows up" if gone else "chaotic", "index": index, "exponent": found,
+                            "per_time": found,
+                        }
+                    )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+TRUTH = Truth("Lorenz equations", (0.9056, 0.0, -14.5723), "somebody", "unit of time")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_of_exponents_begins_with_the_truth_and_fits_its_terminal(exponents, width):
+    lines = printed(exponents_table(exponents, TRUTH, width), width).splitlines()
+    assert lines[0] == "Running free: Lyapunov exponents, nats per unit of time, medians over 2 seeds"
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+    truth, gru, ranges, rnn, more = (" ".join(line.split()) for line in lines[3:8])
+    columns = 2 if width == 80 else 4
+    assert truth == " ".join(["Lorenz equations the truth", "0.906", "0.000", "−14.6"][: columns + 1])
+    assert gru == " ".join(["GRU – chaotic", "0.410", "−0.040", "−12.2", "−inf"][: columns + 1])
+    assert ranges.startswith("0.400 to 0.420 −0.050 to −0.030")
+    assert rnn.startswith("RNN tanh, orthogonal – 4 chaotic 0.605 ")  # over loops 1 and 2: 0.595 and 0.615
+    assert more.startswith("2 blows up 0.595 to 0.615 ")
+
+
+def test_of_a_single_seed_the_table_has_the_standard_error_over_loops(exponents):
+    one = exponents[(exponents["seed"] == 0) & (exponents["network"] == "GRU")]
+    lines = printed(exponents_table(one, None, 80), 80).splitlines()
+    assert lines[0] == "Running free: Lyapunov exponents, nats per step"
+    assert lines[3].split() == ["GRU", "–", "chaotic", "0.400", "−0.050", "−12.2", "−inf"]
+    assert lines[4].split() == ["±", "0.006"] * 3  # 0.01 over the root of 3
+
+
+def test_exponents_are_said_beside_the_truth(exponents):
+    gru, rnn = exponents_words(exponents, TRUTH)
+    assert gru == (
+        "GRU, no clip, runs free: chaotic; the largest exponent is 0.410 nats per unit of time, that of the Lorenz "
+        "equations 0.906."
+    )
+    assert rnn.startswith(
+        "RNN tanh, orthogonal, no clip, runs free: 4 chaotic, 2 blows up; the largest exponent is 0.605 "
+    )
+    gone = exponents.assign(per_time=math.nan, motion="blows up")
+    assert exponents_words(gone, None)[0] == "GRU, no clip, runs free: blows up."
+    assert "–" in printed(exponents_table(gone, None, 80), 80).splitlines()[3]
+
+
+@pytest.mark.parametrize("truth", [TRUTH, None])
+def test_the_plot_of_exponents_has_a_panel_for_each_variant_with_the_truth_as_marks(exponents, truth):
+    variants = [Variant(network, ("none",)) for network in exponents["network"].unique()]
+    figure = exponents_figure(exponents, variants, truth, "foot")
+    assert_whole(figure)
+    assert titles(figure) == ["GRU, no clip", "RNN tanh, orthogonal, no clip"]
+    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+    marks = lines.get("the truth: Lorenz equations")
+    assert (marks is None) == (truth is None)
+    if truth:
+        assert list(marks.get_ydata()) == list(truth.exponents)
+    (found,) = figure.axes[0].containers
+    assert found.lines[0].get_ydata().tolist() == pytest.approx(
+        [0.41, -0.04, -12.24]
+    )  # medians; -inf has no mark
+    assert "The largest exponent of 2 networks in a closed loop is 0.410 to 0.605 nats per" in sentence(figure)
+    assert "have no mark" in note(figure)
 
 
 PANELS = ["no clip and norm:10", "norm:0.1", "value:0.01", "auto:20"]  # norm:10 never acts

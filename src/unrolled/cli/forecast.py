@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.cli.command import Measure, Parser
 from unrolled.cli.options import OUTPUT, add, size
+from unrolled.errors import InvalidValueError
 from unrolled.forecast.presets import PRESETS, variants
 from unrolled.forecast.setting import OPTIMIZERS, Setting
 
@@ -23,6 +24,7 @@ EXAMPLES = """examples:
   unrolled forecast --preset explode --seeds 10
   unrolled forecast --signal csv:sales.csv:units --length 60 --checkpoint sales.pt
   unrolled forecast --suggest --iterations 200
+  unrolled forecast --preset chaos
 """
 # Options that change a field of `Setting` of another name.
 FIELDS = {"hidden": "hidden_size", "layers": "num_layers", "batch": "batch_size"}
@@ -36,7 +38,7 @@ def add_options(parser: Parser) -> None:
                         help="what to begin with; every option below changes it; default: classic")  # fmt: skip
     what = add(parser, "what to learn", "length", length={"help": "points of a window, steps of a recall"})
     what.add_argument("--signal", metavar="SIGNAL",
-                      help="sine, sum, chirp, csv:FILE:COLUMN, or recall:S for one of S symbols")  # fmt: skip
+                      help="sine, sum, chirp, henon, lorenz, csv:FILE:COLUMN, or recall:S of S symbols")  # fmt: skip
     what.add_argument("--warm-up", type=size, metavar="N", help="true points fed before the loop closes")
     network = add(parser, "the network", "cell", "hidden", "layers", "init", "gain", "forget-bias")
     network.add_argument("--init-std", type=float, metavar="STD",
@@ -51,23 +53,38 @@ def add_options(parser: Parser) -> None:
     how.add_argument(
         "--suggest", action="store_true", help="also say where one could clip, and what that would do"
     )
+    how.add_argument("--exponents", type=count, metavar="K",
+                     help="Lyapunov exponents of each closed loop; default: 3 of henon and lorenz, else 0")  # fmt: skip
     add(parser, "where results go", *OUTPUT, out=Path("results/forecast"))
+
+
+def count(text: str) -> int:
+    """`3`, or `0` for none."""
+    if text == "0":
+        return 0
+    try:
+        return size(text)
+    except InvalidValueError:
+        raise InvalidValueError(f"expected an integer of at least 0, got {text!r}; 0 measures none") from None
 
 
 def plan(options: argparse.Namespace) -> Measure:
     """What to train, in order; everything that can be wrong with it is found here."""
     from unrolled.forecast.checkpoint import Checkpoint
     from unrolled.forecast.model import network_of
-    from unrolled.forecast.study import measure
+    from unrolled.forecast.study import exponents_of, measure
     from unrolled.forecast.training import make_task
 
     settings = _settings(options)
     for setting in dict.fromkeys(setting.replace(seed=0, clip="none") for setting in settings):
         network_of(setting, 1).workload.check_device()
+        exponents_of(setting, options.exponents)
         make_task(setting)
     checkpoint = None if options.checkpoint is None else Checkpoint(options.checkpoint, settings)
     options.held = checkpoint
-    return lambda keep, progress: measure(settings, checkpoint=checkpoint, keep=keep, progress=progress)
+    return lambda keep, progress: measure(
+        settings, exponents=options.exponents, checkpoint=checkpoint, keep=keep, progress=progress
+    )
 
 
 def _settings(options: argparse.Namespace) -> list[Setting]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,14 @@ def seconds(text: str) -> float:
     (found,) = _several(float, text, "60")[:1]
     if not 0 < found < 1e9:
         raise InvalidValueError(f"expected seconds above 0, got {text!r}; try 60")
+    return float(found)
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    (found,) = _several(float, text, "0.003")[:1]
+    if not 0 < found < math.inf:
+        raise InvalidValueError(f"expected a number above 0, got {text!r}; try 0.003")
     return float(found)
 
 

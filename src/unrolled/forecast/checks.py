@@ -10,7 +10,7 @@ import numpy as np
 
 from unrolled.forecast.model import network_of
 from unrolled.forecast.setting import Setting
-from unrolled.forecast.signals import CSV, FUNCTIONS
+from unrolled.forecast.signals import CSV, NAMED
 from unrolled.forecast.task import forecasting
 from unrolled.forecast.training import COLUMNS, marks_of
 from unrolled.gradients.clipping import Clip
@@ -20,6 +20,7 @@ from unrolled.results.codec import require
 from unrolled.rollout.scaled import check_logs
 
 if TYPE_CHECKING:
+    from unrolled.forecast.autonomous_record import Autonomous
     from unrolled.forecast.record import Run
 
 FARTHEST = 1e9  # standard deviations from the mean: a series with such a point has 10^18 of them
@@ -49,6 +50,8 @@ def check_run(run: Run) -> None:
     for mark in run.marks:
         if mark.flow is not None:
             check_flow(mark.flow, setting)
+    if run.autonomous is not None:
+        _check_autonomous(run, run.autonomous)
     if symbols is None:
         _check_loops(run)
     else:
@@ -62,7 +65,7 @@ def check_run(run: Run) -> None:
 def _is_signal(setting: Setting) -> bool:
     file, _, column = setting.signal.removeprefix(CSV).rpartition(":")
     csv = setting.signal.startswith(CSV) and bool(file) and bool(column)
-    return setting.symbols is not None or setting.signal in FUNCTIONS or csv
+    return setting.symbols is not None or setting.signal in NAMED or csv
 
 
 def check_history(setting: Setting, history: np.ndarray, problem: str) -> int:
@@ -121,7 +124,12 @@ def _check_loops(run: Run) -> None:
     window = np.asarray(run.window)
     require((np.abs(window) <= FARTHEST).all(), "a series of finite points")
     require(math.isnan(run.accuracy), "no accuracy of a forecast")
-    if run.setting.signal in FUNCTIONS:
+    if run.setting.signal in NAMED:
         task = forecasting(run.setting.signal, run.setting.length)
         require(np.allclose(window, np.asarray(task.window), atol=ROUNDING), f"the {run.setting.signal}")
         require(math.isclose(run.constant_loss, task.constant_loss, rel_tol=ROUNDING), "the loss of a constant")
+
+
+def _check_autonomous(run: Run, found: Autonomous) -> None:
+    require(run.setting.symbols is None and not run.problem, "no exponents where no closed loop runs freely")
+    require(found.values.shape[1] <= run.setting.state_size, f"at most {run.setting.state_size} exponents")

@@ -67,10 +67,27 @@ def vanish() -> tuple[Setting, ...]:
     )
 
 
+def chaos() -> tuple[Setting, ...]:
+    """Hénon's map from its x alone, by three cells of 32 units: is what they have learnt as chaotic as the truth?
+
+    Found by trying each of them with rates of 0.003 and 0.01 in batches of 32 for 3000 iterations, whose closed loops
+    have a largest exponent of 0.38 to 0.44 nats per step, where the truth's is 0.419; batches of 16 and 2000
+    iterations at 0.003, a third of the time, do as well. Over seeds 0 to 2 the median is 0.401 for the RNN (0.390 to
+    0.411), 0.411 for the GRU (0.372 to 0.412) and 0.425 for the LSTM (0.364 to 0.430). The second exponent, -1.623,
+    is missed by all: directions of the networks' own memory lie above it, at -1.0 for the RNN and at -0.05 for the
+    gated cells.
+
+    With `--signal lorenz --iterations 3000` it is as near: 0.886, 0.836 and 0.971 per unit of time beside 0.906.
+    """
+    setting = Setting(signal="henon", init_std=None, hidden_size=32, batch_size=16, iterations=2000, lr=0.003)
+    return tuple(setting.replace(cell=cell) for cell in ("rnn_tanh", "gru", "lstm"))
+
+
 PRESETS: dict[str, Callable[[], tuple[Setting, ...]]] = {
     "classic": classic,
     "explode": explode,
     "vanish": vanish,
+    "chaos": chaos,
 }
 
 

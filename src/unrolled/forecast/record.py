@@ -12,14 +12,17 @@ import pandas as pd
 import torch
 from torch import nn
 
+from unrolled.forecast.autonomous import autonomous_spectrum, driven_with
+from unrolled.forecast.autonomous_record import Autonomous
 from unrolled.forecast.checks import check_run
 from unrolled.forecast.closed_loop import closed_loop, rmse
 from unrolled.forecast.model import network_of
 from unrolled.forecast.outcome import final_loss, largest_spike, outcome
 from unrolled.forecast.setting import Setting
+from unrolled.forecast.signals import CHAOTIC
 from unrolled.forecast.training import COLUMNS, Mark, Training
 from unrolled.gradients.clipping import Clip
-from unrolled.results.codec import UNSAVED, Positive
+from unrolled.results.codec import IF_NOT_DEFAULT, UNSAVED, Positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +32,9 @@ class Run:
     `window` `(T + 1,)` are the true points of the closed loop. `predictions` and `warmed` `(T,)` are those of
     the network after one and after `warm_up` of them, each begun with the hidden state that training left; None
     for recall, which has `accuracy` in their place: the share of symbols that it names. `problem` says where a
-    loss or gradient was not finite. `seconds` is the training's time in this process; it is shown and never
-    written to a file. `weights` is a fingerprint of the final ones.
+    loss or gradient was not finite. `autonomous` has the exponents of the closed loop, where they
+    were asked for and the training came to its end. `seconds` is the training's time in this process; it is shown and
+    never written to a file. `weights` is a fingerprint of the final ones.
     """
 
     setting: Setting
@@ -44,6 +48,7 @@ class Run:
     predictions: np.ndarray | None = None
     warmed: np.ndarray | None = None
     accuracy: float = math.nan
+    autonomous: Autonomous | None = field(default=None, metadata=IF_NOT_DEFAULT)
     seconds: float = field(default=math.nan, metadata=UNSAVED)
 
     def check(self) -> None:
@@ -51,8 +56,8 @@ class Run:
         check_run(self)
 
     @classmethod
-    def of(cls, training: Training, seconds: float) -> Run:
-        """What a finished training amounts to."""
+    def of(cls, training: Training, seconds: float, exponents: int = 0) -> Run:
+        """What a finished training amounts to, with so many exponents of its closed loop."""
         setting, task = training.setting, training.task
         # Where it stopped there is a loss, and no finite gradient: that iteration was not done, and is kept.
         rows = training.iteration + (1 if training.problem else 0)
@@ -63,6 +68,8 @@ class Run:
             loops["window"] = task.window.cpu().double().numpy()
             loops["predictions"] = closed_loop(training.model, task.window, training.state)
             loops["warmed"] = closed_loop(training.model, task.window, training.state, setting.warm_up)
+            if exponents and not training.problem:
+                loops["autonomous"] = autonomous_spectrum(training.model, driven_with(task), k=exponents)
         return cls(
             setting=setting,
             network=network_of(setting, task.inputs.shape[-1]).name,
@@ -133,6 +140,17 @@ class Run:
         steps = np.arange(1, len(self.window))
         columns = {"truth": self.window[1:], "prediction": self.predictions, "warmed_up": self.warmed}
         return _labelled(self.labels | {"warm_up": self.setting.warm_up, "step": steps}, pd.DataFrame(columns))
+
+    def exponents_frame(self) -> pd.DataFrame:
+        """A row per closed loop and exponent, in nats per step and per unit of time, beside the truth's."""
+        if self.autonomous is None:
+            return pd.DataFrame()
+        frame = self.autonomous.frame()
+        observed = CHAOTIC.get(self.setting.signal)
+        known = dict(enumerate(observed.system.exponents, start=1)) if observed else {}
+        frame["per_time"] = frame["exponent"] / (observed.interval if observed else 1.0)
+        frame["true_per_time"] = frame["index"].map(known).astype(float)
+        return _labelled(self.labels, frame)
 
     def reach_frame(self) -> pd.DataFrame:
         """A row per mark, layer, path and step."""

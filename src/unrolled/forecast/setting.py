@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from unrolled.cells import CELLS
+from unrolled.cells import CELLS, cell_named
 from unrolled.checks import check_choice, check_size
 from unrolled.errors import InvalidTypeError, InvalidValueError
 
@@ -18,8 +18,8 @@ RECALL = "recall:"  # begins the signal that is a task of memory
 class Setting:
     """One training run. The defaults are those of the classic sine-wave forecaster.
 
-    `signal`: `sine`, `sum`, `chirp`, `csv:FILE:COLUMN`, or `recall:S` for one of S symbols after a delay.
-    `length`: points of a window, of which the network reads all but the last; for recall the steps of a
+    `signal`: `sine`, `sum`, `chirp`, `henon`, `lorenz`, `csv:FILE:COLUMN`, or `recall:S` for one of S symbols after
+    a delay. `length`: points of a window, of which the network reads all but the last; for recall the steps of a
     sequence. `init`, `gain`, `forget_bias`: how the recurrent weights start out, as in
     `unrolled.networks.textbook`; `init_std` in their place draws every recurrent weight and bias from N(0,
     init_std²). `clip`: a mode of `unrolled.clipping`. `warm_up`: true points fed before the loop closes.
@@ -86,6 +86,11 @@ class Setting:
                 f"signal: expected recall:S with 2 to 1000 symbols, got {self.signal!r}; try recall:8"
             )
         return int(text)
+
+    @property
+    def state_size(self) -> int:
+        """How many numbers the state of all layers has."""
+        return self.num_layers * sum(cell_named(self.cell).state_sizes(self.hidden_size, 0))
 
     def replace(self, **changes: Any) -> Setting:
         """The same setting with some fields changed."""

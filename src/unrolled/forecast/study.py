@@ -10,15 +10,19 @@ from typing import Any
 import pandas as pd
 
 from unrolled.environment import Environment
+from unrolled.errors import InvalidValueError
 from unrolled.forecast.checkpoint import Checkpoint
 from unrolled.forecast.outcome import OUTCOMES
 from unrolled.forecast.record import Run
 from unrolled.forecast.setting import Setting
+from unrolled.forecast.signals import CHAOTIC
 from unrolled.forecast.training import Training
+from unrolled.forecast.truth import Truth
 from unrolled.progress import ProgressLine
 from unrolled.results.codec import require
 from unrolled.results.record import Record
 
+EXPONENTS = 3  # by default: as many as the Lorenz equations have
 DRAW_EVERY = 0.1  # seconds between two looks of the progress line
 
 
@@ -66,6 +70,24 @@ class Study(Record):
         """A row per run and point of the closed loop; empty for recall."""
         return pd.concat([run.loop_frame() for run in self.runs], ignore_index=True)
 
+    def exponents_frame(self) -> pd.DataFrame:
+        """A row per run, closed loop and exponent; empty where none were measured."""
+        return pd.concat([run.exponents_frame() for run in self.runs], ignore_index=True)
+
+    @property
+    def exponents(self) -> int:
+        """How many exponents of a closed loop there are at most; 0 where none were measured."""
+        return max(0 if run.autonomous is None else run.autonomous.values.shape[1] for run in self.runs)
+
+    @property
+    def truth(self) -> Truth | None:
+        """What is known of the system that all runs were shown; None where nothing is."""
+        signals = {run.setting.signal for run in self.runs}
+        if len(signals) > 1 or not (observed := CHAOTIC.get(signals.pop())):
+            return None
+        system = observed.system
+        return Truth(system.name, system.exponents, system.source, system.unit)
+
     def reach_frame(self) -> pd.DataFrame:
         """A row per run, mark, layer, path and step."""
         return pd.concat([run.reach_frame() for run in self.runs], ignore_index=True)
@@ -74,15 +96,18 @@ class Study(Record):
 def measure(
     settings: Sequence[Setting],
     *,
+    exponents: int | None = None,
     checkpoint: Checkpoint | None = None,
     progress: ProgressLine | None = None,
     keep: Callable[[Study], object] | None = None,
 ) -> Study:
     """Train every setting in turn, or go on with it where `checkpoint` has it.
 
+    `exponents` of the closed loop are measured after each, by default as many as `exponents_of` says.
     `keep` is handed what there is after each run.
     """
     environment = Environment.without_load()
+    counts = [exponents_of(setting, exponents) for setting in settings]
     if progress:
         progress.start(sum(setting.iterations for setting in settings))
     runs = []
@@ -95,10 +120,31 @@ def measure(
         seconds = perf_counter() - start
         if checkpoint:
             checkpoint.save(k, training)
-        runs.append(Run.of(training, seconds))
+        runs.append(Run.of(training, seconds, counts[k]))
         if keep:
             keep(Study(tuple(runs), environment))
     return Study(tuple(runs), environment)
+
+
+def exponents_of(setting: Setting, asked: int | None) -> int:
+    """How many exponents to measure: as asked, by default `EXPONENTS` where the truth's are known, and else none.
+
+    Raises `InvalidValueError` for more than the state has numbers, and for a task of memory, which has no closed loop.
+    """
+    if asked is None:
+        return min(EXPONENTS, setting.state_size) if setting.signal in CHAOTIC else 0
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
+        raise InvalidValueError(f"exponents: expected a number of at least 0, got {asked!r}; 0 measures none")
+    if asked and setting.symbols is not None:
+        raise InvalidValueError(
+            f"exponents: expected none of {setting.signal}, which has no closed loop, got {asked}; leave it out"
+        )
+    if asked > setting.state_size:
+        raise InvalidValueError(
+            f"exponents: expected at most {setting.state_size}, the numbers in the state of the {setting.cell}, got "
+            f"{asked}; ask for fewer"
+        )
+    return asked
 
 
 def listener(

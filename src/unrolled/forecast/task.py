@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, mse_loss, one_hot
+from torch.nn.functional import cross_entropy, mse_loss
 
 from unrolled.forecast.signals import windows_of
+from unrolled.learning.tasks.recall import recall_inputs
 
 ORDER_STREAM = 1_000_003  # keeps the seed of the data order apart from that of the weights
 
@@ -68,9 +69,6 @@ def recall(symbols: int, length: int) -> Task:
     The copying task of Hochreiter and Schmidhuber (1997) and Arjovsky, Shah, Bengio (2016) with one symbol.
     Inputs are one-hot: a channel for each symbol, one for the blank and one for the question.
     """
-    blank, question = symbols, symbols + 1
-    steps = torch.full((symbols, length), blank)
-    steps[:, 0] = torch.arange(symbols)
-    steps[:, -1] = question
-    inputs = one_hot(steps, symbols + 2).float()
-    return Task(inputs, torch.arange(symbols), symbols, float(torch.log(torch.tensor(float(symbols)))))
+    shown = torch.arange(symbols)
+    inputs = recall_inputs(shown, symbols, length).transpose(0, 1)
+    return Task(inputs, shown, symbols, float(torch.log(torch.tensor(float(symbols)))))

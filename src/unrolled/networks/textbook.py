@@ -122,3 +122,15 @@ def orthogonal(workload: Workload, gain: float) -> Network:
         init=Init("orthogonal"),
         gain=gain,
     )
+
+
+def memory_networks(workload: Workload, delay: int) -> tuple[Network, ...]:
+    """Each cell as torch starts it, and started for memories of up to `delay` steps."""
+    return (
+        described(workload, "rnn_tanh"),
+        described(workload, "rnn_tanh", "orthogonal"),
+        described(workload, "rnn_relu", "identity"),
+        described(workload, "gru"),
+        described(workload, "lstm"),
+        described(workload, "lstm", f"chrono:{max(delay, 3)}"),
+    )

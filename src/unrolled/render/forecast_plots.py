@@ -51,7 +51,7 @@ def draw_forecast(
     return paths
 
 
-def _panels(
+def panels_of(
     variants: Sequence[Variant], frame: pd.DataFrame, draw: Callable[[Axes, Variant, pd.DataFrame], None], y: str,
     x: str,
 ) -> Figure:  # fmt: skip
@@ -96,7 +96,7 @@ def loss_figure(runs: pd.DataFrame, history: pd.DataFrame, foot: str) -> Figure:
 
     with house_style():
         what = "cross entropy, nats" if recalls else "mean squared error"
-        figure = _panels(variants, history, draw, f"loss ({what})", "iteration")
+        figure = panels_of(variants, history, draw, f"loss ({what})", "iteration")
         _without_the_sky(figure, sky)
         note = " ".join(part for part in (_bands(history), _off(sky), sameness(variants)) if part)
         return finish(figure, loss_title(runs, variants), note, foot)
@@ -125,7 +125,7 @@ def norm_figure(runs: pd.DataFrame, history: pd.DataFrame, foot: str) -> Figure:
                 )
 
     with house_style():
-        figure = _panels(variants, history, draw, "global gradient norm\n(L2, all parameters)", "iteration")
+        figure = panels_of(variants, history, draw, "global gradient norm\n(L2, all parameters)", "iteration")
         _without_the_sky(figure, sky)
         note = " ".join(part for part in (_bands(history), _off(sky), sameness(variants)) if part)
         return finish(figure, norm_title(runs, history, variants), note, foot)
@@ -227,7 +227,7 @@ def prediction_figure(loops: pd.DataFrame, variants: Sequence[Variant], foot: st
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
     with house_style():
-        figure = _panels(variants, first, draw, "signal (no unit)", "point of the window")
+        figure = panels_of(variants, first, draw, "signal (no unit)", "point of the window")
         said = ["Closed loop: each prediction is the next input."]
         said += [f"Seed {first['seed'].iloc[0]}, the first of several."] if loops["seed"].nunique() > 1 else []
         said += [sameness(variants)]
@@ -259,7 +259,7 @@ def reach_figure(reach: pd.DataFrame, variants: Sequence[Variant], foot: str) ->
 
     with house_style():
         y = "log10 of gradient norm\nat lag k / at lag 0"
-        figure = _panels(variants, first, draw, y, "lag k (steps before the last)")
+        figure = panels_of(variants, first, draw, y, "lag k (steps before the last)")
         shown = np.concatenate(
             [np.asarray(line.get_ydata(), float) for panel in figure.axes for line in panel.get_lines()]
         )

@@ -368,6 +368,16 @@ def why(record: Any, axes: Axes) -> None:
     axes.set_title(textwrap.fill(title(record), LETTERS), loc="left", fontsize=10)
 
 
+def learned(record: Any, axes: Axes) -> None:
+    """Seeds that learned each delay, a line for each network."""
+    from unrolled.render.learn_plots import draw_success
+    from unrolled.render.learn_summary import answer
+
+    draw_success(record, axes)
+    axes.legend(fontsize=8)
+    axes.set_title(textwrap.fill(answer(record), LETTERS), loc="left", fontsize=10)
+
+
 # By the view that a record names.
 PICTURES: dict[str, Callable[[Any, Axes], None]] = {
     "gradient_flow": flow,
@@ -378,6 +388,7 @@ PICTURES: dict[str, Callable[[Any, Axes], None]] = {
     "lyapunov_spectrum": exponents,
     "jacobian_singular_values": singular_values,
     "spectrum": spectrum,
+    "learn": learned,
     "forecast": forecast,
     "shapes": shapes,
     "bench": ratios,

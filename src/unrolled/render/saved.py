@@ -16,6 +16,7 @@ RECORDS = {
     "why": ("unrolled.speed.why.record", "Why"),
     "gradflow": ("unrolled.gradients.study", "Study"),
     "spectrum": ("unrolled.spectrum.study", "SpectrumStudy"),
+    "learn": ("unrolled.learning.study", "Learning"),
     "forecast": ("unrolled.forecast.study", "Study"),
     "shapes": ("unrolled.shapes.record", "Shapes"),
 }

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from diagnostics import forecast, gradflow, shapes, spectrum
+from diagnostics import forecast, gradflow, learn, shapes, spectrum
 from tests.render.report.pages import ROOT
 from tests.render.runs import race, run
 from unrolled import Workload
@@ -13,7 +13,7 @@ from unrolled.render.report.commands import command_of, options_of
 from unrolled.render.saved import load
 from unrolled.speed.settings import LIST_OPTIONS, Settings
 
-COMMANDS = {"gradflow": gradflow, "spectrum": spectrum, "forecast": forecast, "shapes": shapes}
+COMMANDS = {"gradflow": gradflow, "spectrum": spectrum, "forecast": forecast, "learn": learn, "shapes": shapes}
 TINY = "--hidden 4 --input 3 --batch 2"
 LINES = {
     "the textbook": ("gradflow", f"{TINY} --length 9 --lengths 5,8"),
@@ -33,7 +33,16 @@ LINES = {
         "--cell gru,lstm --clip none --clip norm:0.1 --length 12 --warm-up 3 --iterations 4 --hidden 3 --batch 2 "
         "--init orthogonal --gain 1.25 --optimizer sgd --lr 0.05 --signal sum --seed 4 --seeds 2",
     ),
+    "a closed loop": (
+        "forecast", "--signal henon --cell gru --hidden 4 --length 8 --warm-up 3 --iterations 3 --exponents 2"
+    ),
     "recall": ("forecast", "--signal recall:4 --length 8 --iterations 3 --init-std 0.01 --clip auto:10"),
+    "the textbook, learning": ("learn", "--delays 2,3 --seeds 1 --iterations 2 --hidden 4 --batch 3"),
+    "a network, learning": (
+        "learn",
+        "--task xor --cell lstm,gru --init chrono:5 --gain 1.5 --delays 2,4 --seeds 2 --iterations 3 --every-delay "
+        "--hidden 4 --layers 2 --bidirectional --batch 3 --lr 0.02 --clip agc:0.1 --seed 3 --dtype float64",
+    ),
     "the walkthrough": ("shapes", "--seed 2"),
     "shapes": ("shapes", "--cell lstm --hidden 7+5 --proj-size 2 --batch-first --no-bias --bidirectional --length 4"),
     "one sequence": ("shapes", "--cell gru --unbatched --input 3 --hidden 4 --length 5 --dtype float64"),
@@ -85,6 +94,7 @@ def test_a_preset_as_it_is_has_its_name_or_all_of_its_settings(preset):
         FORMAT = Study.FORMAT
         runs = tuple(type("Run", (), {"setting": setting}) for setting in settings)
         environment = type("Machine", (), {"threads": 1})
+        exponents, truth = 0, None
 
     options = dict(options_of(Trained))
     assert (options["--seed"], options["--seeds"]) == ("2", "3")

@@ -11,6 +11,7 @@ from unrolled.networks.options import PLAIN
 if TYPE_CHECKING:
     from unrolled.forecast.study import Study as Trainings
     from unrolled.gradients.study import Study as Flows
+    from unrolled.learning.study import Learning
     from unrolled.networks.record import NetworkRecord
     from unrolled.networks.workload import Workload
     from unrolled.shapes.record import Shapes
@@ -250,6 +251,27 @@ def _forecast(study: Trainings) -> Options | None:
     ]
 
 
+def _learn(study: Learning) -> Options | None:
+    """The textbook's networks, or some that start in one way, and how they were trained."""
+    described = _networks(study.networks)
+    if described is None:
+        return None
+    settings = study.settings
+    decided = ("--input", "--length", "--batch")  # by the task, or below
+    return [
+        ("--task", settings.task),
+        ("--delays", _joined(settings.delays)),
+        *([("--every-delay", "")] if settings.every_delay else []),
+        *(option for option in described if option[0] not in decided),
+        ("--batch", str(settings.batch_size)),
+        ("--seeds", str(settings.seeds)),
+        ("--iterations", str(settings.iterations)),
+        ("--lr", _number(settings.lr)),
+        ("--clip", settings.clip),
+        *_machine(study.networks[0], study.networks[0].seed, study.environment.threads),
+    ]
+
+
 def _preset(study: Trainings, seeds: Sequence[int]) -> Options | None:
     """The preset of which these are the variants, with what all of them have in common."""
     from unrolled.forecast.presets import PRESETS, variants
@@ -266,7 +288,8 @@ def _preset(study: Trainings, seeds: Sequence[int]) -> Options | None:
 
 def _repeated(study: Trainings, seeds: Sequence[int]) -> Options:
     count = [("--seed", str(seeds[0])), ("--seeds", str(len(seeds)))]
-    return [*count, ("--threads", str(study.environment.threads))]
+    exponents = [("--exponents", str(study.exponents))] if study.exponents or study.truth else []
+    return [*count, *exponents, ("--threads", str(study.environment.threads))]
 
 
 def _number(value: Any) -> str:
@@ -290,5 +313,6 @@ OPTIONS: dict[str, Callable[[Any], Options | None]] = {
     "gradflow": _gradflow,
     "spectrum": _spectrum,
     "shapes": _shapes,
+    "learn": _learn,
     "forecast": _forecast,
 }

@@ -26,6 +26,7 @@ TITLES = {
     "why": "Why a loop is slower",
     "gradflow": "Reach of the gradient",
     "spectrum": "Memory and chaos",
+    "learn": "What was learned",
     "forecast": "Clipping in training",
     "shapes": "Shapes",
 }
