@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help bench why test test-all gradflow shapes spectrum learn forecast docs lint clean
+.PHONY: help bench why test test-all gradflow shapes spectrum learn advise forecast docs lint clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -36,6 +36,9 @@ spectrum: $(READY) ## chaotic or not: Lyapunov exponents and Jacobian singular v
 
 learn: $(READY) ## what is learned in the end: tasks of known delay, beside the horizon before training
 	$(BIN)/python -m diagnostics.learn $(ARGS)
+
+advise: $(READY) ## what to change where a network does not learn, tried beside it
+	$(BIN)/python -m diagnostics.advise $(ARGS)
 
 forecast: $(READY) ## clipping in real training: a small forecaster, its loss, norms and closed loop
 	$(BIN)/python -m diagnostics.forecast $(ARGS)

@@ -34,10 +34,17 @@ SMALL = {
     "spectrum": {"--length": "120", "--hidden": "8", "--gains": "none", "--lags": "1,5"},
     "shapes": {},
     "learn": {"--delays": "3,6", "--iterations": "25", "--hidden": "4", "--seeds": "2"},
+    "advise": {"--delay": "4", "--iterations": "25", "--hidden": "4", "--seeds": "2"},
     "forecast": {"--iterations": "30"},
 }  # fmt: skip
 # Where a line says it, it is as long as said, and done once or so.
-SHORTER = {"--seeds": "2", "--iterations": "25", "--delays": "3,6", "--until-decided": "0.1", "--budget": "0.01"}
+SHORTER = {
+    "--seeds": "2",
+    "--iterations": "25",
+    "--delays": "3,6",
+    "--until-decided": "0.1",
+    "--budget": "0.01",
+}
 # Of these a model decides itself.
 OF_A_MODEL = {"--hidden", "--length", "--lengths", "--layers", "--input"}
 

@@ -27,7 +27,7 @@ PAGES = {str(page.relative_to(DOCS)): page for page in sorted(DOCS.rglob("*.md")
 # Seconds are a matter of the machine; of these some line compiles, trains, times or draws for more than five.
 SLOW = {
     "extending.md", "first-steps.md", "guides/gate.md", "guides/lecture.md", "guides/server.md", "guides/your-cell.md",
-    "guides/your-implementation.md", "guides/your-model.md", "reading/bench.md", "reading/forecast.md",
+    "guides/your-implementation.md", "guides/your-model.md", "reading/advise.md", "reading/bench.md", "reading/forecast.md",
     "reading/gradflow.md", "reading/learn.md", "reading/spectrum.md",
 }  # fmt: skip
 # A gate that says what two timings say, so nothing may run beside it.
@@ -207,6 +207,7 @@ TABLES = {
     "reading/gradflow.md": of("docs/results/cpu/gradflow.json", "gradflow"),
     "reading/spectrum.md": of("docs/results/cpu/spectrum.json", "spectrum"),
     "reading/learn.md": of("docs/results/cpu/learn/learn.json", "learn"),
+    "reading/advise.md": of("docs/results/cpu/advise/advise.json", "advise"),
     "reading/shapes.md": of("docs/screens/shapes.json", "shapes"),
     "reading/forecast.md": of("docs/results/cpu/forecast/forecast.json", "forecast", suggest=True),
 }
@@ -252,7 +253,7 @@ def test_every_verdict_is_explained_on_its_page(name):
 
 def files_of():
     """The frames that a command saves, by the page that has to explain their columns."""
-    from unrolled.render import bench, forecast, gradflow, learn, shapes, spectrum, why
+    from unrolled.render import advise, bench, forecast, gradflow, learn, shapes, spectrum, why
     from unrolled.render.saved import load
 
     return {
@@ -261,6 +262,7 @@ def files_of():
         "reading/gradflow.md": gradflow.frames(load(ROOT / "docs/results/cpu/gradflow.json")),
         "reading/spectrum.md": spectrum.frames(load(ROOT / "docs/results/cpu/spectrum.json")),
         "reading/learn.md": learn.frames(load(ROOT / "docs/results/cpu/learn/learn.json")),
+        "reading/advise.md": advise.frames(load(ROOT / "docs/results/cpu/advise/advise.json")),
         "reading/shapes.md": shapes.frames(load(ROOT / "docs/screens/shapes.json")),
         "reading/forecast.md": forecast.frames(load(ROOT / "docs/results/cpu/forecast/forecast.json")),
     }

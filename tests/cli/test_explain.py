@@ -13,7 +13,7 @@ from unrolled.cli.command import Command
 from unrolled.render import bench
 from unrolled.render.text import HINT
 
-COMMANDS = ("why", "gradflow", "spectrum", "shapes", "forecast", "learn", "plots")
+COMMANDS = ("why", "gradflow", "spectrum", "shapes", "forecast", "learn", "advise", "plots")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

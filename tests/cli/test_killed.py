@@ -17,6 +17,7 @@ LONG = {
     "spectrum": "--cell gru,lstm --hidden 8 --input 3 --batch 2 --length 61 --lags 1,20 --no-plots",
     "forecast": "--iterations 60 --length 12 --warm-up 3 --seeds 2 --no-plots",
     "learn": "--cell rnn_tanh,lstm --hidden 4 --delays 2,3 --seeds 2 --iterations 25 --batch 4 --no-plots",
+    "advise": "--delay 4 --hidden 4 --seeds 2 --iterations 25 --batch 4 --init normal:0.1 --no-plots",
     "shapes": "--cell gru --hidden 4 --length 3",
 }
 

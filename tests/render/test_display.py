@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import unrolled
+from tests.advising.test_advice import advice
 from tests.learning.test_study import study
 from tests.processes import python
 from tests.render.runs import race, run
@@ -73,8 +74,13 @@ RECORDS = {
         networks(WORKLOAD), networks(WORKLOAD)[:2], lengths=(5, 20), clips=("none", "norm:1")
     ),
     "SpectrumStudy": lambda: measure_study(networks(WORKLOAD), swept=gaussian(WORKLOAD), gains=(0.5, 2.0)),
+    "Advice": lambda: advice(9, 1),
     "Learning": lambda: study(
-        {"RNN tanh": [(5, 11), (10, 12)], "RNN tanh, orthogonal": [(20, 40), (10, 38)], "LSTM": [(0, 30), (5, 9)]}
+        {
+            "RNN tanh": [(5, 11), (10, 12)],
+            "RNN tanh, orthogonal": [(20, 40), (10, 38)],
+            "LSTM": [(0, 30), (5, 9)],
+        }
     ),
     "Study of trainings": lambda: train(
         [Setting(iterations=30, length=14, warm_up=4, clip=clip) for clip in ("none", "norm:10")]

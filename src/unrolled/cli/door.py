@@ -15,6 +15,7 @@ COMMANDS = {
     "gradflow": "how far back: the gradient at every step, clipped and unclipped",
     "spectrum": "chaotic or not: Lyapunov exponents and Jacobian singular values",
     "learn": "what is learned in the end: tasks of known delay, beside the horizon",
+    "advise": "what to change where a network does not learn, tried beside it",
     "forecast": "clipping in real training: a small forecaster of a series",
     "shapes": "what goes in and comes out: parameters, outputs and states",
     "compare": "two benchmark runs: what got slower, and a gate for a pull request",

@@ -378,6 +378,16 @@ def learned(record: Any, axes: Axes) -> None:
     axes.set_title(textwrap.fill(answer(record), LETTERS), loc="left", fontsize=10)
 
 
+def advised(record: Any, axes: Axes) -> None:
+    """What every training came to, unchanged and with each change."""
+    from unrolled.render.advise import answer, draw_losses
+
+    if record.tried:
+        draw_losses(record, axes)
+        axes.legend(fontsize=8)
+    axes.set_title(textwrap.fill(answer(record), LETTERS), loc="left", fontsize=10)
+
+
 # By the view that a record names.
 PICTURES: dict[str, Callable[[Any, Axes], None]] = {
     "gradient_flow": flow,
@@ -389,6 +399,7 @@ PICTURES: dict[str, Callable[[Any, Axes], None]] = {
     "jacobian_singular_values": singular_values,
     "spectrum": spectrum,
     "learn": learned,
+    "advise": advised,
     "forecast": forecast,
     "shapes": shapes,
     "bench": ratios,

@@ -17,6 +17,7 @@ RECORDS = {
     "gradflow": ("unrolled.gradients.study", "Study"),
     "spectrum": ("unrolled.spectrum.study", "SpectrumStudy"),
     "learn": ("unrolled.learning.study", "Learning"),
+    "advise": ("unrolled.advising.study", "Advice"),
     "forecast": ("unrolled.forecast.study", "Study"),
     "shapes": ("unrolled.shapes.record", "Shapes"),
 }

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from diagnostics import forecast, gradflow, learn, shapes, spectrum
+from diagnostics import advise, forecast, gradflow, learn, shapes, spectrum
 from tests.render.report.pages import ROOT
 from tests.render.runs import race, run
 from unrolled import Workload
@@ -13,7 +13,14 @@ from unrolled.render.report.commands import command_of, options_of
 from unrolled.render.saved import load
 from unrolled.speed.settings import LIST_OPTIONS, Settings
 
-COMMANDS = {"gradflow": gradflow, "spectrum": spectrum, "forecast": forecast, "learn": learn, "shapes": shapes}
+COMMANDS = {
+    "advise": advise,
+    "gradflow": gradflow,
+    "spectrum": spectrum,
+    "forecast": forecast,
+    "learn": learn,
+    "shapes": shapes,
+}
 TINY = "--hidden 4 --input 3 --batch 2"
 LINES = {
     "the textbook": ("gradflow", f"{TINY} --length 9 --lengths 5,8"),
@@ -43,6 +50,10 @@ LINES = {
         "--task xor --cell lstm,gru --init chrono:5 --gain 1.5 --delays 2,4 --seeds 2 --iterations 3 --every-delay "
         "--hidden 4 --layers 2 --bidirectional --batch 3 --lr 0.02 --clip agc:0.1 --seed 3 --dtype float64",
     ),
+    "advice on a task": (
+        "advise", "--task copy --delay 3 --cell gru --init normal:0.1 --gain 0.5 --hidden 4 --seeds 1 --iterations 2 --seed 4"
+    ),
+    "advice on a training": ("advise", "--preset explode --iterations 3 --seeds 1 --lr 0.1"),
     "the walkthrough": ("shapes", "--seed 2"),
     "shapes": ("shapes", "--cell lstm --hidden 7+5 --proj-size 2 --batch-first --no-bias --bidirectional --length 4"),
     "one sequence": ("shapes", "--cell gru --unbatched --input 3 --hidden 4 --length 5 --dtype float64"),

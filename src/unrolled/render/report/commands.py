@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unrolled.networks.options import PLAIN
 
 if TYPE_CHECKING:
+    from unrolled.advising.study import Advice
     from unrolled.forecast.study import Study as Trainings
     from unrolled.gradients.study import Study as Flows
     from unrolled.learning.study import Learning
@@ -272,6 +273,11 @@ def _learn(study: Learning) -> Options | None:
     ]
 
 
+def _advise(advice: Advice) -> Options:
+    """As it was asked for."""
+    return list(advice.asked.items())
+
+
 def _preset(study: Trainings, seeds: Sequence[int]) -> Options | None:
     """The preset of which these are the variants, with what all of them have in common."""
     from unrolled.forecast.presets import PRESETS, variants
@@ -314,5 +320,6 @@ OPTIONS: dict[str, Callable[[Any], Options | None]] = {
     "spectrum": _spectrum,
     "shapes": _shapes,
     "learn": _learn,
+    "advise": _advise,
     "forecast": _forecast,
 }

@@ -27,6 +27,7 @@ TITLES = {
     "gradflow": "Reach of the gradient",
     "spectrum": "Memory and chaos",
     "learn": "What was learned",
+    "advise": "Advice that helped",
     "forecast": "Clipping in training",
     "shapes": "Shapes",
 }
