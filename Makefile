@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help bench why test test-all gradflow shapes spectrum learn advise forecast docs lint clean
+.PHONY: help bench why test test-all gradflow shapes spectrum learn advise sweep forecast docs lint clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -39,6 +39,9 @@ learn: $(READY) ## what is learned in the end: tasks of known delay, beside the 
 
 advise: $(READY) ## what to change where a network does not learn, tried beside it
 	$(BIN)/python -m diagnostics.advise $(ARGS)
+
+sweep: $(READY) ## a grid of settings and seeds, on all cores (ARGS="spectrum --over gain=0.5:2:16")
+	$(BIN)/python -m diagnostics.sweep $(ARGS)
 
 forecast: $(READY) ## clipping in real training: a small forecaster, its loss, norms and closed loop
 	$(BIN)/python -m diagnostics.forecast $(ARGS)

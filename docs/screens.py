@@ -20,6 +20,7 @@ LINES = {
     "shapes": "plots docs/screens/shapes.json --no-plots",
     "learn": "plots docs/results/cpu/learn/learn.json --no-plots",
     "advise": "plots docs/results/cpu/advise/advise.json --no-plots",
+    "sweep": "plots docs/results/cpu/sweep/sweep.json --no-plots",
     "forecast": "plots docs/results/cpu/forecast/forecast.json --no-plots",
     "compare": "compare docs/screens/before.json docs/screens/after.json",
 }

@@ -14,7 +14,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # What everybody may import; below it, what each room may import besides.
 THEIRS = {"hearing", "time_limit", "torch_settings"}  # what somebody else's code may do to a process
 GROUND = {"errors", "checks", "extras", "plugins", "environment", "results", "progress"} | THEIRS
-MEASURING = {"speed", "gradients", "spectrum", "shapes", "forecast", "learning", "advising"}
+MEASURING = {"speed", "gradients", "spectrum", "shapes", "forecast", "learning", "advising", "sweep"}
 MAY_IMPORT = {
     "errors": set(),
     "checks": {"errors"},
@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "forecast": GROUND | {"cells", "rollout", "networks", "theory", "gradients", "learning", "spectrum"},
     "learning": GROUND | {"cells", "rollout", "networks", "gradients", "implementations"},
     "advising": GROUND | {"cells", "rollout", "networks", "gradients", "learning", "forecast"},
+    "sweep": GROUND | {"cells", "networks", "theory", "gradients", "spectrum", "learning"},
     "render": {"errors", "extras", "networks", "results"} | MEASURING,
     "loggers": GROUND | {"rollout", "gradients", "render"},
     "pytest_plugin": GROUND | {"extras", "streams", "ending", "networks", "render", "speed", "gradients"},
@@ -112,6 +113,11 @@ def test_a_misspelt_public_name_is_answered_with_the_right_ones():
         "diagnostics.forecast",
         "diagnostics.learn",
         "diagnostics.advise",
+        "diagnostics.sweep",
+        "unrolled.cli.sweep",
+        "unrolled.sweep.jobs.spectrum",
+        "unrolled.sweep.jobs.gradflow",
+        "unrolled.sweep.jobs.learn",
         "unrolled.render.spectrum_plots",
         "diagnostics.spectrum",
         "unrolled.pytest_plugin.grid",
@@ -128,7 +134,9 @@ def test_what_everybody_waits_for_imports_nothing_heavy(module):
     assert python("-c", f"import sys, {module}; sys.exit(bool({heavy}))").returncode == 0
 
 
-@pytest.mark.parametrize("name", ["bench", "why", "gradflow", "spectrum", "shapes", "forecast", "learn", "advise"])
+@pytest.mark.parametrize(
+    "name", ["bench", "why", "gradflow", "spectrum", "shapes", "forecast", "learn", "advise", "sweep"]
+)
 def test_tables_need_no_matplotlib(name):
     program = (
         "import sys; sys.modules['matplotlib'] = None; import unrolled.render.saved;"

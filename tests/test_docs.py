@@ -28,7 +28,7 @@ PAGES = {str(page.relative_to(DOCS)): page for page in sorted(DOCS.rglob("*.md")
 SLOW = {
     "extending.md", "first-steps.md", "guides/gate.md", "guides/lecture.md", "guides/server.md", "guides/your-cell.md",
     "guides/your-implementation.md", "guides/your-model.md", "reading/advise.md", "reading/bench.md", "reading/forecast.md",
-    "reading/gradflow.md", "reading/learn.md", "reading/spectrum.md",
+    "reading/gradflow.md", "reading/learn.md", "reading/spectrum.md", "reading/sweep.md",
 }  # fmt: skip
 # A gate that says what two timings say, so nothing may run beside it.
 TIMING = {"guides/gate.md"}
@@ -253,7 +253,7 @@ def test_every_verdict_is_explained_on_its_page(name):
 
 def files_of():
     """The frames that a command saves, by the page that has to explain their columns."""
-    from unrolled.render import advise, bench, forecast, gradflow, learn, shapes, spectrum, why
+    from unrolled.render import advise, bench, forecast, gradflow, learn, shapes, spectrum, sweep, why
     from unrolled.render.saved import load
 
     return {
@@ -263,6 +263,7 @@ def files_of():
         "reading/spectrum.md": spectrum.frames(load(ROOT / "docs/results/cpu/spectrum.json")),
         "reading/learn.md": learn.frames(load(ROOT / "docs/results/cpu/learn/learn.json")),
         "reading/advise.md": advise.frames(load(ROOT / "docs/results/cpu/advise/advise.json")),
+        "reading/sweep.md": {"sweep": sweep.frames(load(ROOT / "docs/results/cpu/sweep/sweep.json"))["sweep"]},
         "reading/shapes.md": shapes.frames(load(ROOT / "docs/screens/shapes.json")),
         "reading/forecast.md": forecast.frames(load(ROOT / "docs/results/cpu/forecast/forecast.json")),
     }

@@ -13,12 +13,12 @@ from unrolled.cli.command import Command
 from unrolled.render import bench
 from unrolled.render.text import HINT
 
-COMMANDS = ("why", "gradflow", "spectrum", "shapes", "forecast", "learn", "advise", "plots")
+COMMANDS = ("why", "gradflow", "spectrum", "shapes", "forecast", "learn", "advise", "sweep", "plots")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_that_shows_a_record_takes_it(name):
-    arguments = [] if name != "plots" else ["folder"]
+    arguments = {"plots": ["folder"], "sweep": ["spectrum"]}.get(name, [])
     parser = Command(name, f"unrolled {name}").parser
     assert parser.parse_args([*arguments, "--explain"]).explain
     assert not parser.parse_args(arguments).explain

@@ -388,6 +388,15 @@ def advised(record: Any, axes: Axes) -> None:
     axes.set_title(textwrap.fill(answer(record), LETTERS), loc="left", fontsize=10)
 
 
+def swept(record: Any, axes: Axes) -> None:
+    """A line over one axis, or the map over two: the first panel."""
+    from unrolled.render.sweep import answer
+    from unrolled.render.sweep_plot import draw_one
+
+    draw_one(record, axes)
+    axes.set_title(textwrap.fill(answer(record), LETTERS), loc="left", fontsize=10)
+
+
 # By the view that a record names.
 PICTURES: dict[str, Callable[[Any, Axes], None]] = {
     "gradient_flow": flow,
@@ -399,6 +408,7 @@ PICTURES: dict[str, Callable[[Any, Axes], None]] = {
     "jacobian_singular_values": singular_values,
     "spectrum": spectrum,
     "learn": learned,
+    "sweep": swept,
     "advise": advised,
     "forecast": forecast,
     "shapes": shapes,

@@ -18,6 +18,7 @@ RECORDS = {
     "spectrum": ("unrolled.spectrum.study", "SpectrumStudy"),
     "learn": ("unrolled.learning.study", "Learning"),
     "advise": ("unrolled.advising.study", "Advice"),
+    "sweep": ("unrolled.sweep.record", "Sweep"),
     "forecast": ("unrolled.forecast.study", "Study"),
     "shapes": ("unrolled.shapes.record", "Shapes"),
 }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unrolled.spectrum.study import SpectrumStudy
     from unrolled.speed.run import Run
     from unrolled.speed.why.record import Why
+    from unrolled.sweep.record import Sweep
 
 Options = list[tuple[str, str]]  # of a command, in order; an option without a value has an empty one
 PROGRAM = "unrolled"
@@ -278,6 +279,21 @@ def _advise(advice: Advice) -> Options:
     return list(advice.asked.items())
 
 
+def _sweep(sweep: Sweep) -> Options:
+    """The job, its axes, and every other setting that has a value."""
+    from unrolled.sweep.axis import typed
+
+    over = {axis.name for axis in sweep.axes}
+    base = sweep.grid.base.items()
+    return [
+        (sweep.job, ""),
+        *(("--over", f"{axis.name}={','.join(map(typed, axis.values))}") for axis in sweep.axes),
+        *(("--set", f"{name}={typed(v)}") for name, v in base if name not in over and v is not None),
+        ("--seeds", str(sweep.grid.seeds)),
+        ("--seed", str(sweep.grid.seed)),
+    ]
+
+
 def _preset(study: Trainings, seeds: Sequence[int]) -> Options | None:
     """The preset of which these are the variants, with what all of them have in common."""
     from unrolled.forecast.presets import PRESETS, variants
@@ -320,6 +336,7 @@ OPTIONS: dict[str, Callable[[Any], Options | None]] = {
     "spectrum": _spectrum,
     "shapes": _shapes,
     "learn": _learn,
+    "sweep": _sweep,
     "advise": _advise,
     "forecast": _forecast,
 }

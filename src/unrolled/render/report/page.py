@@ -28,6 +28,7 @@ TITLES = {
     "spectrum": "Memory and chaos",
     "learn": "What was learned",
     "advise": "Advice that helped",
+    "sweep": "A sweep",
     "forecast": "Clipping in training",
     "shapes": "Shapes",
 }
