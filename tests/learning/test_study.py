@@ -29,7 +29,7 @@ def learner(network, seed, learned, before, after=30, settings=None):
     for delay in settings.delays:
         good = delay <= learned
         loss = 0.01 if good else 1.0
-        trials.append(Trial(delay, 50 if good else 400, loss, good, Horizon(after, STEPS)))
+        trials.append(Trial(delay, 50 if good else settings.iterations, loss, good, Horizon(after, STEPS)))
         if not (good or settings.every_delay):
             break
     return Learner(network, seed, Horizon(before, STEPS), tuple(trials))
@@ -95,7 +95,7 @@ def test_a_delay_learned_after_one_that_was_not_does_not_count():
     settings = Settings(delays=DELAYS, seeds=1, every_delay=True)
     odd = Learner(
         "LSTM", 0, Horizon(9, STEPS),
-        tuple(Trial(d, 400, 1.0 if d == 10 else 0.01, d != 10, Horizon(30, STEPS)) for d in DELAYS),
+        tuple(Trial(d, settings.iterations, 1.0 if d == 10 else 0.01, d != 10, Horizon(30, STEPS)) for d in DELAYS),
     )  # fmt: skip
     found = replace(study({"LSTM": [(20, 9)]}, settings), learners=(odd,))
     found.check()
@@ -139,7 +139,7 @@ def test_a_start_is_compared_with_torchs_own_of_the_same_cell_by_seed():
         (lambda c: c["learners"][0]["trials"].reverse(), "delays in their order"),
         (lambda c: c["learners"].reverse(), "networks and seeds in their order"),
         (lambda c: c["learners"][0]["before"].update(lag=41), "a lag below 41"),
-        (lambda c: c["learners"][0]["trials"][0].update(iterations=401), "at most 400 iterations"),
+        (lambda c: c["learners"][0]["trials"][0].update(iterations=201), "at most 200 iterations"),
         (lambda c: c["learners"][1].update(trials=[]), "up to one that failed"),
         (lambda c: c["settings"].update(seeds=0), "seeds|>= 1"),
     ],

@@ -64,7 +64,7 @@ def study_over(settings):
     from unrolled.networks.textbook import described
 
     steps = settings.of.steps(settings.reach_delay)
-    trial = Trial(settings.delays[0], 400, 1.0, False, Horizon(30, steps))
+    trial = Trial(settings.delays[0], settings.iterations, 1.0, False, Horizon(30, steps))
     learner = Learner("LSTM", 0, Horizon(9, steps), (trial,))
     record = described(workload(), "lstm").record()
     return Learning(settings, (record,), (learner,), Environment.without_load())

@@ -42,8 +42,8 @@ def add_options(parser: Parser) -> None:
     )  # fmt: skip
     how = add(parser, "how to train", *MACHINE)
     how.add_argument("--seeds", type=size, metavar="N", help="trainings of each network; default: 10")
-    how.add_argument("--iterations", type=size, metavar="N", help="at most; default: 400")
-    how.add_argument("--lr", type=positive, help="of Adam; default: 0.003")
+    how.add_argument("--iterations", type=size, metavar="N", help="at most; default: 200")
+    how.add_argument("--lr", type=positive, help="of Adam; default: 0.005")
     how.add_argument("--clip", metavar="MODE", help="as in gradflow; default: norm:1")
     add(parser, "where results go", *OUTPUT, out=Path("results/learn"))
 

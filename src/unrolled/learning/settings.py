@@ -29,9 +29,9 @@ class Settings:
     task: str = "recall"
     delays: tuple[Size, ...] = DELAYS
     seeds: Size = 10
-    iterations: Size = 400
+    iterations: Size = 200
     batch_size: Size = 16
-    lr: Positive = 0.003
+    lr: Positive = 0.005
     clip: str = "norm:1"
     every_delay: bool = False
 
@@ -47,9 +47,9 @@ class Settings:
         for name in ("seeds", "iterations", "batch_size"):
             check_size(name, getattr(self, name))
         if isinstance(self.lr, bool) or not isinstance(self.lr, int | float):
-            raise InvalidTypeError(f"lr: expected a number above 0, got {self.lr!r}; try 0.003")
+            raise InvalidTypeError(f"lr: expected a number above 0, got {self.lr!r}; try 0.005")
         if not (math.isfinite(self.lr) and self.lr > 0):
-            raise InvalidValueError(f"lr: expected a number above 0, got {self.lr:g}; try 0.003")
+            raise InvalidValueError(f"lr: expected a number above 0, got {self.lr:g}; try 0.005")
         _check_clip(self.clip)
 
     @property

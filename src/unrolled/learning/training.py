@@ -97,7 +97,7 @@ class Training:
         self.clip = Clip.parse(settings.clip if clip is None else clip)
         self.reader = make_reader(network, self.task.outputs)
         self.parameters = list(self.reader.named_parameters())
-        self.optimizer = torch.optim.Adam(self.reader.parameters(), lr=settings.lr)
+        self.optimizer = torch.optim.Adam(self.reader.parameters(), lr=settings.lr, fused=True)
         self.iteration, self.loss, self.problem = 0, math.nan, ""
         self._generator = _generator(network, TRAIN_STREAM + delay)
         self._held_out = self._drawn(HELD_OUT, _generator(network, HELD_OUT_STREAM))

@@ -60,8 +60,8 @@ JOB = Job(
         Parameter("hidden", "integer", 32, HIDDEN.help),
         LAYERS, INIT, GAIN, FORGET_BIAS,
         Parameter("batch", "integer", 16, "sequences at a time"),
-        Parameter("iterations", "integer", 400, "at most"),
-        Parameter("lr", "number", 0.003, "of Adam"),
+        Parameter("iterations", "integer", 200, "at most"),
+        Parameter("lr", "number", 0.005, "of Adam"),
         Parameter("clip", "word", "norm:1", "as in unrolled learn"),
     ),
     columns=(
