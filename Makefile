@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help bench why test test-all gradflow shapes spectrum learn advise sweep forecast docs lint clean
+.PHONY: help bench why test test-all gradflow shapes spectrum learn advise sweep parallel forecast docs lint clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -42,6 +42,9 @@ advise: $(READY) ## what to change where a network does not learn, tried beside 
 
 sweep: $(READY) ## a grid of settings and seeds, on all cores (ARGS="spectrum --over gain=0.5:2:16")
 	$(BIN)/python -m diagnostics.sweep $(ARGS)
+
+parallel: $(READY) ## whether it can run in parallel over time: Newton's iterations, beside the exponent
+	$(BIN)/python -m diagnostics.parallel $(ARGS)
 
 forecast: $(READY) ## clipping in real training: a small forecaster, its loss, norms and closed loop
 	$(BIN)/python -m diagnostics.forecast $(ARGS)

@@ -36,6 +36,7 @@ SMALL = {
     "learn": {"--delays": "3,6", "--iterations": "25", "--hidden": "4", "--seeds": "2"},
     "advise": {"--delay": "4", "--iterations": "25", "--hidden": "4", "--seeds": "2"},
     "sweep": {"--workers": "1"},
+    "parallel": {"--lengths": "20,40", "--hidden": "4"},
     "forecast": {"--iterations": "30"},
 }  # fmt: skip
 # Where a line says it, it is as long as said, and done once or so.

@@ -14,7 +14,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # What everybody may import; below it, what each room may import besides.
 THEIRS = {"hearing", "time_limit", "torch_settings"}  # what somebody else's code may do to a process
 GROUND = {"errors", "checks", "extras", "plugins", "environment", "results", "progress"} | THEIRS
-MEASURING = {"speed", "gradients", "spectrum", "shapes", "forecast", "learning", "advising", "sweep"}
+MEASURING = {"speed", "gradients", "spectrum", "shapes", "forecast", "learning", "advising", "sweep", "newton"}
 MAY_IMPORT = {
     "errors": set(),
     "checks": {"errors"},
@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "rollout": GROUND | {"cells"},
     "networks": GROUND | {"cells", "rollout"},
     "theory": GROUND | {"cells"},
-    "implementations": GROUND | {"cells", "rollout", "networks"},
+    "implementations": GROUND | {"cells", "rollout", "networks", "newton"},
     "speed": GROUND | {"cells", "networks", "implementations"},
     "gradients": GROUND | {"cells", "rollout", "networks", "theory"},
     "spectrum": GROUND | {"cells", "rollout", "networks", "theory"},
@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "learning": GROUND | {"cells", "rollout", "networks", "gradients", "implementations"},
     "advising": GROUND | {"cells", "rollout", "networks", "gradients", "learning", "forecast"},
     "sweep": GROUND | {"cells", "networks", "theory", "gradients", "spectrum", "learning"},
+    "newton": GROUND | {"cells", "rollout", "networks", "spectrum"},
     "render": {"errors", "extras", "networks", "results"} | MEASURING,
     "loggers": GROUND | {"rollout", "gradients", "render"},
     "pytest_plugin": GROUND | {"extras", "streams", "ending", "networks", "render", "speed", "gradients"},
@@ -114,6 +115,9 @@ def test_a_misspelt_public_name_is_answered_with_the_right_ones():
         "diagnostics.learn",
         "diagnostics.advise",
         "diagnostics.sweep",
+        "diagnostics.parallel",
+        "unrolled.cli.parallel",
+        "unrolled.render.parallel_plots",
         "unrolled.cli.sweep",
         "unrolled.sweep.jobs.spectrum",
         "unrolled.sweep.jobs.gradflow",
@@ -135,7 +139,8 @@ def test_what_everybody_waits_for_imports_nothing_heavy(module):
 
 
 @pytest.mark.parametrize(
-    "name", ["bench", "why", "gradflow", "spectrum", "shapes", "forecast", "learn", "advise", "sweep"]
+    "name",
+    ["bench", "why", "gradflow", "spectrum", "shapes", "forecast", "learn", "advise", "sweep", "parallel"],
 )
 def test_tables_need_no_matplotlib(name):
     program = (

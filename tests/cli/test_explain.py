@@ -13,7 +13,18 @@ from unrolled.cli.command import Command
 from unrolled.render import bench
 from unrolled.render.text import HINT
 
-COMMANDS = ("why", "gradflow", "spectrum", "shapes", "forecast", "learn", "advise", "sweep", "plots")
+COMMANDS = (
+    "why",
+    "gradflow",
+    "spectrum",
+    "shapes",
+    "forecast",
+    "learn",
+    "advise",
+    "sweep",
+    "parallel",
+    "plots",
+)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -18,6 +18,7 @@ LONG = {
     "forecast": "--iterations 60 --length 12 --warm-up 3 --seeds 2 --no-plots",
     "learn": "--cell rnn_tanh,lstm --hidden 4 --delays 2,3 --seeds 2 --iterations 25 --batch 4 --no-plots",
     "advise": "--cell lstm --delay 4 --hidden 4 --seeds 2 --iterations 25 --batch 4 --init normal:0.1 --no-plots",
+    "parallel": "--cell rnn_tanh,gru --hidden 4 --lengths 20,40 --no-plots",
     "shapes": "--cell gru --hidden 4 --length 3",
 }
 

@@ -15,7 +15,7 @@ from torch import nn
 import unrolled
 from tests.advising.test_advice import advice
 from tests.learning.test_study import study
-from tests.processes import python
+from tests.processes import ROOT, python
 from tests.render.runs import race, run
 from tests.shapes.helpers import configuration
 from tests.speed.why.test_ladder import RATIOS, made
@@ -35,6 +35,7 @@ from unrolled.spectrum.gain_curve import gaussian
 from unrolled.spectrum.study import measure_study
 from unrolled.speed.compare import compare_runs
 from unrolled.speed.why.model import fit
+from unrolled.sweep.record import Sweep
 
 WORKLOAD = Workload(cell="rnn_tanh", input_size=3, hidden_size=8, batch_size=2, seq_len=41)
 
@@ -82,6 +83,8 @@ RECORDS = {
             "LSTM": [(0, 30), (5, 9)],
         }
     ),
+    "Sweep": lambda: Sweep.load(ROOT / "docs/results/cpu/sweep/sweep.json"),
+    "Parallel": lambda: unrolled.parallel(model(), inputs(), lengths=[20, 40]),
     "Study of trainings": lambda: train(
         [Setting(iterations=30, length=14, warm_up=4, clip=clip) for clip in ("none", "norm:10")]
     ),
@@ -232,7 +235,8 @@ def test_a_plot_is_one_axes_with_a_sentence_units_and_data_inside(record, name):
     axes = record(name).plot()
     try:
         figure = axes.figure
-        assert figure.axes == [axes]
+        assert figure.axes[0] is axes
+        assert {other.get_label() for other in figure.axes[1:]} <= {"<colorbar>"}
         assert axes.get_title(loc="left").endswith(".")
         assert axes.get_xlabel()
         FigureCanvasAgg(figure).draw()

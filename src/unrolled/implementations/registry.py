@@ -22,6 +22,7 @@ IMPLEMENTATIONS = {
     "hoisted": "unrolled.implementations.hoisted:build",
     "inference": "unrolled.implementations.inference:build",
     "bptt": "unrolled.implementations.bptt:build",
+    "newton": "unrolled.implementations.newton:build",
     "scan": "unrolled.implementations.scan:build",
     "torch_scan": "unrolled.implementations.torch_scan:build",
     "compiled": "unrolled.implementations.compiled:build",

@@ -11,13 +11,14 @@ from rich.text import Text
 from unrolled.render.columns import Block, Column, tables
 
 if TYPE_CHECKING:
-    from unrolled.newton.record import Exponent, Growth, Iterations, Measured, Parallel
+    from unrolled.newton.measured import Exponent, Growth, Iterations, Measured
+    from unrolled.newton.record import Parallel
 
 
 def note(study: Parallel) -> str:
     """What the columns mean."""
     return (
-        "T = 100 and so on: K, the iterations that Newton's method takes over so many steps at once, from a first guess "
+        "T = 100 and so on: K, the iterations of Newton's method over so many steps at once, from a first guess "
         f"of 0 to a residual of {study.tolerance:g}, in float64; of several layers the most of one; ~ where it was "
         "damped, > where it did not converge. Power: K ~ T^p, with its standard error. Diagonal: K at the longest T, "
         "and its power, where only the diagonals of the Jacobians are used. Exponent: the largest Lyapunov exponent, "

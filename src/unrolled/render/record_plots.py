@@ -397,6 +397,16 @@ def swept(record: Any, axes: Axes) -> None:
     axes.set_title(textwrap.fill(answer(record), LETTERS), loc="left", fontsize=10)
 
 
+def paralleled(record: Any, axes: Axes) -> None:
+    """Newton's iterations over the length, a line for each network."""
+    from unrolled.render.parallel_plots import draw_lengths
+    from unrolled.render.parallel_summary import answer
+
+    draw_lengths(record, axes)
+    axes.legend(fontsize=8)
+    axes.set_title(textwrap.fill(answer(record), LETTERS), loc="left", fontsize=10)
+
+
 # By the view that a record names.
 PICTURES: dict[str, Callable[[Any, Axes], None]] = {
     "gradient_flow": flow,
@@ -409,6 +419,7 @@ PICTURES: dict[str, Callable[[Any, Axes], None]] = {
     "spectrum": spectrum,
     "learn": learned,
     "sweep": swept,
+    "parallel": paralleled,
     "advise": advised,
     "forecast": forecast,
     "shapes": shapes,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from unrolled.learning.study import Learning
     from unrolled.networks.record import NetworkRecord
     from unrolled.networks.workload import Workload
+    from unrolled.newton.record import Parallel
     from unrolled.shapes.record import Shapes
     from unrolled.spectrum.study import SpectrumStudy
     from unrolled.speed.run import Run
@@ -294,6 +295,21 @@ def _sweep(sweep: Sweep) -> Options:
     ]
 
 
+def _parallel(study: Parallel) -> Options | None:
+    """Networks that start in one way; None for the default ones and for a module that was given."""
+    starts = {(network.init, network.gain, network.forget_bias) for network in study.networks}
+    described = _networks(study.networks) if len(starts) == 1 else None
+    if described is None:
+        return None
+    return [
+        *(option for option in described if option[0] != "--length"),
+        ("--lengths", _joined(study.lengths)),
+        ("--tolerance", _number(study.tolerance)),
+        *([("--limit", str(study.limit))] if study.limit else []),
+        *_machine(study.networks[0], study.networks[0].seed, study.environment.threads),
+    ]
+
+
 def _preset(study: Trainings, seeds: Sequence[int]) -> Options | None:
     """The preset of which these are the variants, with what all of them have in common."""
     from unrolled.forecast.presets import PRESETS, variants
@@ -337,6 +353,7 @@ OPTIONS: dict[str, Callable[[Any], Options | None]] = {
     "shapes": _shapes,
     "learn": _learn,
     "sweep": _sweep,
+    "parallel": _parallel,
     "advise": _advise,
     "forecast": _forecast,
 }

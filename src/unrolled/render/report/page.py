@@ -29,6 +29,7 @@ TITLES = {
     "learn": "What was learned",
     "advise": "Advice that helped",
     "sweep": "A sweep",
+    "parallel": "In parallel over time",
     "forecast": "Clipping in training",
     "shapes": "Shapes",
 }
