@@ -17,7 +17,7 @@ COMMANDS = {
     "learn": "what is learned in the end: tasks of known delay, beside the horizon",
     "advise": "what to change where a network does not learn, tried beside it",
     "sweep": "a grid of settings and seeds, on all cores: a phase diagram",
-    "parallel": "can it run in parallel over time? Newton's iterations over the length",
+    "parallel": "can it run in parallel over time? Newton's iterations, measured",
     "forecast": "clipping in real training: a small forecaster of a series",
     "shapes": "what goes in and comes out: parameters, outputs and states",
     "compare": "two benchmark runs: what got slower, and a gate for a pull request",
