@@ -48,7 +48,7 @@ SHORTER = {
     "--budget": "0.01",
 }
 # Of these a model decides itself.
-OF_A_MODEL = {"--hidden", "--length", "--lengths", "--layers", "--input"}
+OF_A_MODEL = {"--hidden", "--length", "--lengths", "--layers", "--input", "--delay"}
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,8 @@ def shortened(line: str) -> list[str]:
         for before, word in zip(["", *rest], rest, strict=False)
     ]
     said = {word for word in rest if word.startswith("--")}
-    left_out = (
-        said | (OF_A_MODEL if "--model" in said else set()) | ({"--gains"} if said & {"--model"} else set())
-    )
+    decided = "--model" in said or (name == "advise" and "--preset" in said)
+    left_out = said | (OF_A_MODEL if decided else set()) | ({"--gains"} if said & {"--model"} else set())
     more = {} if "--help" in said else {k: v for k, v in SMALL.get(name, {}).items() if k not in left_out}
     return ["unrolled", name, *rest, *(word for pair in more.items() for word in pair)]
 

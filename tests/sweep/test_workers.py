@@ -150,7 +150,7 @@ def test_a_cluster_of_ones_own_does_the_same(folder, tmp_path):
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs=50,
+        n_workers=1, threads_per_worker=2, processes=True, dashboard_address="127.0.0.1:0", silence_logs=50,
         local_directory=str(tmp_path),
     ) as cluster:  # fmt: skip
         sweep = measure_sweep(COUNTED_AT, AXES, {}, seeds=2, scheduler=cluster.scheduler_address)

@@ -16,6 +16,9 @@ from unrolled.errors import InvalidValueError
 from unrolled.extras import need
 
 DEATHS = 2  # workers that one task may lose before it is suspected, and then again before it is given up
+NO_PORT = (
+    "127.0.0.1:0"  # of its pages, which nobody looks at: whichever is free, as several may run side by side
+)
 CONNECT_S = 10.0  # to somebody's own scheduler
 # Ours alone: no memory to spill, since rows are small, and one word of dask's to nobody.
 CONFIG: dict[str, Any] = {
@@ -58,7 +61,7 @@ def client_of(scratch: Path, workers: int, scheduler: str | None) -> Iterator[An
         stack.enter_context(_no_main())
         _start_tracker()
         cluster = distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None,
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=NO_PORT, memory_limit=None,
             local_directory=str(scratch), silence_logs=logging.CRITICAL, host="127.0.0.1",
         )  # fmt: skip
         stack.enter_context(cluster)
