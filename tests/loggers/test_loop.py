@@ -1,5 +1,7 @@
 """Loops of one's own: each record is sent once, under its step, and nothing else is."""
 
+import math
+
 import pytest
 import torch
 
@@ -184,3 +186,14 @@ def test_a_misspelt_name_is_answered_with_the_right_ones():
     with pytest.raises(AttributeError, match="LightningCallback.*log_to_wandb"):
         unrolled.loggers.lightning_callback  # noqa: B018
     assert dir(unrolled.loggers) == unrolled.loggers.__all__
+
+
+def test_what_a_clip_would_have_done_is_sent_beside_its_record():
+    of, writer = model(), Writer()
+    with watch(of, every=4, clip="norm:1e-3") as watched:
+        loop(of, Sequences(), lambda step: log_to_tensorboard(writer, watched, step, loss_scale=8.0))
+    assert set(writer.scalars) == {0, 4, 8}
+    for values in writer.scalars.values():
+        assert values["clip/log10_after"] == pytest.approx(-3 - math.log10(8.0), abs=1e-6)
+        assert values["clip/entries"] == 1.0
+        assert values["clip/cosine"] == pytest.approx(1.0)

@@ -15,7 +15,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.errors import InvalidTypeError, InvalidValueError, NonFiniteError
+from unrolled.gradients.clipping.beside import ClipBeside
+from unrolled.gradients.clipping.clip import Clip
 from unrolled.gradients.flow import GradientFlow
 from unrolled.gradients.profile import Profile
 from unrolled.gradients.watched import WatchedCall, WatchedFused, WatchedRun
@@ -42,7 +44,12 @@ class Seen:
 
 
 def watch(
-    model: nn.Module, every: int | None = None, *, cells: Cells = (), budget: float | None = None
+    model: nn.Module,
+    every: int | None = None,
+    *,
+    cells: Cells = (),
+    budget: float | None = None,
+    clip: str | Clip | None = None,
 ) -> Watch:
     """Record the gradient flow of every `every`-th backward pass of a training loop, the first included.
 
@@ -55,6 +62,11 @@ def watch(
     `every` is 20 by default. With `budget` in its place, such as 0.02, passes are recorded as often as that share of
     the loop's time allows; `print(watched)` says what it cost. `cells` names cells that are not torch's own.
 
+    `clip`, such as `zclip:2.5` (see `unrolled.clipping`), says what that clip would have done to the gradient of each
+    recorded pass: `watched.clip_frame()`. `zclip` and `auto`, whose bound comes from the norms so far, look at every
+    pass. It sees the gradient as it is when the backward pass ends: summed over those since `zero_grad`, and with
+    the loss scale of a `GradScaler`, so give the bound in those terms.
+
     Nothing about the training changes: weights are bit-identical to those without it, and nothing is raised inside a
     forward or backward pass. What cannot be shown is a `problem` in the history. Between records only hooks that count
     are left. Call `.close()`, or leave the `with` block, to take them off.
@@ -62,7 +74,7 @@ def watch(
     What flows between recurrent modules and calls, and through cells, is what autograd itself sends there, so that
     part has autograd's range; within a call of a fused module norms never under- or overflow.
     """
-    return Watch(model, every, cells=cells, budget=budget)
+    return Watch(model, every, cells=cells, budget=budget, clip=clip)
 
 
 class Watch(Plotted):
@@ -71,9 +83,16 @@ class Watch(Plotted):
     VIEW = "watch"
 
     def __init__(
-        self, model: nn.Module, every: int | None = None, *, cells: Cells = (), budget: float | None = None
+        self,
+        model: nn.Module,
+        every: int | None = None,
+        *,
+        cells: Cells = (),
+        budget: float | None = None,
+        clip: str | Clip | None = None,
     ) -> None:
         self.every, self.budget = _every(every, budget), budget
+        self.clip = None if clip is None else ClipBeside(Clip.parse(clip))
         targets = targets_of(model, cells)
         self._parameters = dict(model.named_parameters())
         self._compiled = any(getattr(module, "_compiled_call_impl", None) for module in model.modules())
@@ -142,6 +161,10 @@ class Watch(Plotted):
         history = pd.concat(frames, ignore_index=True)
         return history[["backward", *(name for name in history if name != "backward")]]
 
+    def clip_frame(self) -> pd.DataFrame:
+        """What `clip` would have done: `backward`, `clip`, then the columns of `ClipReport`; empty without a clip."""
+        return pd.DataFrame() if self.clip is None else self.clip.frame()
+
     # Forward: every call is made as it would be; what it gave is listened to.
 
     def _see(
@@ -205,6 +228,8 @@ class Watch(Plotted):
                 call.forget()
             return
         with self._time():
+            if self.clip is not None and (self._listened or self.clip.remembers):
+                self._look(self.clip)
             if self._listened:
                 try:
                     self._record(calls)
@@ -250,6 +275,14 @@ class Watch(Plotted):
         self._problems, self._calls = [], 0
         flow = GradientFlow(tuple(profiles), norms, notes=(problem,) if problem else ())
         self.history.append(Seen(self.backwards, flow if profiles else None, problem, len(calls)))
+
+    def _look(self, clip: ClipBeside) -> None:
+        try:
+            clip.look(self.backwards, self._parameters)
+        except NonFiniteError:  # the record says so
+            pass
+        except Exception as error:
+            self._problem(f"{clip.clip}: {first_line(error)}")
 
     def _norms(self) -> dict[str, float]:
         found = {}

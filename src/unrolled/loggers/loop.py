@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from unrolled.extras import need
+from unrolled.gradients.clipping import ClipReport
 from unrolled.gradients.flow import GradientFlow
 from unrolled.gradients.watch import Watch
 from unrolled.loggers.entry import IMAGE, Entry
@@ -33,7 +34,7 @@ def log_to_tensorboard(
     unread = _unread(writer, watched)
     if unread is None:
         return False
-    entry = Entry(unread.flow, loss_scale)
+    entry = Entry(unread.flow, loss_scale, unread.clip)
     for name, value in entry.scalars().items():
         writer.add_scalar(name, value, step)
     if unread.has_image(image_every):
@@ -52,7 +53,7 @@ def log_to_wandb(
     unread = _unread(run, watched)
     if unread is None:
         return False
-    entry = Entry(unread.flow, loss_scale)
+    entry = Entry(unread.flow, loss_scale, unread.clip)
     values: dict[str, Any] = dict(entry.scalars())
     if unread.has_image(image_every):
         values[IMAGE] = need("wandb", extra="loggers", why="log_to_wandb").Image(entry.image())
@@ -73,9 +74,10 @@ _bookmarks: WeakKeyDictionary[Watch, WeakKeyDictionary[Any, _Bookmark]] = WeakKe
 
 @dataclass(frozen=True)
 class _Unread:
-    """A flow that a logger has not had, and how many it has had before."""
+    """A flow that a logger has not had, what a clip would have done to it, and how many flows it has had before."""
 
     flow: GradientFlow
+    clip: ClipReport | None
     before: int
 
     def has_image(self, image_every: int) -> bool:
@@ -91,4 +93,5 @@ def _unread(logger: Any, watched: Watch) -> _Unread | None:
     if seen is None or seen.flow is None or not Entry(seen.flow).scalars():
         return None
     bookmark.sent += 1
-    return _Unread(seen.flow, bookmark.sent - 1)
+    clip = None if watched.clip is None else watched.clip.reports.get(seen.backward)
+    return _Unread(seen.flow, clip, bookmark.sent - 1)

@@ -17,6 +17,8 @@ from unrolled.render.text import counted
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
+    from unrolled.gradients.clipping.beside import ClipBeside
+    from unrolled.gradients.clipping.report import ClipReport
     from unrolled.gradients.watch import Seen, Watch
 
 MOST = 16  # passes that are listed
@@ -84,12 +86,22 @@ def show(watched: Watch, screen: Console) -> None:
     frame = history(watched)
     if len(frame):
         screen.print()
-        screen.print(_table(frame))
+        screen.print(_table(frame, watched))
         screen.print()
+    if watched.clip is not None:
+        screen.print(clipped(watched.clip), markup=False)
     screen.print(f"watch: {cost(watched)}.")
 
 
-def _table(frame: pd.DataFrame) -> Group:
+def clipped(clip: ClipBeside) -> str:
+    """`zclip:2.5 would have changed the gradient in 3 of 400 backward passes, to 0.12 of its norm at the least.`"""
+    passes = "backward passes" if clip.remembers else "recorded backward passes"
+    said = f"{clip.clip} would have changed the gradient in {clip.changed} of {len(clip.reports)} {passes}"
+    shares = [report.log10_after - report.log10_before for report in clip.reports.values() if report.entries]
+    return f"{said}, to {10 ** min(shares):.2g} of its norm at the least." if shares else f"{said}."
+
+
+def _table(frame: pd.DataFrame, watched: Watch) -> Group:
     title = "Reach while it trains"
     if len(frame) > MOST:
         title += f": {MOST} of {len(frame)} recorded passes; .frame() has all"
@@ -101,6 +113,9 @@ def _table(frame: pd.DataFrame) -> Group:
     table.add_column("slope,\ndecades/step", justify="right")
     table.add_column("farthest\nprofile")
     table.add_column("all parameters,\nlog10 of norm", justify="right")
+    clip = watched.clip
+    if clip is not None:
+        table.add_column(f"with {clip.clip},\nlog10 of norm", justify="right")
     problems = bool((frame["problem"] != "").any())
     if problems:
         table.add_column("problem")
@@ -117,6 +132,13 @@ def _table(frame: pd.DataFrame) -> Group:
             Text(decades(row.get("decades_per_step", math.nan), 3)),
             Text(str(row["profile"]) if row["verdict"] else "–"),
             Text(decades(row["log10_norm"])),
+            *([] if clip is None else [_after(clip.reports.get(row["backward"]))]),
             *([Text(row["problem"])] if problems else []),
         )
     return below(title, table)
+
+
+def _after(report: ClipReport | None) -> Text:
+    if report is None:
+        return Text("–")
+    return Text(decades(report.log10_after), style="bold" if report.entries else "")

@@ -99,15 +99,25 @@ class Clip:
         what cannot be clipped; nothing is changed then.
         """
         held = Held.of(parameters)
-        in_range = InRange.of(list(held.stored.values()), held.weights)
-        if in_range is not None:
-            report = self._clip_in_range(in_range)
-        else:
-            clipped, report = self.clip(held.stored, dict(zip(held.stored, held.weights, strict=True)))
-            if report.entries:
-                for name, gradient in held.stored.items():
-                    gradient.copy_(clipped[name].value())
+        report = self._clip_stored_(held.stored, held.weights)
         held.put_back()
+        return report
+
+    def would_clip(self, parameters: Parameters) -> ClipReport:
+        """What `clip_` would do to the `.grad` of parameters, which stay as they are; its errors are the same."""
+        held = Held.of(parameters)
+        return self._clip_stored_(
+            {name: gradient.clone() for name, gradient in held.stored.items()}, held.weights
+        )
+
+    def _clip_stored_(self, stored: dict[str, Tensor], weights: list[Tensor]) -> ClipReport:
+        in_range = InRange.of(list(stored.values()), weights)
+        if in_range is not None:
+            return self._clip_in_range(in_range)
+        clipped, report = self.clip(stored, dict(zip(stored, weights, strict=True)))
+        if report.entries:
+            for name, gradient in stored.items():
+                gradient.copy_(clipped[name].value())
         return report
 
     def _clip_in_range(self, gradients: InRange) -> ClipReport:
