@@ -14,7 +14,17 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # What everybody may import; below it, what each room may import besides.
 THEIRS = {"hearing", "time_limit", "torch_settings"}  # what somebody else's code may do to a process
 GROUND = {"errors", "checks", "extras", "plugins", "environment", "results", "progress"} | THEIRS
-MEASURING = {"speed", "gradients", "spectrum", "shapes", "forecast", "learning", "advising", "sweep", "newton"}
+MEASURING = {
+    "speed",
+    "gradients",
+    "spectrum",
+    "shapes",
+    "forecast",
+    "learning",
+    "advising",
+    "sweep",
+    "over_time",
+}
 MAY_IMPORT = {
     "errors": set(),
     "checks": {"errors"},
@@ -31,17 +41,19 @@ MAY_IMPORT = {
     "cells": GROUND,
     "rollout": GROUND | {"cells"},
     "networks": GROUND | {"cells", "rollout"},
+    "observed": GROUND | {"cells", "rollout"},
+    "newton": GROUND | {"cells", "rollout", "observed"},
     "theory": GROUND | {"cells"},
     "implementations": GROUND | {"cells", "rollout", "networks", "newton"},
     "speed": GROUND | {"cells", "networks", "implementations"},
-    "gradients": GROUND | {"cells", "rollout", "networks", "theory"},
-    "spectrum": GROUND | {"cells", "rollout", "networks", "theory"},
+    "gradients": GROUND | {"cells", "rollout", "networks", "theory", "newton"},
+    "spectrum": GROUND | {"cells", "rollout", "networks", "theory", "observed", "newton"},
     "shapes": GROUND | {"cells", "networks", "implementations"},
     "forecast": GROUND | {"cells", "rollout", "networks", "theory", "gradients", "learning", "spectrum"},
     "learning": GROUND | {"cells", "rollout", "networks", "gradients", "implementations"},
     "advising": GROUND | {"cells", "rollout", "networks", "gradients", "learning", "forecast"},
     "sweep": GROUND | {"cells", "networks", "theory", "gradients", "spectrum", "learning"},
-    "newton": GROUND | {"cells", "rollout", "networks", "spectrum"},
+    "over_time": GROUND | {"cells", "rollout", "networks", "newton", "observed", "spectrum"},
     "render": {"errors", "extras", "networks", "results"} | MEASURING,
     "loggers": GROUND | {"rollout", "gradients", "render"},
     "pytest_plugin": GROUND | {"extras", "streams", "ending", "networks", "render", "speed", "gradients"},

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from unrolled.gradients import GradientFlow, clipping, gradient_flow, step_gradient_flow, watch
     from unrolled.implementations.faster import faster
     from unrolled.networks.workload import Workload
-    from unrolled.newton.measure import parallel, step_parallel
+    from unrolled.over_time.measure import parallel, step_parallel
     from unrolled.spectrum import (
         JacobianSingularValues,
         LyapunovSpectrum,
@@ -40,12 +40,12 @@ _HOMES = {
     "jacobian_singular_values": "unrolled.spectrum",
     "loggers": "unrolled.loggers",
     "lyapunov_spectrum": "unrolled.spectrum",
-    "parallel": "unrolled.newton.measure",
+    "parallel": "unrolled.over_time.measure",
     "race": "unrolled.speed.race",
     "step_gradient_flow": "unrolled.gradients",
     "step_jacobian_singular_values": "unrolled.spectrum",
     "step_lyapunov_spectrum": "unrolled.spectrum",
-    "step_parallel": "unrolled.newton.measure",
+    "step_parallel": "unrolled.over_time.measure",
     "theory": "unrolled.theory",
     "watch": "unrolled.gradients",
     "why": "unrolled.speed.why.measure",

@@ -6,7 +6,7 @@ from torch import nn
 
 from diagnostics import parallel
 from tests.diagnostics.conftest import status_of
-from unrolled.newton.record import Parallel
+from unrolled.over_time.record import Parallel
 
 SMALL = ["--lengths", "20,40,80", "--hidden", "6", "--input", "3"]
 FILES = {

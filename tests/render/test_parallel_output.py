@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from unrolled import Environment
-from unrolled.newton.measured import Exponent, Iterations, Measured
-from unrolled.newton.record import Parallel
+from unrolled.over_time.measured import Exponent, Iterations, Measured
+from unrolled.over_time.record import Parallel
 from unrolled.render import parallel as view
 from unrolled.render.parallel_plots import exponent_figure, lengths_figure
 from unrolled.render.parallel_summary import summary

@@ -322,7 +322,7 @@ def overflowing_gru(size=16):
 @pytest.mark.parametrize("fewest", [64, 5])
 @pytest.mark.parametrize("qr_every", ["auto", 1, 4])
 def test_a_single_step_that_overflows_is_named(monkeypatch, qr_every, fewest):
-    monkeypatch.setattr("unrolled.spectrum.observed_call.FEWEST_STEPS", fewest)
+    monkeypatch.setattr("unrolled.observed.call.FEWEST_STEPS", fewest)
     monkeypatch.setattr(layer, "BLOCK_NUMBERS", 1)
     module, x = overflowing_gru(), torch.ones(40, 2, 1).double()
     assert lyapunov_spectrum(module, x, qr_every=qr_every).part().values == pytest.approx(0, abs=1e-12)

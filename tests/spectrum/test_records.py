@@ -15,6 +15,8 @@ from torch import nn
 from tests.gradients.test_flow_against_autograd import make, sequence
 from tests.spectrum.oracle import fields_equal
 from unrolled.errors import InvalidValueError, ResultFileError
+from unrolled.observed.facts import Facts
+from unrolled.observed.system import System
 from unrolled.results.codec import encode
 from unrolled.spectrum import (
     Exponents,
@@ -23,9 +25,7 @@ from unrolled.spectrum import (
     jacobian_singular_values,
     lyapunov_spectrum,
 )
-from unrolled.spectrum.facts import Facts
 from unrolled.spectrum.singular_record import CARRIES
-from unrolled.spectrum.system import System
 
 INF, NAN, LN_2 = math.inf, math.nan, math.log(2)
 FIRST = ["module", "call", "system"]

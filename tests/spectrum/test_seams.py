@@ -15,7 +15,6 @@ from unrolled.spectrum import (
     jacobian_singular_values,
     lyapunov,
     lyapunov_spectrum,
-    observed_call,
     singular_values,
 )
 from unrolled.spectrum.tangents import random_directions
@@ -47,7 +46,7 @@ def agree(one, other, atol):
 
 
 def cut(monkeypatch, steps):
-    monkeypatch.setattr(observed_call, "FEWEST_STEPS", 1)
+    monkeypatch.setattr("unrolled.observed.call.FEWEST_STEPS", 1)
     monkeypatch.setattr(layer, "BLOCK_NUMBERS", 10**6)
     monkeypatch.setattr(layer, "BLOCK_STEPS", steps)
 

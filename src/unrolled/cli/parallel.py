@@ -51,8 +51,8 @@ def plan(options: argparse.Namespace) -> Measure:
     """The networks, their lengths and the tolerance."""
     import torch
 
-    from unrolled.newton.measure import check_options
-    from unrolled.newton.study import measure
+    from unrolled.over_time.measure import check_options
+    from unrolled.over_time.study import measure
 
     tolerance = TOLERANCE if options.tolerance is None else options.tolerance
     lengths = check_options(options.lengths or LENGTHS, tolerance, options.limit)
@@ -64,7 +64,7 @@ def plan(options: argparse.Namespace) -> Measure:
 def _networks(options: argparse.Namespace, lengths: tuple[int, ...]) -> Sequence[Subject]:
     """Over inputs as long as the longest of the lengths, where they are made here."""
     from unrolled.networks.model import UserModel
-    from unrolled.newton.study import default_networks
+    from unrolled.over_time.study import default_networks
 
     options.length = None
     workload = chosen_workload(options, DEFAULTS).replace(seq_len=lengths[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from unrolled.gradients.profile import Profile
 from unrolled.gradients.sensitivity import Sensitivity
 from unrolled.networks.subject import Subject, their_errors
 from unrolled.networks.textbook import Network
-from unrolled.results.codec import require
+from unrolled.newton.attempt import Attempt, attempt_all, in_words, worst
+from unrolled.results.codec import IF_NOT_DEFAULT, require
 from unrolled.rollout.layout import Layout
 from unrolled.theory import GradientBound, gradient_bound
 
@@ -34,13 +35,17 @@ SLACK_PER_STEP = 1e-5  # decades by which roundings in float32 may carry a norm 
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """The flow of one network, unclipped or clipped at every step; `problem` where it met NaN or inf."""
+    """The flow of one network, unclipped or clipped at every step; `problem` where it met NaN or inf.
+
+    `attempts` at running it in parallel over time are made where it is not clipped.
+    """
 
     network: str
     clip: str
     flow: GradientFlow | None
     bound: GradientBound | None = None
     problem: str | None = None
+    attempts: tuple[Attempt, ...] = field(default=(), metadata=IF_NOT_DEFAULT)
 
     def frame(self) -> pd.DataFrame:
         """`GradientFlow.frame()` with the columns `network` and `clip` before, and `log10_bound` after.
@@ -92,6 +97,7 @@ class Reach:
         require((self.flow is None) == (self.problem is not None), "a flow, or a problem")
         if self.flow is None:
             require(self.bound is None, "no bound where there is no flow")
+            require(not self.attempts, "nothing tried where there is no flow")
             return
         did = self.flow.clip
         expected = None if clip.mode == "none" else (clip.mode, clip.bound)
@@ -128,7 +134,13 @@ class Reach:
             "horizon_is_censored": verdict.horizon_is_censored,
             "verdict": verdict.word,
             "line": _relative(profile.log10_norm).tolist(),
+            "parallel": in_words(worst(self._attempts_of(profile) if named else self.attempts)),
         }
+
+    def _attempts_of(self, profile: Profile) -> list[Attempt]:
+        place = (profile.module, profile.layer, profile.direction)
+        systems = [(each, each.system) for each in self.attempts]
+        return [each for each, system in systems if (system.module, system.layer, system.direction) == place]
 
 
 def _sensitivity_row(network: str, found: Sensitivity, named: bool, verdict: str) -> dict[str, Any]:
@@ -185,7 +197,8 @@ def measure_reach(network: Subject, loss: str = "last", clip: str = "none") -> R
         flow = run_flow(network, module, network.input(), loss, clip, sensitivity=clip == "none")
     except NonFiniteError as error:
         return Reach(network.name, clip, None, problem=str(error))
-    return Reach(network.name, clip, replace(flow, environment=None), _bound(module, loss))
+    attempts = attempt_all(module, network.input(), cells=network.cells) if clip == "none" else ()
+    return Reach(network.name, clip, replace(flow, environment=None), _bound(module, loss), attempts=attempts)
 
 
 def _bound(module: nn.Module, loss: str) -> GradientBound | None:

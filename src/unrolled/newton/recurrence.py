@@ -19,8 +19,8 @@ from unrolled.cells.own import parts_of
 from unrolled.cells.push_forward import Steps
 from unrolled.cells.weights import Weights
 from unrolled.errors import InvalidValueError
+from unrolled.observed.pushed_step import PushedStep
 from unrolled.rollout.steps import Step
-from unrolled.spectrum.pushed_step import PushedStep
 
 # Numbers in the Jacobians that are worked out together: 32 MB in float64, in each of a few tensors.
 TOGETHER = 2**22
@@ -44,8 +44,16 @@ class Recurrence(ABC):
         return sum(self.sizes)
 
     @abstractmethod
+    def over(self, inputs: Tensor) -> Self:
+        """The same recurrence with other inputs."""
+
     def part(self, first: int, last: int | None = None) -> Self:
         """Steps `first` to `last`."""
+        return self.over(self.inputs[first:last])
+
+    def sample(self, number: int) -> Self:
+        """One sample of the batch, as a batch of its own."""
+        return self.over(self.inputs[:, number : number + 1])
 
     @abstractmethod
     def after(self, x: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -94,9 +102,9 @@ class LayerRecurrence(Recurrence):
         super().__init__(x, [torch.Size((size,)) for size in sizes])
         self.cell, self.weights = cell, weights
 
-    def part(self, first: int, last: int | None = None) -> Self:
-        """Steps `first` to `last`."""
-        return type(self)(self.cell, self.weights, self.inputs[first:last])
+    def over(self, inputs: Tensor) -> Self:
+        """The same layer."""
+        return type(self)(self.cell, self.weights, inputs)
 
     def detached(self) -> Self:
         """The same with weights and inputs that record no graph."""
@@ -128,9 +136,9 @@ class StepRecurrence(Recurrence):
         super().__init__(inputs, shapes)
         self.step, self.single, self.name = step, single, name
 
-    def part(self, first: int, last: int | None = None) -> Self:
-        """Steps `first` to `last`."""
-        return type(self)(self.step, self.inputs[first:last], self.shapes, self.single, self.name)
+    def over(self, inputs: Tensor) -> Self:
+        """The same function."""
+        return type(self)(self.step, inputs, self.shapes, self.single, self.name)
 
     def after(self, x: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """What the function gives, with the parts of its state as they came."""

@@ -14,20 +14,20 @@ from unrolled.cells.own import output_and_state
 from unrolled.cells.weights import Weights
 from unrolled.errors import InvalidValueError
 from unrolled.newton.recurrence import LayerRecurrence, Recurrence, StepRecurrence, in_a_row
+from unrolled.observed.call import ObservedCall
+from unrolled.observed.observe import observe
+from unrolled.observed.run import ObservedRun
+from unrolled.observed.system import System
 from unrolled.rollout.fused import DIRECTIONS
 from unrolled.rollout.nonfinite import check_states
 from unrolled.rollout.targets import Cells
-from unrolled.spectrum.observed import observe
-from unrolled.spectrum.observed_call import ObservedCall
-from unrolled.spectrum.observed_run import ObservedRun
-from unrolled.spectrum.system import System
 
 
 @dataclass(frozen=True)
 class Followed:
     """One recurrence from `first` `(B, S)`, and the `states` `(T, B, S)` of one step after the other."""
 
-    label: str
+    system: System
     recurrence: Recurrence
     first: Tensor
     states: Tensor
@@ -53,8 +53,8 @@ def _of_call(call: ObservedCall) -> Iterator[Followed]:
             first = torch.cat([part[layer * len(ways) + reverse] for part in call.states], dim=-1)
             states = in_a_row(recurrence, first)
             check_states(states, call.name, layer, DIRECTIONS[reverse])
-            label = System(call.name, call.number, layer, DIRECTIONS[reverse], recurrence.size).label
-            yield Followed(label, recurrence, first, states)
+            system = System(call.name, call.number, layer, DIRECTIONS[reverse], recurrence.size)
+            yield Followed(system, recurrence, first, states)
             h = states[..., : recurrence.sizes[0]]
             outputs.append(h.flip(0) if reverse else h)
         x = torch.cat(outputs, dim=-1)
@@ -81,4 +81,4 @@ def _of_run(run: Any) -> Iterator[Followed]:
     recurrence = StepRecurrence(step, inputs, shapes, run.single, repr(run.name))
     rows = [torch.cat([part.flatten(1) for part in parts], dim=-1) for parts in run.states]
     system = System(run.name, run.number, run.target.layer, run.target.direction, recurrence.size)
-    yield Followed(system.label, recurrence, rows[0], torch.stack(rows[1:]))
+    yield Followed(system, recurrence, rows[0], torch.stack(rows[1:]))

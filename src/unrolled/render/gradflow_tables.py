@@ -22,12 +22,17 @@ SPAN = 9  # decades above and below lag 0 that a sparkline can show
 SHORT, LONG = 5, 20  # characters of a sparkline
 TINY = 1e-5  # decades: a norm clipped to 1 is 1e-6 below it
 
+PARALLEL_NOTE = (
+    "Parallel over time: yes where Newton’s method over up to 200 steps at once, in the first sample, takes at most a "
+    "tenth as many iterations, and how many; see unrolled parallel."
+)
 REACH_NOTE = (
     "All logarithms here are decades (log10). Norms k steps back are relative to that at the last step, k = 0. Slope: "
     "by how much the norm changes with each step back; half-life: in how many steps back it halves. Horizon: the "
     "largest k that is heard, which is to say with at least 1/1000 of the norm at the last step, + where the sequence "
     "ends first. Steady: at most 0.01 decades per step, and within 3 decades of the last step. Profile: k = 0 at the "
-    f"left, {BLOCKS[0]} 1e-{SPAN} or less, {BLOCKS[-1]} 1e+{SPAN} or more."
+    f"left, {BLOCKS[0]} 1e-{SPAN} or less, {BLOCKS[-1]} 1e+{SPAN} or more. "
+    f"{PARALLEL_NOTE}"
 )
 LENGTH_NOTE = (
     "First step: the gradient at the first hidden state, RMS over samples. Parameters: the global norm over all of "
@@ -41,12 +46,18 @@ def reach_table(frame: pd.DataFrame, width: int, units: str = "") -> Group:
     lags = sorted(int(name.removeprefix("lag ")) for name in frame if name.startswith("lag "))
     title = titled("Reach: log10 of relative gradient norm k steps back", units)
     table = _reach_table(frame, lags, LONG)
-    return below(title, table if fits(table, width) else _reach_table(frame, _few(lags), SHORT))
+    few = _few(lags, 3 if _tried(frame) else 4)
+    return below(title, table if fits(table, width) else _reach_table(frame, few, SHORT))
 
 
-def _few(lags: list[int]) -> list[int]:
-    """At most four lags, the last always among them."""
-    return [*lags[: min(3, len(lags) - 1)], lags[-1]] if lags else []
+def _few(lags: list[int], most: int) -> list[int]:
+    """At most so many lags, the last always among them."""
+    return [*lags[: min(most - 1, len(lags) - 1)], lags[-1]] if lags else []
+
+
+def _tried(frame: pd.DataFrame) -> bool:
+    """Whether any of it was tried in parallel over time."""
+    return "parallel" in frame and bool(frame["parallel"].fillna("").any())
 
 
 def _reach_table(frame: pd.DataFrame, lags: list[int], columns: int) -> Table:
@@ -60,9 +71,13 @@ def _reach_table(frame: pd.DataFrame, lags: list[int], columns: int) -> Table:
     table.add_column("half-\nlife,\nsteps", justify="right")
     table.add_column("horizon,\nsteps" if wide else "hori-\nzon,\nsteps", justify="right")
     table.add_column("verdict")
+    tried = _tried(frame)
+    if tried:
+        table.add_column("parallel\nover time" if wide else "paral-\nlel")
     table.add_column(f"k = 0 to {last}" if wide else "")
     for row in frame.to_dict("records"):
-        table.add_row(*_reach_cells(row, lags, columns))
+        cells = _reach_cells(row, lags, columns)
+        table.add_row(*(cells if tried else (*cells[:-2], cells[-1])))
     return table
 
 
@@ -70,7 +85,7 @@ def _reach_cells(row: dict[str, Any], lags: list[int], columns: int) -> list[Tex
     name = Text(row_label(row))
     if row["problem"]:
         blanks = [Text("–")] * (len(lags) + 3)
-        return [name, *blanks, Text("NaN or inf", style="bold red"), Text("")]
+        return [name, *blanks, Text("NaN or inf", style="bold red"), Text("–"), Text("")]
     horizon = "–" if math.isnan(row["horizon"]) else f"{row['horizon']:.0f}{'+' * row['horizon_is_censored']}"
     return [
         name,
@@ -79,6 +94,7 @@ def _reach_cells(row: dict[str, Any], lags: list[int], columns: int) -> list[Tex
         Text("∞" if row["half_life"] == math.inf else text.significant(row["half_life"])),
         Text(horizon),
         Text(row["verdict"], style=STYLES[row["verdict"]]),
+        Text(row["parallel"] or "–"),
         Text(sparkline(row["line"], columns)),
     ]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from unrolled.newton.record import Parallel
+    from unrolled.over_time.record import Parallel
 
 __all__ = ["answer", "draw", "frames", "line", "show"]
 

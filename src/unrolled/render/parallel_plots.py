@@ -13,7 +13,7 @@ from unrolled.render.parallel_summary import answer
 from unrolled.render.style import DIM, finish, house_style, labelled, line_look
 
 if TYPE_CHECKING:
-    from unrolled.newton.record import Parallel
+    from unrolled.over_time.record import Parallel
 
 
 def lengths_figure(study: Parallel) -> Figure:

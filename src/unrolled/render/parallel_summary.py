@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unrolled.render import text
 
 if TYPE_CHECKING:
-    from unrolled.newton.record import Parallel
+    from unrolled.over_time.record import Parallel
 
 
 def answer(study: Parallel) -> str:

@@ -11,8 +11,8 @@ from rich.text import Text
 from unrolled.render.columns import Block, Column, tables
 
 if TYPE_CHECKING:
-    from unrolled.newton.measured import Exponent, Growth, Iterations, Measured
-    from unrolled.newton.record import Parallel
+    from unrolled.over_time.measured import Exponent, Growth, Iterations, Measured
+    from unrolled.over_time.record import Parallel
 
 
 def note(study: Parallel) -> str:

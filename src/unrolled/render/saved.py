@@ -19,7 +19,7 @@ RECORDS = {
     "learn": ("unrolled.learning.study", "Learning"),
     "advise": ("unrolled.advising.study", "Advice"),
     "sweep": ("unrolled.sweep.record", "Sweep"),
-    "parallel": ("unrolled.newton.record", "Parallel"),
+    "parallel": ("unrolled.over_time.record", "Parallel"),
     "forecast": ("unrolled.forecast.study", "Study"),
     "shapes": ("unrolled.shapes.record", "Shapes"),
 }

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from unrolled.render import text
 from unrolled.render.columns import below, compact_table, fits
+from unrolled.render.gradflow_tables import PARALLEL_NOTE
 from unrolled.render.text import titled
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SPECTRUM_NOTE = (
     "samples; neutral within 3 nats of 0 over all steps, chaotic above. Half-life: in how many steps it halves. Grow: "
     "how many of the n directions of the state grow. Sum: of all exponents; dimension: Kaplan-Yorke. Theory by "
     "fixed point: the eigenvalues where the network stands still; by mean field: of large random networks; off: "
-    "largest less theory."
+    f"largest less theory. {PARALLEL_NOTE}"
 )
 CARRYING_NOTE = (
     "How many of the n directions in which the state can be moved still come out at 1/1000 or more of their "
@@ -43,7 +44,8 @@ GAIN_NOTE = (
 def spectrum_table(frame: pd.DataFrame, width: int, units: str = "") -> Group:
     """One row per network and input, or per system: exponents, what follows from them, and theory.
 
-    Where `width` is short, without the spread, the sum and the dimension. What no row has is no column.
+    Where `width` is short, without the spread, the sum, the dimension and how far off a theory is. What no row has is
+    no column.
     """
     title = titled("Spectrum: Lyapunov exponents, nats per step", units)
     table = _spectrum_table(frame, True)
@@ -54,18 +56,20 @@ def _spectrum_table(frame: pd.DataFrame, wide: bool) -> Table:
     rows = frame.to_dict("records")
     heads = {
         **{name: name for name in ("network", "input", "verdict", "largest")}, "spread": "±",
-        "half-life": "half-life,\nsteps" if wide else "half-\nlife,\nsteps", "grow": "grow", "size": "of n",
+        "half-life": "half-\nlife,\nsteps", "grow": "grow", "size": "of n",
         **{name: name for name in ("sum", "dimension", "theory", "by", "off")},
+        "parallel": "paral-\nlel",
     }  # fmt: skip
-    hidden = set() if wide else {"spread", "sum", "dimension"}
+    hidden = set() if wide else {"spread", "sum", "dimension", "off"}
     hidden |= (
         set() if any(row["network"] for row in rows) else {"input"}
     )  # of a model in hand, which has its own
     hidden |= set() if any(row.get("theory_name") for row in rows) else {"theory", "by", "off"}
+    hidden |= set() if any(row.get("parallel") for row in rows) else {"parallel"}
     shown = [name for name in heads if name not in hidden]
     table = compact_table("")
     for name in shown:
-        left = name in ("network", "input", "verdict", "by")
+        left = name in ("network", "input", "verdict", "by", "parallel")
         table.add_column(heads[name], justify="left" if left else "right")
     before = ""
     for row in rows:
@@ -99,6 +103,7 @@ def _spectrum_cells(row: dict[str, Any], wide: bool) -> dict[str, Text]:
         "theory": Text(nats(row["theory"])),
         "by": Text(row["theory_name"] if wide else SHORT.get(row["theory_name"], ""), style="dim"),
         "off": Text(nats(row["difference"])),
+        "parallel": Text(row["parallel"] or "–"),
     }
 
 

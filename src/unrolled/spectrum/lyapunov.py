@@ -11,13 +11,13 @@ from torch import nn
 
 from unrolled.environment import Environment
 from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.observed.observe import observe
+from unrolled.observed.trajectory import Trajectory
 from unrolled.rollout.preserve import preserving
 from unrolled.rollout.targets import Cells
 from unrolled.spectrum.lyapunov_record import Exponents, LyapunovSpectrum
-from unrolled.spectrum.observed import observe
 from unrolled.spectrum.progress import Progress, reporting
 from unrolled.spectrum.tangents import random_directions
-from unrolled.spectrum.trajectory import Trajectory
 from unrolled.spectrum.two_sided import NotInvertibleError, TwoSided
 
 # How many running estimates are taken, and the fewest steps from one to the next: each costs as much as several steps.

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from unrolled.observed.system import System
 from unrolled.results.codec import Count, require
 from unrolled.results.shown import Plotted
 from unrolled.rollout.scaled import check_logs
-from unrolled.spectrum.system import System
 from unrolled.spectrum.systems_record import SystemsRecord, check_increasing
 
 # Nats per step: above what QR in float64 makes of an exponent of exactly 0, below any exponent that means something.

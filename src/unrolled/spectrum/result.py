@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,9 @@ from torch import nn
 from unrolled.errors import NonFiniteError
 from unrolled.networks.subject import Subject, their_errors
 from unrolled.networks.textbook import Network
-from unrolled.results.codec import Count, Size, require
+from unrolled.newton.attempt import Attempt, attempt_all, in_words, worst
+from unrolled.observed.system import System
+from unrolled.results.codec import IF_NOT_DEFAULT, Count, Size, require
 from unrolled.rollout.scaled import check_logs
 from unrolled.spectrum.drive import DRIVES, GIVEN, driven, first_sample, steps_of
 from unrolled.spectrum.lyapunov import lyapunov_spectrum
@@ -77,7 +79,7 @@ class SpectrumResult:
     """What was measured of one network under one drive; `problem` where it met NaN or inf.
 
     The singular values are those of the first sample, unless the model brought its own input. Of the running estimates
-    only those of the largest exponent are kept.
+    only those of the largest exponent are kept. `attempts`: at running it in parallel over time.
     """
 
     network: str
@@ -86,6 +88,7 @@ class SpectrumResult:
     singular: JacobianSingularValues | None = None
     predictions: tuple[Prediction, ...] = ()
     problem: str | None = None
+    attempts: tuple[Attempt, ...] = field(default=(), metadata=IF_NOT_DEFAULT)
 
     def rows(self, per_system: bool) -> list[dict[str, Any]]:
         """A row for the network as a whole, or one for every layer, direction and stack."""
@@ -107,9 +110,18 @@ class SpectrumResult:
                     "theory": prediction.exponent if prediction else math.nan,
                     "difference": row["largest"] - prediction.exponent if prediction else math.nan,
                     "theory_name": prediction.theory if prediction else "",
+                    "parallel": in_words(
+                        worst(self._attempts_of(part.system) if per_system else self.attempts)
+                    ),
                 }
             )
         return rows
+
+    def _attempts_of(self, system: System) -> list[Attempt]:
+        """Of a layer and direction its own, of a stack those of all its layers."""
+        if system.layer is None:
+            return [each for each in self.attempts if each.system.call_of == system.call_of]
+        return [each for each in self.attempts if each.system == system]
 
     def systems(self, per_system: bool) -> list[Exponents]:
         """All systems, or the one that stands for the network."""
@@ -135,6 +147,7 @@ class SpectrumResult:
         require((self.spectrum is None) == (self.problem is not None), "a spectrum, or a problem")
         if self.spectrum is None:
             require(self.singular is None and not self.predictions, "nothing but a problem")
+            require(not self.attempts, "nothing tried where there is a problem")
             return
         systems = [part.system.label for part in self.spectrum.parts]
         predicted = [prediction.system for prediction in self.predictions]
@@ -182,6 +195,7 @@ def measure_spectrum(
         replace(spectrum, parts=parts, environment=None),
         singular and replace(singular, environment=None),
         predictions,
+        attempts=attempt_all(module, inputs, state, network.cells),
     )
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from unrolled.observed.system import System
 from unrolled.results.codec import require
 from unrolled.results.shown import Plotted
 from unrolled.rollout.scaled import check_logs
-from unrolled.spectrum.system import System
 from unrolled.spectrum.systems_record import SystemsRecord, check_increasing
 
 # log10 of the singular value from which a direction counts as carrying: a change comes out at 1/1000 of its size.

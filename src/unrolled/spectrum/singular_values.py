@@ -12,15 +12,15 @@ from torch import nn
 
 from unrolled.environment import Environment
 from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.observed.observe import observe
+from unrolled.observed.trajectory import Trajectory
 from unrolled.rollout.preserve import preserving
 from unrolled.rollout.targets import Cells
 from unrolled.spectrum.graded import log_singular_values
 from unrolled.spectrum.lyapunov import TANGENT_NUMBERS
-from unrolled.spectrum.observed import observe
 from unrolled.spectrum.progress import Progress, reporting
 from unrolled.spectrum.singular_record import JacobianSingularValues, SingularValues
 from unrolled.spectrum.tangents import Tangents, random_directions
-from unrolled.spectrum.trajectory import Trajectory
 
 LN_10 = float(np.log(10))
 

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from unrolled.cells.own import State
 from unrolled.environment import Environment
+from unrolled.observed.facts import Facts
+from unrolled.observed.pushed_step import PushedStep
+from unrolled.observed.system import System
+from unrolled.observed.trajectory import Block, Trajectory
 from unrolled.rollout.scaled import working_dtype
 from unrolled.rollout.steps import Step, run_steps
-from unrolled.spectrum.facts import Facts
 from unrolled.spectrum.lyapunov import check_k, check_length, check_options, exponents_along
 from unrolled.spectrum.lyapunov_record import LyapunovSpectrum
-from unrolled.spectrum.pushed_step import PushedStep
 from unrolled.spectrum.singular_record import JacobianSingularValues, SingularValues
 from unrolled.spectrum.singular_values import check_lags, singular_values_along
-from unrolled.spectrum.system import System
-from unrolled.spectrum.trajectory import Block, Trajectory
 
 
 @torch.no_grad()

@@ -14,11 +14,11 @@ from unrolled.networks.record import NetworkRecord, upgrade_network
 from unrolled.networks.subject import Subject, records_of
 from unrolled.networks.textbook import Network
 from unrolled.networks.workload import Workload
+from unrolled.observed.facts import Facts
 from unrolled.progress import ProgressLine
 from unrolled.results.codec import require
 from unrolled.results.record import Record
 from unrolled.spectrum.drive import drives_for
-from unrolled.spectrum.facts import Facts
 from unrolled.spectrum.gain_curve import GainCurve, exponents_at, gain_curve
 from unrolled.spectrum.result import Settings, SpectrumResult, measure_spectrum
 from unrolled.spectrum.systems_record import Part

@@ -11,10 +11,10 @@ import pandas as pd
 
 from unrolled.environment import Environment
 from unrolled.errors import InvalidValueError
+from unrolled.observed.facts import Facts
+from unrolled.observed.system import System
 from unrolled.results.codec import require
 from unrolled.results.record import Record
-from unrolled.spectrum.facts import Facts
-from unrolled.spectrum.system import System
 
 
 class Measurement(Protocol):

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from unrolled.cells.push_forward import Push
 from unrolled.errors import NonFiniteError
+from unrolled.observed.system import System
 from unrolled.spectrum.choice import Choice
 from unrolled.spectrum.factorise import matrices
 from unrolled.spectrum.graded import Graded
 from unrolled.spectrum.interval import BEYOND, FILLED_UP, NUMBERS_ON_TRUST, ON_TRUST, ORTHONORMAL, Interval
-from unrolled.spectrum.system import System
 
 
 class Tangents:

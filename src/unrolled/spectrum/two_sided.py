@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from unrolled.cells.push_forward import Push, Steps
-from unrolled.spectrum.system import System
+from unrolled.observed.system import System
 from unrolled.spectrum.tangents import Tangents
 
 # Numbers in a state: with fewer, a second set of tangents costs more than it saves.

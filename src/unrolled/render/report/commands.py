@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from unrolled.learning.study import Learning
     from unrolled.networks.record import NetworkRecord
     from unrolled.networks.workload import Workload
-    from unrolled.newton.record import Parallel
+    from unrolled.over_time.record import Parallel
     from unrolled.shapes.record import Shapes
     from unrolled.spectrum.study import SpectrumStudy
     from unrolled.speed.run import Run

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from unrolled.cells import cell_named
+from unrolled.observed.system import System
 from unrolled.results.codec import Count, Size, require
 from unrolled.rollout.fused import DIRECTIONS
-from unrolled.spectrum.system import System
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,12 +15,13 @@ from unrolled.checks import check_size
 from unrolled.environment import Environment
 from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.networks.memory import check_memory
-from unrolled.newton.exponent import exponent_of
-from unrolled.newton.measured import Iterations, Measured
-from unrolled.newton.record import BYTES, Parallel
+from unrolled.newton.attempt import TOLERANCE, double
 from unrolled.newton.recurrence import StepRecurrence, in_a_row
 from unrolled.newton.solve import solve
 from unrolled.newton.systems import Followed, systems_of
+from unrolled.over_time.exponent import exponent_of
+from unrolled.over_time.measured import Iterations, Measured
+from unrolled.over_time.record import BYTES, Parallel
 from unrolled.rollout.nonfinite import check_states
 from unrolled.rollout.preserve import preserving
 from unrolled.rollout.steps import Step, check_steps
@@ -29,7 +30,6 @@ from unrolled.spectrum.lyapunov import lyapunov_spectrum
 from unrolled.spectrum.lyapunov_record import LyapunovSpectrum
 from unrolled.spectrum.step_spectrum import step_lyapunov_spectrum
 
-TOLERANCE = 1e-8
 WARM_UP = 5  # the exponent leaves out a fifth of the steps, in which its direction turns
 TENSORS = 4  # as large as all Jacobians, that are there at the same time
 
@@ -73,7 +73,7 @@ def measure_module(
     cells: Cells = (),
 ) -> Measured:
     """The same of one network among others."""
-    wide, inputs, state = copy.deepcopy(module).double(), _double(inputs), _double(state)
+    wide, inputs, state = copy.deepcopy(module).double(), double(inputs), double(state)
     followed = list(systems_of(wide, inputs, state, cells))
     steps = max(each.recurrence.steps for each in followed)
     _check_steps(lengths, followed)
@@ -106,7 +106,7 @@ def step_parallel(
     first = torch.cat([part.flatten(1) for part in parts], dim=-1)
     states = in_a_row(recurrence, first)
     check_states(states, name, 0, "forward")
-    followed = [Followed(spectrum.parts[0].system.label, recurrence, first, states)]
+    followed = [Followed(spectrum.parts[0].system, recurrence, first, states)]
     _check_steps(chosen, followed)
     found = _measured(name, followed, spectrum, chosen, tolerance, limit)
     return Parallel(chosen, tolerance, limit, (), (found,), Environment.without_load())
@@ -141,7 +141,7 @@ def _check_steps(lengths: tuple[int, ...], followed: list[Followed]) -> None:
     for each in followed:
         batch, size = each.first.shape
         numbers = TENSORS * BYTES * lengths[-1] * batch * size**2
-        what = f"the Jacobians of {lengths[-1]} steps of {each.label}"
+        what = f"the Jacobians of {lengths[-1]} steps of {each.system.label}"
         check_memory(what, 0, str(each.first.device), numbers)
 
 
@@ -187,12 +187,3 @@ def _iterations(
             for solution, each in zip(solutions, followed, strict=True)
         )
     return Iterations(tuple(counts), tuple(damped), tuple(converged)), error
-
-
-def _double(value: Any) -> Any:
-    """Floating numbers in float64, in tuples too; all else as it is."""
-    if isinstance(value, Tensor):
-        return value.double() if value.is_floating_point() else value
-    if type(value) is tuple:
-        return tuple(map(_double, value))
-    return value

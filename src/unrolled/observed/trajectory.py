@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unrolled.cells.push_forward import Steps
-from unrolled.spectrum.system import System
+from unrolled.observed.system import System
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import pandas as pd
 
 from unrolled.environment import Environment
 from unrolled.networks.record import NetworkRecord
-from unrolled.newton.measured import Exponent, Growth, Iterations, Measured
+from unrolled.newton.attempt import TENTH
+from unrolled.over_time.measured import Exponent, Growth, Iterations, Measured
 from unrolled.results.codec import Positive, Size, require
 from unrolled.results.record import Record
 
 BYTES = 8  # of a number, which is float64
 FLAT = 0.5  # power of T below which K grows nearer to not at all than in proportion
-FEW = 10  # of a single length: K is few at most at this part of T
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,10 +59,9 @@ class Parallel(Record):
         return found.predicted == self.is_parallel(found)
 
     def is_parallel(self, found: Measured) -> bool:
-        """Whether K, where it is known at all lengths, grows slower than the root of T; of one, is at most a tenth."""
-        if len(self.lengths) == 1:
-            return all(found.full.converged) and FEW * found.full.counts[-1] <= self.lengths[-1]
-        return all(found.full.converged) and self.growth(found).power < FLAT
+        """Whether K at the longest T is at most a tenth of it, or grows slower than the root of T over the lengths."""
+        few = TENTH * found.full.counts[-1] <= self.lengths[-1]
+        return all(found.full.converged) and (few or self.growth(found).power < FLAT)
 
     def memory(self, found: Measured) -> int:
         """Bytes of the Jacobians of all steps at the longest length; the scan takes about as many again."""

@@ -21,14 +21,14 @@ from unrolled.cells.linearised import Buffers
 from unrolled.cells.push_forward import Layers, PushForward
 from unrolled.cells.weights import Weights, used
 from unrolled.errors import InvalidValueError
+from unrolled.observed.facts import Facts
+from unrolled.observed.system import System
+from unrolled.observed.trajectory import Block, Trajectory
+from unrolled.observed.weights import check_weights
 from unrolled.rollout import layer as layer_runs
 from unrolled.rollout.fused import DIRECTIONS, arguments_of, draw_mask, drops, module_of, read
 from unrolled.rollout.nonfinite import check_states
 from unrolled.rollout.targets import Target
-from unrolled.spectrum.checks import check_weights
-from unrolled.spectrum.facts import Facts
-from unrolled.spectrum.system import System
-from unrolled.spectrum.trajectory import Block, Trajectory
 
 FEWEST_STEPS = 64  # of a block, however large the batch: tangents are factorised at its end in any case
 # Columns of a matrix product that are worth filling up: 16 take no longer than 10, and often half of that.

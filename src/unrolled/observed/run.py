@@ -11,13 +11,13 @@ from torch import Tensor
 
 from unrolled.cells.own import output_and_state
 from unrolled.errors import InvalidValueError
+from unrolled.observed.facts import Facts
+from unrolled.observed.pushed_step import PushedStep
+from unrolled.observed.system import System
+from unrolled.observed.trajectory import Block, Trajectory
 from unrolled.rollout.nonfinite import check_states
 from unrolled.rollout.runs import Run, name_of_state
 from unrolled.rollout.scaled import working_dtype
-from unrolled.spectrum.facts import Facts
-from unrolled.spectrum.pushed_step import PushedStep
-from unrolled.spectrum.system import System
-from unrolled.spectrum.trajectory import Block, Trajectory
 
 
 @dataclass(eq=False)

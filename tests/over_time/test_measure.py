@@ -12,11 +12,11 @@ from unrolled.cells.initialisation import Init
 from unrolled.errors import InvalidTypeError, InvalidValueError, NonFiniteError
 from unrolled.networks.textbook import Network
 from unrolled.networks.workload import Workload
-from unrolled.newton.exponent import student
-from unrolled.newton.measure import parallel, step_parallel
-from unrolled.newton.measured import Growth
-from unrolled.newton.record import Parallel
-from unrolled.newton.study import default_networks, measure
+from unrolled.over_time.exponent import student
+from unrolled.over_time.measure import parallel, step_parallel
+from unrolled.over_time.measured import Growth
+from unrolled.over_time.record import Parallel
+from unrolled.over_time.study import default_networks, measure
 from unrolled.spectrum import lyapunov_spectrum
 
 

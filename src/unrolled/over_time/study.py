@@ -13,8 +13,8 @@ from unrolled.errors import InvalidValueError
 from unrolled.networks.subject import Subject, records_of, their_errors
 from unrolled.networks.textbook import Network, described
 from unrolled.networks.workload import Workload
-from unrolled.newton.measure import check_options, measure_module
-from unrolled.newton.record import Parallel
+from unrolled.over_time.measure import check_options, measure_module
+from unrolled.over_time.record import Parallel
 from unrolled.progress import ProgressLine
 from unrolled.rollout.preserve import preserved
 

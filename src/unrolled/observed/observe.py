@@ -15,15 +15,15 @@ from unrolled.cells.own import output_and_state, parts_of
 from unrolled.cells.weights import read as read_weights
 from unrolled.cells.weights import used
 from unrolled.errors import InvalidTypeError
+from unrolled.observed.call import ObservedCall, call_of, detached
+from unrolled.observed.facts import Facts
+from unrolled.observed.run import ObservedRun, batched, check_run
+from unrolled.observed.trajectory import Trajectory
+from unrolled.observed.weights import check_weights
 from unrolled.rollout.arguments import Arguments
 from unrolled.rollout.capture import Capture
 from unrolled.rollout.runs import given_of, made
 from unrolled.rollout.targets import STEPPED, Cells, Target, check_called, targets_of
-from unrolled.spectrum.checks import check_weights
-from unrolled.spectrum.facts import Facts
-from unrolled.spectrum.observed_call import ObservedCall, call_of, detached
-from unrolled.spectrum.observed_run import ObservedRun, batched, check_run
-from unrolled.spectrum.trajectory import Trajectory
 
 
 class Observed(Protocol):

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from unrolled.newton.measured import Exponent
+from unrolled.over_time.measured import Exponent
 from unrolled.spectrum.lyapunov_record import Exponents
 
 COVERAGE = 0.99
