@@ -21,7 +21,7 @@ def test_random_networks_and_torchs_cells_in_one_command(tmp_path, capsys):
     words = " ".join(printed.out.split())
     for said in (
         "Newton's iterations over all steps at once; 6 hidden units",
-        "of 8 networks can be run in parallel over time; the sign of the largest exponent says so for",
+        "of 8 networks can be run in parallel over time; for ",
         "The Jacobians of 80 steps take up to",
         "RNN tanh, gain 0.5",
         "--explain says",
@@ -55,6 +55,47 @@ def test_a_checkpoint_decides_about_the_network(tmp_path, capsys):
     assert found.measured[0].full.counts == (1, 1, 1)
     assert found.exponent.value == -float("inf")
     assert "the largest exponent, −inf, says so too" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_trained_model_of_ones_own_with_its_checkpoint(tmp_path, capsys, plugin):
+    """A cell in a loop below a head, and weights that the checkpoint of a trainer brings."""
+    name = plugin("""
+import torch
+from torch import nn
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell, self.head = nn.GRUCell(3, 6), nn.Linear(6, 1)
+    def forward(self, x):
+        h = x.new_zeros(x.shape[1], 6)
+        for x_t in x:
+            h = self.cell(x_t, h)
+        return self.head(h)
+def make():
+    torch.manual_seed(0)
+    return Model(), torch.randn(80, 2, 3, generator=torch.Generator().manual_seed(1))
+""")
+    options = ["--model", f"{name}:make", "--lengths", "20,80", "--no-plots"]
+    assert parallel.main([*options, "--out", str(tmp_path / "one")]) == 0
+    first = Parallel.load(tmp_path / "one" / "parallel.json")
+    assert first.measured[0].system == "cell.l0"
+    assert first.measured[0].predicted
+    assert "Parallel over time: yes, in" in " ".join(capsys.readouterr().out.split())
+
+    cell = nn.GRUCell(3, 6)
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.mul_(0)
+    state = {f"cell.{key}": value for key, value in cell.state_dict().items()}
+    state |= {"head.weight": torch.zeros(1, 6), "head.bias": torch.zeros(1)}
+    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "best.pt")
+    assert (
+        parallel.main([*options, "--checkpoint", str(tmp_path / "best.pt"), "--out", str(tmp_path / "two")])
+        == 0
+    )
+    second = Parallel.load(tmp_path / "two" / "parallel.json")
+    assert second.measured[0].full.counts == (0, 0)  # all states are 0, as in the first guess
+    assert second.exponent.value == pytest.approx(-0.6931, abs=1e-3)  # h' = h / 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from examples.cells.leaky_rate import LeakyRate
+from examples.cells.lru import LRU
 from examples.cells.min_gru import MinGRU
 from examples.cells.minimal_gated_unit import MinimalGatedUnit
 from examples.cells.peephole_lstm import PeepholeLSTM
@@ -25,6 +26,7 @@ PATHS = {
     MinimalGatedUnit: "examples.cells.minimal_gated_unit:MinimalGatedUnit",
     LeakyRate: "examples.cells.leaky_rate:LeakyRate",
     MinGRU: "examples.cells.min_gru:MinGRU",
+    LRU: "examples.cells.lru:LRU",
 }
 sigmoid, tanh = torch.sigmoid, torch.tanh
 
@@ -54,7 +56,13 @@ def min_gru(p, x, h):
     return ((1 - z) * h + z * (x @ p["new.weight"].T + p["new.bias"]),)
 
 
-EQUATIONS = {PeepholeLSTM: peephole, MinimalGatedUnit: minimal, LeakyRate: leaky, MinGRU: min_gru}
+def lru(p, x, h):
+    eigenvalues = torch.exp(-torch.exp(p["nu"]))
+    return (eigenvalues * h + torch.sqrt(1 - eigenvalues**2) * (x @ p["into.weight"].T),)
+
+
+EQUATIONS = {PeepholeLSTM: peephole, MinimalGatedUnit: minimal, LeakyRate: leaky, MinGRU: min_gru, LRU: lru}
+OUTPUTS = {LRU: lambda p, h: h @ p["out.weight"].T}  # of those whose output is not their state
 every_cell = pytest.mark.parametrize("cell", PATHS, ids=lambda cell: cell.__name__)
 first, *others = PATHS
 # By a whole command, which takes seconds.
@@ -81,7 +89,8 @@ def test_profiles_and_weight_gradients_are_those_of_autograd_through_the_equatio
         states.append(state)
         for part in state:
             part.retain_grad()
-    sum((h**2).sum() for h, *_ in states).backward()
+    output = OUTPUTS.get(cell, lambda p, h: h)
+    sum((output(parameters, h) ** 2).sum() for h, *_ in states).backward()
 
     for k, path in enumerate(("h", "c")[: len(state)]):
         norms = torch.stack([parts[k].grad.norm(dim=-1) for parts in reversed(states)])

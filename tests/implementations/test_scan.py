@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from examples.cells.lru import LRU
 from examples.cells.min_gru import MinGRU
 from examples.cells.minimal_gated_unit import MinimalGatedUnit
 from examples.cells.peephole_lstm import PeepholeLSTM
@@ -76,7 +77,7 @@ def test_states_are_those_of_the_loop_and_so_are_their_gradients(length, dtype):
 
 @pytest.mark.parametrize("length", [1, 2, T])
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "two-way"])
-@pytest.mark.parametrize("cell", [MinGRU, Rotating])
+@pytest.mark.parametrize("cell", [MinGRU, LRU, Rotating])
 def test_it_is_the_loop(cell, bidirectional, length):
     loop = Unrolled(cell, I, H, num_layers=2, bidirectional=bidirectional).double()
     scanned = implement(load("scan"), loop)
@@ -109,10 +110,9 @@ def test_torch_s_own_modules_are_refused(kind):
 
 
 @pytest.mark.parametrize("phase", ["forward", "training"])
-def test_it_is_raced_as_equal_work(phase):
-    workload = Workload(
-        cell="examples.cells.min_gru:MinGRU", input_size=I, hidden_size=H, batch_size=B, seq_len=T
-    )
+@pytest.mark.parametrize("cell", ["min_gru:MinGRU", "lru:LRU"])
+def test_it_is_raced_as_equal_work(phase, cell):
+    workload = Workload(cell=f"examples.cells.{cell}", input_size=I, hidden_size=H, batch_size=B, seq_len=T)
     assert race(workload, phase, "scan", budget=0.01).status == "ok"
 
 

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from examples.cells.lru import LRU
+from examples.cells.min_gru import MinGRU
 from torch import nn
 
 from unrolled.cells.build import Unrolled
@@ -112,6 +114,66 @@ def test_a_cell_of_ones_own_and_the_same_as_a_function_take_the_same_iterations(
     assert found.exponent.value == pytest.approx(other.exponent.value, abs=1e-9)
     assert found.measured[0].error < 1e-7
     assert found.measured[0].state_size == 8
+
+
+@pytest.mark.parametrize("cell", [MinGRU, LRU])
+def test_a_linear_recurrence_takes_one_iteration_however_long(cell):
+    torch.manual_seed(0)
+    found = parallel(Unrolled(cell, 3, 4), inputs(300), lengths=[1, 10, 300], cells=(cell,))
+    assert found.iterations == {"full": (1, 1, 1), "diagonal": (1, 1, 1)}
+    assert found.measured[0].forgets
+    assert found.measured[0].predicted
+    assert found.verdict.startswith("Parallel over time: yes, in 1 iteration at T = 300")
+
+
+def two_ways_to_go_on(gain):
+    """`h_t = tanh(gain h_{t-1} + x_t)`: above gain 1 it stays on the side where it is, unless the input is large."""
+    module = nn.RNN(1, 1, bias=False).double()
+    with torch.no_grad():
+        module.weight_hh_l0.fill_(gain)
+        module.weight_ih_l0.fill_(0.01)
+    return module
+
+
+@pytest.mark.parametrize(("gain", "forgets"), [(0.5, True), (0.9, True), (1.5, False), (3.0, False)])
+def test_where_there_are_two_stable_trajectories_it_does_not_forget_how_it_began(gain, forgets):
+    module, x = two_ways_to_go_on(gain), inputs(300, size=1, batch=1).double()
+    start = torch.full((1, 1, 1), 0.5, dtype=torch.float64)
+    found = parallel(module, x, lengths=[100, 300], state=start)
+    assert found.exponent.value < 0
+    assert found.measured[0].forgets == forgets
+    assert found.measured[0].predicted == forgets
+    assert ("but that it does not forget how it began" in found.verdict) == (not forgets)
+
+
+def test_that_it_is_asked_whether_it_forgets_draws_no_random_number():
+    module, x = nn.RNN(3, 4), inputs(40)
+    state = torch.get_rng_state()
+    parallel(module, x, lengths=[40])
+    assert torch.equal(state, torch.get_rng_state())
+
+
+class Turning(nn.Module):
+    """A complex state, which turns."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.angle = nn.Parameter(torch.ones(hidden_size))
+
+    def initial_state(self, batch_size):
+        return torch.zeros(batch_size, len(self.angle), dtype=torch.complex64)
+
+    def forward(self, x, h):
+        return torch.polar(torch.full_like(self.angle, 0.9), self.angle) * h + x.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("of", [parallel, lyapunov_spectrum])
+def test_a_complex_state_is_refused_in_a_line(of):
+    options = {"lengths": [20]} if of is parallel else {}
+    with pytest.raises(
+        InvalidTypeError, match=r"expected a state of real numbers, got torch.complex.*view_as_real"
+    ):
+        of(Unrolled(Turning, 3, 4), inputs(20), cells=(Turning,), **options)
 
 
 def test_torchs_cell_in_a_loop_takes_what_the_fused_module_takes():

@@ -21,14 +21,16 @@ def iterations(counts, damped=0):
     return Iterations(tuple(counts), (damped,) * len(counts), (True,) * len(counts))
 
 
-def measured(name, exponent, counts, width=0.01):
+def measured(name, exponent, counts, width=0.01, forgets=True):
     interval = Exponent(exponent, exponent - width, exponent + width)
-    return Measured(name, "rnn.l0", 16, 1, interval, iterations(counts), iterations((90, 100, 110), 3), 1e-12)
+    diagonal = iterations((90, 100, 110), 3)
+    return Measured(name, "rnn.l0", 16, 1, interval, forgets, iterations(counts), diagonal, 1e-12)
 
 
 FLAT = measured("RNN tanh, gain 0.5", -0.7, (4, 4, 4))
 GROWS = measured("RNN tanh, gain 3", 0.2, (60, 121, 239))
 WRONG = measured("GRU, orthogonal", -0.05, (40, 80, 160))
+STUCK = measured("RNN tanh, gain 2", -0.4, (40, 80, 160), forgets=False)
 UNSURE = measured("LSTM", -0.01, (20, 22, 23), width=0.05)
 
 
@@ -44,9 +46,7 @@ def shown(found, width, explain=False):
 
 def test_a_wrong_prediction_is_named_and_the_count_says_so():
     first, *others = summary(study(FLAT, GROWS, WRONG))
-    assert first == (
-        "1 of 3 networks can be run in parallel over time; the sign of the largest exponent says so for 2 of 3."
-    )
+    assert first == ("1 of 3 networks can be run in parallel over time; for 2 of 3 the prediction is right.")
     assert others[0] == (
         "GRU, orthogonal: Parallel over time: no, it takes 160 iterations at T = 400 (K ~ T^1.00); the largest "
         "exponent, −0.05, says otherwise."
@@ -65,6 +65,21 @@ def test_one_network_has_one_verdict():
     )
 
 
+def test_one_that_does_not_forget_how_it_began_is_said_to_be_that():
+    assert study(STUCK).verdict == (
+        "Parallel over time: no, it takes 160 iterations at T = 400 (K ~ T^1.00); the largest exponent is −0.4, but "
+        "that it does not forget how it began says so too."
+    )
+    assert study(FLAT, STUCK).networks_frame()["predicted"].tolist() == [True, False]
+
+
+def test_few_iterations_at_the_longest_length_are_enough():
+    """However they grow: a tenth of the steps at most."""
+    assert study(measured("GRU", -0.1, (10, 20, 40))).is_parallel(measured("GRU", -0.1, (10, 20, 40)))
+    assert not study(FLAT).is_parallel(measured("GRU", -0.1, (10, 20, 41)))
+    assert study(FLAT).is_parallel(measured("GRU", -0.1, (80, 80, 81)))  # nor do they grow at all
+
+
 def test_what_did_not_converge_is_not_parallel():
     given_up = replace(FLAT.full, converged=(True, True, False))
     found = study(replace(FLAT, full=given_up))
@@ -74,7 +89,7 @@ def test_what_did_not_converge_is_not_parallel():
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_table_fits_and_has_every_count(width):
-    text = shown(study(FLAT, GROWS, WRONG, UNSURE), width, explain=True)
+    text = shown(study(FLAT, GROWS, WRONG, UNSURE, STUCK), width, explain=True)
     assert max(map(len, text.splitlines())) <= width
     rows = [line for line in text.splitlines() if line.startswith("RNN tanh, gain 3")]
     for word in ("0.200", "0.010", "no", "60", "121", "239", "~110"):

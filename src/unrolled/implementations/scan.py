@@ -1,10 +1,8 @@
 """`scan`: all steps at once, of a cell that is linear in its state, by an associative scan over time.
 
-Where each number of the state goes by `s_t = a_t s_{t-1} + b_t`, two steps in a row are one such step,
-`s_{t+1} = a_{t+1} a_t s_{t-1} + (a_{t+1} b_t + b_{t+1})`. Joining steps in pairs halves the sequence until one is
-left; the states in between follow on the way back. That is about `2 log2 T` operations in a row in place of T (Blelloch
-1990; for recurrent networks Martin, Cundy 2018, arXiv 1709.04057). The cell itself gives a and b: it is called on all
-inputs at once, with states of zeros and of ones.
+Where each number of the state goes by `s_t = a_t s_{t-1} + b_t`, all of them follow by about `2 log2 T` operations in a
+row in place of T, see `newton.scan` (for recurrent networks: Martin, Cundy 2018, arXiv 1709.04057). The cell itself
+gives a and b: it is called on all inputs at once, with states of zeros and of ones.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from unrolled.cells.build import Unrolled, first_state
 from unrolled.cells.own import output_and_state, parts_of
 from unrolled.errors import ImplementationError
+from unrolled.newton.scan import elementwise
 
 TRIED_BATCH = 3
 
@@ -63,21 +62,7 @@ def scan(cell: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
 
 def states(a: Tensor, b: Tensor, first: Tensor) -> Tensor:
     """`s_t = a_t s_{t-1} + b_t` for all t, `(T, ...)`, from the state `first` before them."""
-    return _scanned(a, torch.cat((torch.addcmul(b[:1], a[:1], first), b[1:])))
-
-
-def _scanned(a: Tensor, b: Tensor) -> Tensor:
-    """The same from a state of 0."""
-    steps = len(b)
-    if steps == 1:
-        return b
-    pairs = steps // 2
-    a_even, b_even, a_odd, b_odd = a[0::2], b[0::2], a[1::2], b[1::2]
-    odd = _scanned(a_odd * a_even[:pairs], torch.addcmul(b_odd, a_odd, b_even[:pairs]))
-    rest = steps - pairs - 1  # even steps but the first
-    even = torch.cat((b_even[:1], torch.addcmul(b_even[1:], a_even[1:], odd[:rest])))
-    joined = torch.stack((even[:pairs], odd), dim=1).flatten(0, 1)
-    return joined if steps == 2 * pairs else torch.cat((joined, even[pairs:]))
+    return elementwise(a, torch.cat((torch.addcmul(b[:1], a[:1], first), b[1:])))
 
 
 def _coefficients(cell: nn.Module, rows: Tensor, state: Any, steps: int) -> tuple[list[Tensor], list[Tensor]]:

@@ -16,7 +16,7 @@ from unrolled.observed.pushed_step import PushedStep
 from unrolled.observed.system import System
 from unrolled.observed.trajectory import Block, Trajectory
 from unrolled.rollout.nonfinite import check_states
-from unrolled.rollout.runs import Run, name_of_state
+from unrolled.rollout.runs import Run, check_real, name_of_state
 from unrolled.rollout.scaled import working_dtype
 
 
@@ -107,6 +107,7 @@ def check_run(run: ObservedRun) -> None:
             "the step before gave (a mask, a reset or a mix), so there is no single trajectory; pass a sequence "
             "without that"
         )
+    check_real(run.name, run.states[-1])
     for part in zip(*run.states[1:], strict=True):
         check_states(torch.stack(part), run.name, run.target.layer, run.target.direction)
 

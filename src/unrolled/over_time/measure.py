@@ -20,6 +20,7 @@ from unrolled.newton.recurrence import StepRecurrence, in_a_row
 from unrolled.newton.solve import solve
 from unrolled.newton.systems import Followed, systems_of
 from unrolled.over_time.exponent import exponent_of
+from unrolled.over_time.forgetting import forgets
 from unrolled.over_time.measured import Iterations, Measured
 from unrolled.over_time.record import BYTES, Parallel
 from unrolled.rollout.nonfinite import check_states
@@ -163,6 +164,7 @@ def _measured(
         max(each.recurrence.size for each in followed),
         followed[0].first.shape[0],
         exponent_of(deciding),
+        all(forgets(each) for each in followed),
         full,
         diagonal,
         error,

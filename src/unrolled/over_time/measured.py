@@ -69,6 +69,8 @@ class Iterations:
 class Measured:
     """One network: `system` is the layer and direction with the largest exponent, `state_size` the largest state.
 
+    `forgets`: whether each layer and direction forgets how it began.
+
     `full` and `diagonal` name the Jacobians. `error` is the largest distance of Newton's states from those of one step
     after the other, at the longest length.
     """
@@ -78,11 +80,15 @@ class Measured:
     state_size: Size
     batch_size: Size
     exponent: Exponent
+    forgets: bool
     full: Iterations
     diagonal: Iterations
     error: NonNegative
 
     @property
     def predicted(self) -> bool:
-        """Whether it can be run in parallel by the sign of the exponent (Gonzalez et al. 2025, arXiv 2508.16817)."""
-        return self.exponent.value < 0
+        """Whether it can be run in parallel: by the sign of the exponent (Gonzalez et al. 2025, arXiv 2508.16817).
+
+        And not where several trajectories are stable under the same input, which the sign does not tell.
+        """
+        return self.exponent.value < 0 and self.forgets

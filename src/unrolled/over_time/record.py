@@ -55,7 +55,7 @@ class Parallel(Record):
         return Growth.of(self.lengths, iterations.counts)
 
     def holds(self, found: Measured) -> bool:
-        """Whether K is as the sign of the exponent says."""
+        """Whether K is as predicted."""
         return found.predicted == self.is_parallel(found)
 
     def is_parallel(self, found: Measured) -> bool:
@@ -72,13 +72,15 @@ class Parallel(Record):
         count, longest = found.full.counts[-1], self.lengths[-1]
         exponent = f"{found.exponent.value:+.3g}".replace("-", "−").replace("+−", "−")
         power = self.growth(found).power
-        grown = "" if math.isnan(power) else f" (K ~ T^{power:.2f})".replace("-", "−")
+        grown = "" if math.isnan(power) else f" (K ~ T^{round(power, 2) + 0.0:.2f})".replace("-", "−")
         many = f"{'' if found.full.converged[-1] else 'more than '}{count} iteration{'s' * (count != 1)}"
         answer = f"yes, in {many}" if self.is_parallel(found) else f"no, it takes {many}"
         says = "says so too" if self.holds(found) else "says otherwise"
+        reason = f"the largest exponent, {exponent},"
+        if found.exponent.value < 0 and not found.forgets:
+            reason = f"the largest exponent is {exponent}, but that it does not forget how it began"
         unsure = "" if found.exponent.is_sure else ", though its interval has both signs"
-        said = f"Parallel over time: {answer} at T = {longest}{grown}; the largest exponent"
-        return f"{said}, {exponent}, {says}{unsure}."
+        return f"Parallel over time: {answer} at T = {longest}{grown}; {reason} {says}{unsure}."
 
     def iterations_frame(self) -> pd.DataFrame:
         """A row per network, kind of Jacobian and length."""
@@ -113,6 +115,7 @@ class Parallel(Record):
             "exponent": found.exponent.value,
             "low": found.exponent.low,
             "high": found.exponent.high,
+            "forgets": found.forgets,
             "predicted": found.predicted,
             "iterations": found.full.counts[-1],
             "power": full.power,

@@ -11,19 +11,16 @@ if TYPE_CHECKING:
 
 
 def answer(study: Parallel) -> str:
-    """`5 of 8 networks can be run in parallel over time; the sign of the exponent says which, for 8 of 8.`"""
+    """`5 of 8 networks can be run in parallel over time; for 8 of 8 the prediction is right.`"""
     if len(study.measured) == 1:
         return study.verdict
     can = sum(study.is_parallel(found) for found in study.measured)
     held, count = sum(study.holds(found) for found in study.measured), len(study.measured)
-    return (
-        f"{can} of {count} networks can be run in parallel over time; the sign of the largest exponent says so "
-        f"for {held} of {count}."
-    )
+    return f"{can} of {count} networks can be run in parallel over time; for {held} of {count} the prediction is right."
 
 
 def summary(study: Parallel) -> list[str]:
-    """The answer, a line for each network whose exponent says otherwise, and the memory."""
+    """The answer, a line for each network that was predicted otherwise, and the memory."""
     said = [answer(study)]
     if len(study.measured) > 1:
         said += [

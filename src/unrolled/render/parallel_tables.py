@@ -22,8 +22,9 @@ def note(study: Parallel) -> str:
         f"of 0 to a residual of {study.tolerance:g}, in float64; of several layers the most of one; ~ where it was "
         "damped, > where it did not converge. Power: K ~ T^p, with its standard error. Diagonal: K at the longest T, "
         "and its power, where only the diagonals of the Jacobians are used. Exponent: the largest Lyapunov exponent, "
-        "nats per step, and its 99 % interval (±). Predicted: yes where it is below 0; in parentheses where the "
-        "interval has both signs. In parallel: yes where K grows slower than the root of T."
+        "nats per step, and its 99 % interval (±). Forgets: whether trajectories that begin elsewhere come together. "
+        "Predicted: yes where the exponent is below 0 and it forgets; (in parentheses: its interval has both signs). "
+        "In parallel: yes where K at the longest T is at most a tenth of it, or grows slower than the root of T."
     )
 
 
@@ -34,6 +35,7 @@ def parallel_tables(study: Parallel, width: int) -> list[Group]:
         [
             Column("exponent", [Text(_signed(found.exponent.value)) for found in measured]),
             Column("±", [Text(_half(found.exponent), style="dim") for found in measured]),
+            Column("forgets", [Text("yes" if found.forgets else "no") for found in measured]),
         ],
         [Column("predicted", [_predicted(found) for found in measured])],
     ]

@@ -19,13 +19,12 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from unrolled.cells.own import output_and_state, parts_of
-from unrolled.errors import InvalidTypeError
 from unrolled.rollout.arguments import tensors_in
 from unrolled.rollout.capture import Capture
 from unrolled.rollout.fused import FusedCall, run_fused
 from unrolled.rollout.layout import Layout
 from unrolled.rollout.nonfinite import check_states
-from unrolled.rollout.runs import Parts, Run, given_of, hides_c, lstm_step, made
+from unrolled.rollout.runs import Parts, Run, check_real, given_of, hides_c, lstm_step, made
 from unrolled.rollout.targets import Target, check_called
 
 
@@ -169,11 +168,7 @@ class Rollout:
             args, kwargs = self._in_block(run, before, args, kwargs)
         result = made(target, _decomposed(target, call, args), args, kwargs)
         state = parts_of(output_and_state(result, given, repr(target.name))[1])
-        if any(part.is_complex() for part in state):
-            raise InvalidTypeError(
-                f"{target.name!r}: expected a state of real numbers, got {state[0].dtype}; keep real and imaginary "
-                "parts, as by torch.view_as_real"
-            )
+        check_real(target.name, state)
         run.steps, run.handed = run.steps + 1, state
         run.values.append(state)
         return self._handed(run, state, result) if torch.is_grad_enabled() else result

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unrolled.errors import InvalidValueError
+from unrolled.errors import InvalidTypeError, InvalidValueError
 from unrolled.rollout.arguments import tensors_in
 from unrolled.rollout.targets import Target
 
@@ -82,6 +82,16 @@ def made(target: Target, call: Callable[..., Any], args: tuple[Any, ...], kwargs
                 "tensor, as by h = h + ... in place of h += ..."
             )
     return result
+
+
+def check_real(name: str, state: Sequence[Tensor]) -> None:
+    """Raise `InvalidTypeError` where a part of a state has complex numbers, each of which would count as one."""
+    for part in state:
+        if part.is_complex():
+            raise InvalidTypeError(
+                f"{name!r}: expected a state of real numbers, got {part.dtype}; keep real and imaginary parts, as by "
+                "torch.view_as_real"
+            )
 
 
 def hides_c(target: Target, input: Any) -> bool:

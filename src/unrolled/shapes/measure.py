@@ -108,11 +108,19 @@ def _difference(name: str, own: list[Tensor], other: list[Tensor]) -> Difference
     """The largest difference of two entries, and the largest entry; infinite where the shapes differ."""
     if [a.shape for a in own] != [b.shape for b in other]:
         return Difference(name, float("inf"), 0.0)
-    pairs = [(a.double(), b.double()) for a, b in zip(own, other, strict=True)]
+    pairs = [
+        tuple(part.to(torch.promote_types(part.dtype, torch.float64)) for part in two)
+        for two in zip(own, other, strict=True)
+    ]
     # `max` of a tensor is NaN where an entry is; that of Python may not be.
     largest = torch.stack([(a - b).abs().max() for a, b in pairs]).max()
     scale = torch.stack([a.abs().max() for a, _ in pairs]).max()
     return Difference(name, float(largest), float(scale))
+
+
+def _wide(part: Tensor) -> Tensor:
+    """In float64, or complex128."""
+    return part.to(torch.promote_types(part.dtype, torch.float64))
 
 
 def _epsilon(configuration: Configuration) -> float:
