@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STYLES = {"vanishing": "blue", "steady": "green", "exploding": "red", "mixed": "yellow", "none": "dim"}
 BLOCKS = "▁▂▃▄▅▆▇"  # an odd number, so that lag 0 stands in the middle
 SPAN = 9  # decades above and below lag 0 that a sparkline can show
-SHORT, LONG = 5, 20  # characters of a sparkline
+SHORT, LONG = 5, 16  # characters of a sparkline
 TINY = 1e-5  # decades: a norm clipped to 1 is 1e-6 below it
 
 PARALLEL_NOTE = (
@@ -73,7 +73,7 @@ def _reach_table(frame: pd.DataFrame, lags: list[int], columns: int) -> Table:
     table.add_column("verdict")
     tried = _tried(frame)
     if tried:
-        table.add_column("parallel\nover time" if wide else "paral-\nlel")
+        table.add_column("paral-\nlel")
     table.add_column(f"k = 0 to {last}" if wide else "")
     for row in frame.to_dict("records"):
         cells = _reach_cells(row, lags, columns)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 IN_A_DECADE = {"nats": math.log(10), "decades": 1.0}
 SHORT = {"mean field": "mean", "fixed point": "fix"}  # of theories, in a narrow terminal
 FEW = 6  # lags in a narrow terminal
+# Columns of the table of exponents that a screen may be too narrow for, step by step.
+LEFT_OUT: tuple[set[str], ...] = (
+    set(), {"spread", "sum", "dimension"}, {"spread", "sum", "dimension", "off"},
+)  # fmt: skip
 STYLES = {"forgetting": "blue", "neutral": "green", "chaotic": "red"}
 
 SPECTRUM_NOTE = (
@@ -44,15 +48,18 @@ GAIN_NOTE = (
 def spectrum_table(frame: pd.DataFrame, width: int, units: str = "") -> Group:
     """One row per network and input, or per system: exponents, what follows from them, and theory.
 
-    Where `width` is short, without the spread, the sum, the dimension and how far off a theory is. What no row has is
-    no column.
+    Where `width` is short, without the spread, the sum and the dimension, and where it is shorter still without how far
+    off theory is. What no row has is no column.
     """
     title = titled("Spectrum: Lyapunov exponents, nats per step", units)
-    table = _spectrum_table(frame, True)
-    return below(title, table if fits(table, width) else _spectrum_table(frame, False))
+    for left_out in LEFT_OUT:
+        table = _spectrum_table(frame, left_out)
+        if fits(table, width):
+            break
+    return below(title, table)
 
 
-def _spectrum_table(frame: pd.DataFrame, wide: bool) -> Table:
+def _spectrum_table(frame: pd.DataFrame, left_out: set[str]) -> Table:
     rows = frame.to_dict("records")
     heads = {
         **{name: name for name in ("network", "input", "verdict", "largest")}, "spread": "±",
@@ -60,8 +67,8 @@ def _spectrum_table(frame: pd.DataFrame, wide: bool) -> Table:
         **{name: name for name in ("sum", "dimension", "theory", "by", "off")},
         "parallel": "paral-\nlel",
     }  # fmt: skip
-    hidden = set() if wide else {"spread", "sum", "dimension", "off"}
-    hidden |= (
+    wide = not left_out
+    hidden = left_out | (
         set() if any(row["network"] for row in rows) else {"input"}
     )  # of a model in hand, which has its own
     hidden |= set() if any(row.get("theory_name") for row in rows) else {"theory", "by", "off"}
