@@ -208,6 +208,7 @@ TABLES = {
     "reading/spectrum.md": of("docs/results/cpu/spectrum.json", "spectrum"),
     "reading/learn.md": of("docs/results/cpu/learn/learn.json", "learn"),
     "reading/advise.md": of("docs/results/cpu/advise/advise.json", "advise"),
+    "reading/parallel.md": of("docs/results/cpu/parallel/parallel.json", "parallel"),
     "reading/shapes.md": of("docs/screens/shapes.json", "shapes"),
     "reading/forecast.md": of("docs/results/cpu/forecast/forecast.json", "forecast", suggest=True),
 }
@@ -253,7 +254,7 @@ def test_every_verdict_is_explained_on_its_page(name):
 
 def files_of():
     """The frames that a command saves, by the page that has to explain their columns."""
-    from unrolled.render import advise, bench, forecast, gradflow, learn, shapes, spectrum, sweep, why
+    from unrolled.render import advise, bench, forecast, gradflow, learn, parallel, shapes, spectrum, sweep, why
     from unrolled.render.saved import load
 
     return {
@@ -264,6 +265,7 @@ def files_of():
         "reading/learn.md": learn.frames(load(ROOT / "docs/results/cpu/learn/learn.json")),
         "reading/advise.md": advise.frames(load(ROOT / "docs/results/cpu/advise/advise.json")),
         "reading/sweep.md": {"sweep": sweep.frames(load(ROOT / "docs/results/cpu/sweep/sweep.json"))["sweep"]},
+        "reading/parallel.md": parallel.frames(load(ROOT / "docs/results/cpu/parallel/parallel.json")),
         "reading/shapes.md": shapes.frames(load(ROOT / "docs/screens/shapes.json")),
         "reading/forecast.md": forecast.frames(load(ROOT / "docs/results/cpu/forecast/forecast.json")),
     }
