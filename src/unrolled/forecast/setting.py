@@ -50,7 +50,11 @@ class Setting:
     def __post_init__(self) -> None:
         check_choice("cell", self.cell, CELLS)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        _check_clip(self.clip)
+        from unrolled.gradients.clipping.clip import (
+            check_text,
+        )  # with torch: a command's options do not wait for it
+
+        check_text(self.clip)
         for name in ("hidden_size", "num_layers", "batch_size", "iterations", "warm_up"):
             check_size(name, getattr(self, name))
         check_size("length", self.length)
@@ -103,15 +107,6 @@ class Setting:
             f"hidden {self.hidden_size}, batch {self.batch_size}, {self.optimizer} at {self.lr:g}, "
             f"{self.iterations} iterations"
         )
-
-
-def _check_clip(spec: object) -> None:
-    """Raise unless it is the text of a mode of clipping with its bound."""
-    from unrolled.gradients.clipping import Clip  # with torch, which the options of a command do not wait for
-
-    if not isinstance(spec, str):
-        raise InvalidTypeError(f"clip: expected text such as norm:1, got {spec!r}; try none")
-    Clip.parse(spec)
 
 
 def _check_positive(name: str, value: object) -> None:

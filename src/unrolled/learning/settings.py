@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from unrolled.checks import check_size
 from unrolled.errors import InvalidTypeError, InvalidValueError
+from unrolled.gradients.clipping.clip import check_text
 from unrolled.learning.tasks import task_named
 from unrolled.learning.tasks.task import Task
 from unrolled.results.codec import Positive, Size
@@ -50,7 +51,7 @@ class Settings:
             raise InvalidTypeError(f"lr: expected a number above 0, got {self.lr!r}; try 0.005")
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise InvalidValueError(f"lr: expected a number above 0, got {self.lr:g}; try 0.005")
-        _check_clip(self.clip)
+        check_text(self.clip)
 
     @property
     def of(self) -> Task:
@@ -72,11 +73,3 @@ class Settings:
             f"{self.of.TITLE}, {self.seeds} seeds, batch {self.batch_size}, Adam at {self.lr:g}, "
             f"up to {self.iterations} iterations, clip {self.clip}"
         )
-
-
-def _check_clip(spec: object) -> None:
-    from unrolled.gradients.clipping import Clip  # with torch, which the options of a command do not wait for
-
-    if not isinstance(spec, str):
-        raise InvalidTypeError(f"clip: expected text such as norm:1, got {spec!r}; try none")
-    Clip.parse(spec)

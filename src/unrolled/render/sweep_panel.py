@@ -84,7 +84,7 @@ def draw_panel(
     if layout.y is None:
         _lines(sweep, part, layout, place, axes)
         return None
-    return _map(sweep, part, layout, place, axes, norm)
+    return _map(sweep, part, layout.x, layout.y, place, axes, norm)
 
 
 def _at(frame: pd.DataFrame, place: dict[str, Any]) -> pd.DataFrame:
@@ -95,10 +95,8 @@ def _at(frame: pd.DataFrame, place: dict[str, Any]) -> pd.DataFrame:
 
 
 def _map(
-    sweep: Sweep, part: pd.DataFrame, layout: Layout, place: dict[str, Any], axes: Axes, norm: Normalize
+    sweep: Sweep, part: pd.DataFrame, x: Axis, y: Axis, place: dict[str, Any], axes: Axes, norm: Normalize
 ) -> Any:
-    x, y = layout.x, layout.y
-    assert y is not None
     xs, ys = _sorted(x), _sorted(y)
     grid = part.set_index([y.name, x.name])[sweep.shown].reindex(pd.MultiIndex.from_product([ys, xs]))
     values = grid.to_numpy(dtype=float).reshape(len(ys), len(xs))

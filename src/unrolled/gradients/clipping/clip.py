@@ -153,6 +153,13 @@ class Clip:
         )
 
 
+def check_text(spec: object) -> None:
+    """Raise `InvalidTypeError` or `InvalidValueError` unless it is the text of a mode with its bound."""
+    if not isinstance(spec, str):
+        raise InvalidTypeError(f"clip: expected text such as norm:1, got {spec!r}; try none")
+    Clip.parse(spec)
+
+
 def _finite(bound: float) -> float | None:
     """The bound, or None for that of a mode that has none."""
     return bound if math.isfinite(bound) else None
