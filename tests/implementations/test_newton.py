@@ -22,6 +22,8 @@ from unrolled.errors import ImplementationError
 from unrolled.implementations import implement
 from unrolled.implementations.newton import MOST_ITERATIONS, build
 from unrolled.implementations.registry import Implementation
+from unrolled.networks.workload import Workload
+from unrolled.speed.race import race
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +127,20 @@ def test_float32_is_as_near_as_rounding_lets_it():
 def test_what_a_loop_cannot_reproduce_is_refused(wrong):
     with pytest.raises(ImplementationError):
         build(wrong)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("most", [MOST_ITERATIONS, 1])
+def test_its_iterations_stand_in_the_row_of_a_race(most, monkeypatch):
+    monkeypatch.setattr("unrolled.implementations.newton.MOST_ITERATIONS", most)
+    workload = Workload(cell="rnn_tanh", input_size=2, hidden_size=8, num_layers=2, batch_size=1, seq_len=100)
+    result = race(workload, "forward", "newton", budget=0.01)
+    assert result.status == "ok", result.reason
+    if most == 1:
+        assert result.iterations == (None, None)
+        assert result.row()["iterations"] == "loop"
+    else:
+        assert all(1 < count < 10 for count in result.iterations)
+        assert result.row()["iterations"] == str(max(result.iterations))
+    assert " iterations " in " ".join(str(result).split())
+    assert race(workload, "forward", "hoisted", budget=0.01).row()["iterations"] == ""

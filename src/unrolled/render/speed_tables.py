@@ -37,7 +37,8 @@ SPEED_NOTE = (
     "fused: time over that of the fused module in the same rounds, with its 99 % interval; ? where that is wider "
     "than a factor of two. Faster and slower need the whole interval to clear 1 and the noise; same needs it "
     "within 5 % of 1; the rest is unclear. Means are geometric. Tokens: steps of all sequences; keeps: what the "
-    "forward pass holds for the backward pass beyond parameters and input."
+    "forward pass holds for the backward pass beyond parameters and input. Iterations: of Newton’s method, the most "
+    "that a layer took; loop where it gave up and went step by step."
 )
 Rows = dict[str, Any]  # of one workload, by the names of their implementations
 
@@ -123,6 +124,9 @@ def _contender(name: str, rows: list[Rows], best: list[str | None], heading: str
     if any(row is not None and row["compile_s"] > 0 for row in mine):
         heads += ["compile", "pays after"]
         cells = [[*these, *_compile_cells(row)] for these, row in zip(cells, mine, strict=True)]
+    if any(row is not None and row["iterations"] for row in mine):
+        heads.append("iterations")
+        cells = [[*these, _iterations(row)] for these, row in zip(cells, mine, strict=True)]
     return [Column(head, of, left=not head) for head, of in zip(heads, zip(*cells, strict=True), strict=True)]
 
 
@@ -160,6 +164,10 @@ def _compile_cells(row: Any) -> list[Text]:
         Text(text.seconds(row["compile_s"])),
         Text("never" if calls == float("inf") else f"{calls:.0f} calls"),
     ]
+
+
+def _iterations(row: Any) -> Text:
+    return Text(row["iterations"] if row is not None and row["iterations"] else "–")
 
 
 def _caption(part: pd.DataFrame) -> str:

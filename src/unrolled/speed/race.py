@@ -483,6 +483,7 @@ class Race:
             with redirect_stdout(contender.printed.stream), contender.kept.watching(), suppress(*THEIRS):
                 contender.facts |= _memory(contender.step or self._reference)
                 contender.facts |= self._cost_of_compiling(contender.implementation)
+                contender.facts["iterations"] = _iterations(contender.step)
             contender.spent_s["memory"] = perf_counter() - began
 
     def _describe_networks(self) -> None:
@@ -554,6 +555,18 @@ class Race:
             reference_event_seconds=tuple(call[1] for each in theirs for call in each if call[1] is not None),
             spent_s=spent,
         )
+
+
+def _iterations(step: Step | None) -> tuple[int | None, ...]:
+    """What modules that iterate say of their last call, by an attribute `iterations` as `newton` has it."""
+    found: list[int | None] = []
+    for module in step.module.modules() if step else ():
+        counts = getattr(module, "iterations", ())
+        if isinstance(counts, tuple) and all(
+            each is None or (type(each) is int and each >= 0) for each in counts
+        ):
+            found += counts
+    return tuple(found)
 
 
 def _bytes_of(*held: nn.Module | Tensor) -> int:

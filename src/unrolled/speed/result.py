@@ -71,9 +71,10 @@ class Result(Plotted):
     leave a core to another one during any of their calls.
     The times between CUDA events are kept beside them. `recheck_error` is the largest error after the clock, in the
     timed dtype; NaN where it did not come to that. `spent_s` says where the time of the benchmark went, and `notes`
-    what else the implementation did. `network` says what another network is that was raced in its place, and what the
-    reference is beside one. `drifts` and `noise_floor`, the largest ratio that the reference against itself
-    shows on this workload and phase, come from all results of a run: see `settled`.
+    what else the implementation did. `iterations` are those of each layer and direction, of an implementation that
+    iterates; None where it gave up and went step by step. `network` says what another network is that was raced in its
+    place, and what the reference is beside one. `drifts` and `noise_floor`, the largest ratio that the reference
+    against itself shows on this workload and phase, come from all results of a run: see `settled`.
     """
 
     VIEW = "race"
@@ -99,6 +100,7 @@ class Result(Plotted):
     uncompiled_s: Seconds | None = None
     spent_s: dict[str, Spent] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    iterations: tuple[Count | None, ...] = field(default=(), metadata=IF_NOT_DEFAULT)
     network: Network | None = field(default=None, metadata=IF_NOT_DEFAULT)
     drifts: Drifts = field(default_factory=Drifts, metadata=UNSAVED)
     noise_floor: float = field(default=math.nan, metadata=UNSAVED)
@@ -134,6 +136,7 @@ class Result(Plotted):
         measured = self.saved_bytes is not None and on_cuda
         require((self.peak_bytes is not None) == measured, "a peak of bytes on CUDA alone")
         require((self.compile_s is None) == (self.uncompiled_s is None), "both costs of compiling")
+        require(self.timed or not self.iterations, "no iterations of what was not timed")
         require(self.timed or self.compile_s is None, "no cost of compiling of what was not timed")
         has_network, of_another = self.network is not None, self.is_another_network
         require(
@@ -338,6 +341,12 @@ class Result(Plotted):
         gain = self.uncompiled_s - self.median_s
         return math.ceil(self.compile_s / gain) if gain > 0 else math.inf
 
+    @property
+    def _iterations(self) -> str:
+        """The most of any layer and direction: `5`, `loop` where one went step by step; nothing where none are made."""
+        known = [count for count in self.iterations if count is not None]
+        return "loop" if len(known) < len(self.iterations) else str(max(known)) if known else ""
+
     def row(self) -> dict[str, Any]:
         """One line of the tidy table."""
         hidden = self.workload.hidden_size
@@ -377,6 +386,7 @@ class Result(Plotted):
             "peak_bytes": self.peak_bytes,
             "compile_s": self.compile_s,
             "pays_after_calls": self.pays_after_calls,
+            "iterations": self._iterations,
             "equivalence_error": self.equivalence_error,
             "recheck_error": self.recheck_error,
         }
