@@ -129,7 +129,7 @@ def test_what_a_loop_cannot_reproduce_is_refused(wrong):
         build(wrong)
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore:newton")
 @pytest.mark.parametrize("most", [MOST_ITERATIONS, 1])
 def test_its_iterations_stand_in_the_row_of_a_race(most, monkeypatch):
     monkeypatch.setattr("unrolled.implementations.newton.MOST_ITERATIONS", most)

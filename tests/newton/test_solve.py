@@ -136,3 +136,12 @@ def test_above_the_transition_iterations_grow_with_the_length():
         counts.append(solve(recurrence, torch.zeros(1, 64, dtype=torch.float64), 1e-8).iterations)
     assert counts[1] > 1.5 * counts[0]
     assert counts[2] > 1.5 * counts[1]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_diagonals_are_those_of_the_jacobians(cell):
+    recurrence = random_layer(cell, 5, 12, gain=1.3, batch=3)
+    before = 0.5 * torch.randn(12, 3, recurrence.size, dtype=torch.float64)
+    after = recurrence.apply(before)
+    expected = recurrence.jacobians(before, after).diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(recurrence.diagonals(before, after), expected, rtol=1e-12, atol=1e-13)

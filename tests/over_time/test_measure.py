@@ -288,3 +288,14 @@ def test_a_network_that_overflows_is_named():
 def test_a_function_that_returns_another_state_is_refused():
     with pytest.raises(InvalidValueError, match="return the whole next state"):
         step_parallel(lambda x, s: s[:, :2], inputs(10), torch.zeros(2, 4), lengths=[10])
+
+
+def test_what_is_given_up_at_one_length_is_not_tried_at_a_longer_one():
+    """The iterates of early steps do not depend on later ones, so it would be given up there too."""
+    made = network(3.0, hidden=32)
+    study = measure([made], (50, 200, 400), 1e-8, limit=45)
+    (found,) = study.measured
+    assert found.full.converged == (True, False, False)
+    assert found.full.counts[1:] == (45, 45)
+    longest = measure([made], (400,), 1e-8, limit=45).measured[0]
+    assert (longest.full.counts, longest.full.converged) == ((45,), (False,))

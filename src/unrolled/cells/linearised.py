@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -24,6 +25,8 @@ class Linearised(ABC):
     linearised like all others, and nothing flows through them.
     """
 
+    weights: Weights
+
     @abstractmethod
     def pull_back(self) -> PullBack:
         """What carries cotangents from the last state to the first."""
@@ -31,6 +34,12 @@ class Linearised(ABC):
     @abstractmethod
     def push_forward(self) -> PushForward:
         """What carries tangents from the first state to the last."""
+
+    def alone(self) -> PushForward:
+        """`push_forward` of the same slopes with each unit reading no other one: see `Weights.alone`."""
+        block = copy.copy(self)
+        block.weights = self.weights.alone()
+        return block.push_forward()
 
     def of_weights(self, changes: Weights) -> Tensor:
         """What k changes of the weights move each step by, `(T, rows, B * k)`: `own` of `PushForward.step`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,12 @@ class Weights:
             for layer in range(module.num_layers)
             for reverse in ((False, True) if module.bidirectional else (False,))
         ]
+
+    def alone(self) -> Weights:
+        """The same where each unit reads no other one: of each gate's recurrent weights the diagonal."""
+        hidden = self.weight_hh.shape[1]
+        gates = [torch.diag(gate.diagonal()) for gate in self.weight_hh.chunk(len(self.weight_hh) // hidden)]
+        return replace(self, weight_hh=torch.cat(gates))
 
     def all(self) -> list[Tensor | None]:
         """By `NAMES`."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells.cell import Cell
-from unrolled.cells.linearised import Buffers
+from unrolled.cells.linearised import Buffers, Linearised
 from unrolled.cells.own import parts_of
 from unrolled.cells.push_forward import Steps
 from unrolled.cells.weights import Weights
@@ -84,6 +84,10 @@ class Recurrence(ABC):
             found[cut] = out.view(size, rows, size).transpose(0, 1)
         return found.view(steps, batch, size, size)
 
+    def diagonals(self, before: Tensor, after: Tensor) -> Tensor:
+        """The diagonals of `jacobians`, `(T, B, S)`."""
+        return self.jacobians(before, after).diagonal(dim1=-2, dim2=-1).contiguous()
+
     def _parts(self, rows: Tensor) -> tuple[Tensor, ...]:
         parts = rows.split_with_sizes(self.sizes, dim=-1)
         return tuple(part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True))
@@ -117,10 +121,32 @@ class LayerRecurrence(Recurrence):
 
     def linearised(self, x: Tensor, before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -> Steps:
         """A block of one step."""
+        return self._block(x, before, after).push_forward()
+
+    def _block(self, x: Tensor, before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -> Linearised:
         h = torch.stack((before[0], after[0]))
         c = before[1] if len(before) > 1 else None
-        block = self.cell.linearise(self.weights, x.unsqueeze(0), h, c, Buffers(1, h))
-        return block.push_forward()
+        return self.cell.linearise(self.weights, x.unsqueeze(0), h, c, Buffers(1, h))
+
+    def diagonals(self, before: Tensor, after: Tensor) -> Tensor:
+        """By a tangent of ones for each part, in place of one for each number, where each unit reads itself alone.
+
+        What a unit of a gated layer moves itself by goes through its own gates, so through the diagonals of the
+        recurrent weights. A projection mixes units: then it is as it is for all.
+        """
+        if self.weights.weight_hr is not None:
+            return super().diagonals(before, after)
+        x, old, new = self.inputs.flatten(0, 1), before.flatten(0, 1), after.flatten(0, 1)
+        push = self._block(x, self._parts(old), self._parts(new)).alone()
+        rows, found = len(x), list[Tensor]()
+        for k, ones in enumerate(torch.eye(len(self.sizes), dtype=old.dtype, device=old.device)):
+            columns = (
+                ones.repeat_interleave(torch.tensor(self.sizes, device=old.device)).unsqueeze(1).repeat(1, rows)
+            )
+            out = torch.empty_like(columns)
+            push.step(0, columns, out)
+            found.append(out.split_with_sizes(self.sizes)[k])
+        return torch.cat(found).t().reshape(before.shape)
 
 
 class StepRecurrence(Recurrence):

@@ -117,10 +117,9 @@ def _damped(carried: Tensor, radius: float, diverges: bool) -> tuple[Tensor, int
 
 def _carried(window: Recurrence, before: Tensor, after: Tensor, rest: Tensor, diagonal: bool) -> Tensor:
     """`J_t d_{t-1}`, by which the linear recurrence corrects `f(s_{t-1}, x_t)`."""
-    jacobians = window.jacobians(before, after)
     if diagonal:
-        return scan.elementwise(jacobians.diagonal(dim1=-2, dim2=-1).contiguous(), rest) - rest
-    return scan.full(jacobians, rest) - rest
+        return scan.elementwise(window.diagonals(before, after), rest) - rest
+    return scan.full(window.jacobians(before, after), rest) - rest
 
 
 def _exact(sizes: Tensor, after: Tensor) -> int:

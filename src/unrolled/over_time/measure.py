@@ -174,9 +174,20 @@ def _measured(
 def _iterations(
     followed: list[Followed], lengths: tuple[int, ...], tolerance: float, limit: int | None, diagonal: bool
 ) -> tuple[Iterations, float]:
-    """The most of any system, at each length, and the largest error at the last."""
-    counts, damped, converged, error = [], [], [], 0.0
+    """The most of any system, at each length, and the largest error at the last one that was tried.
+
+    What is given up at one length is not tried at a longer one, as early states do not depend on later ones.
+    """
+    counts: list[int] = []
+    damped: list[int] = []
+    converged: list[bool] = []
+    error = 0.0
     for length in lengths:
+        if converged and not converged[-1]:
+            counts.append(counts[-1])
+            damped.append(damped[-1])
+            converged.append(False)
+            continue
         solutions = [
             solve(each.recurrence.part(0, length), each.first, tolerance, diagonal=diagonal, limit=limit)
             for each in followed
