@@ -22,6 +22,7 @@ LINES = {
     "advise": "plots docs/results/cpu/advise/advise.json --no-plots",
     "sweep": "plots docs/results/cpu/sweep/sweep.json --no-plots",
     "parallel": "plots docs/results/cpu/parallel/parallel.json --no-plots",
+    "transition": "plots docs/results/cpu/parallel/transition/parallel.json --no-plots",
     "forecast": "plots docs/results/cpu/forecast/forecast.json --no-plots",
     "compare": "compare docs/screens/before.json docs/screens/after.json",
 }

@@ -185,6 +185,7 @@ def fails(seed):
 HERE = "tests.advising.test_advice"
 
 
+@pytest.mark.slow
 def test_somebodys_model_is_trained_on_their_data():
     case = OnModel(f"{HERE}:make", f"{HERE}:batches", iterations=30, lr=0.01)
     assert case.cell == "gru"
@@ -222,6 +223,7 @@ def test_data_that_is_none_is_told(data, words):
         OnModel(f"{HERE}:make", f"{HERE}:{data}").look()
 
 
+@pytest.mark.slow
 def test_it_comes_back_from_its_file_and_damage_is_seen(tmp_path):
     found = measure(on_task(delay=30), {"--task": "recall"}, seeds=2)
     found.save(tmp_path / "advise.json")
@@ -240,6 +242,7 @@ def test_it_comes_back_from_its_file_and_damage_is_seen(tmp_path):
             Advice.load(tmp_path / "bad.json")
 
 
+@pytest.mark.slow
 def test_parts_are_kept_after_every_training():
     parts = []
     found = measure(on_task(delay=30), {}, seeds=2, keep=parts.append)

@@ -90,7 +90,7 @@ def test_a_damaged_flow_is_refused_in_one_line_or_is_one_that_could_have_been_me
     assert unexplained(taken, [*ANYWHERE, *FREE_FLOW]) == []
 
 
-@pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_damaged_study_is_refused_in_one_line_or_is_one_that_could_have_been_measured(tmp_path, every):
     text = text_of(small_study(), tmp_path / "study")
     taken, count = accepted(Study, text, tmp_path / "study", show, every)

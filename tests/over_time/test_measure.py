@@ -297,5 +297,6 @@ def test_what_is_given_up_at_one_length_is_not_tried_at_a_longer_one():
     (found,) = study.measured
     assert found.full.converged == (True, False, False)
     assert found.full.counts[1:] == (45, 45)
+    assert math.isnan(study.growth(found).power)  # of a single length
     longest = measure([made], (400,), 1e-8, limit=45).measured[0]
     assert (longest.full.counts, longest.full.converged) == ((45,), (False,))

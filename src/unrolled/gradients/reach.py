@@ -21,7 +21,7 @@ from unrolled.gradients.profile import Profile
 from unrolled.gradients.sensitivity import Sensitivity
 from unrolled.networks.subject import Subject, their_errors
 from unrolled.networks.textbook import Network
-from unrolled.newton.attempt import Attempt, attempt_all, in_words, worst
+from unrolled.newton.attempt import Attempt, Place, attempt_all, check_attempts, in_words, worst
 from unrolled.results.codec import IF_NOT_DEFAULT, require
 from unrolled.rollout.layout import Layout
 from unrolled.theory import GradientBound, gradient_bound
@@ -103,6 +103,12 @@ class Reach:
         expected = None if clip.mode == "none" else (clip.mode, clip.bound)
         require(expected == (did and (did.mode, did.bound)), f"a flow clipped by {self.clip}")
         require(not any(map(math.isnan, self.flow.parameters.values())), "norms of all parameters")
+        # A loop over single steps is one recurrence of many calls.
+        steps: dict[Place, int] = {
+            (each.module, each.call, each.layer, each.direction): each.steps
+            for each in (*self.flow, *self.flow.joined())
+        }
+        check_attempts(self.attempts, steps)
         require(any(_is_first(profile) for profile in self.flow), "a hidden state")
         for profile in self.flow:
             lags = np.arange(profile.steps)

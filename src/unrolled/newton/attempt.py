@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,9 @@ STEPS, FEWEST = 200, 50  # T that is tried at most and at least
 OPERATIONS = 2e10  # of all iterations together, which is a few seconds
 
 
+Place = tuple[str, int, int | None, str]  # module, call, layer, direction
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One layer and direction over its first `steps`: `iterations` from a first guess of 0, or given up at a tenth."""
@@ -33,8 +36,26 @@ class Attempt:
     converged: bool
 
     def check(self) -> None:
-        """Raise `ValueError` for more iterations than are tried."""
-        require(self.iterations <= self.steps // TENTH, "iterations of at most a tenth of the steps")
+        """Raise `ValueError` for what is not tried."""
+        most = self.steps // TENTH
+        require(FEWEST <= self.steps <= STEPS, f"{FEWEST} to {STEPS} steps that were tried")
+        require(self.iterations <= most, "iterations of at most a tenth of the steps")
+        require(
+            self.converged or self.iterations == most, "as many iterations as are tried before it is given up"
+        )
+
+
+def check_attempts(attempts: Sequence[Attempt], steps: Mapping[Place, int]) -> None:
+    """Raise `ValueError` unless each is of another layer and direction, of those with so many steps."""
+    places = [place_of(attempt.system) for attempt in attempts]
+    require(len(set(places)) == len(places), "one attempt for each layer and direction")
+    for place, attempt in zip(places, attempts, strict=True):
+        require(attempt.steps <= steps.get(place, 0), "an attempt over steps that there are")
+
+
+def place_of(system: System) -> Place:
+    """Where in a model it is."""
+    return system.module, system.call, system.layer, system.direction
 
 
 def worst(attempts: Iterable[Attempt]) -> Attempt | None:

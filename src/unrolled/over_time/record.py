@@ -50,9 +50,14 @@ class Parallel(Record):
         return self.sentence(self.measured[0])
 
     def growth(self, found: Measured, kind: str = "full") -> Growth:
-        """Of the iterations of a network with T."""
-        iterations = found.diagonal if kind == "diagonal" else found.full
-        return Growth.of(self.lengths, iterations.counts)
+        """Of the iterations of a network with T, over the lengths at which they converged."""
+        of = found.diagonal if kind == "diagonal" else found.full
+        known = [
+            pair
+            for pair, came in zip(zip(self.lengths, of.counts, strict=True), of.converged, strict=True)
+            if came
+        ]
+        return Growth.of(tuple(length for length, _ in known), tuple(count for _, count in known))
 
     def holds(self, found: Measured) -> bool:
         """Whether K is as predicted."""

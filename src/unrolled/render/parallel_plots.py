@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +41,13 @@ def draw_lengths(study: Parallel, panel: Axes, diagonal: bool = True) -> None:
                 lengths, counts, color=look["color"], marker=look["marker"], markerfacecolor="none", markersize=3.5,
                 linewidth=0.9, linestyle="--",
             )  # fmt: skip
+    given_up = [
+        (length, found.full.counts[k])
+        for found in study.measured
+        for k, length in enumerate(study.lengths)
+        if not found.full.converged[k]
+    ]
+    _mark(panel, given_up)
     _logarithmic(panel, "x")
     _logarithmic(panel, "y")
     panel.xaxis.set_major_locator(FixedLocator(list(study.lengths)))
@@ -66,12 +74,28 @@ def exponent_figure(study: Parallel) -> Figure:
                     exponent.value, max(found.full.counts[-1], 1), **look, linestyle="", markersize=6,
                     label=found.network,
                 )  # fmt: skip
+        last = [
+            (found.exponent.value, found.full.counts[-1])
+            for found in study.measured
+            if not found.full.converged[-1]
+        ]
+        _mark(panel, last)
         _logarithmic(panel, "y")
         panel.set_xlabel("largest Lyapunov exponent, nats per step")
         panel.set_ylabel(f"K at T = {study.lengths[-1]}, iterations")
         panel.set_ylim(bottom=0.9)
         note = "Full Jacobians. Bars: 99 % intervals of the exponents."
         return finish(figure, answer(study), note, study.describe(), labelled([panel]))
+
+
+def _mark(panel: Axes, given_up: Sequence[tuple[float, int]]) -> None:
+    """Arrows up from what was given up."""
+    if given_up:
+        x, counts = zip(*given_up, strict=True)
+        above = 1.35 * np.array(counts)
+        panel.plot(
+            x, above, color=DIM, marker=r"$\uparrow$", linestyle="", markersize=8, label="given up: K is more"
+        )
 
 
 def _logarithmic(panel: Axes, axis: str) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from unrolled.errors import NonFiniteError
 from unrolled.networks.subject import Subject, their_errors
 from unrolled.networks.textbook import Network
-from unrolled.newton.attempt import Attempt, attempt_all, in_words, worst
+from unrolled.newton.attempt import Attempt, attempt_all, check_attempts, in_words, place_of, worst
 from unrolled.observed.system import System
 from unrolled.results.codec import IF_NOT_DEFAULT, Count, Size, require
 from unrolled.rollout.scaled import check_logs
@@ -149,6 +149,8 @@ class SpectrumResult:
             require(self.singular is None and not self.predictions, "nothing but a problem")
             require(not self.attempts, "nothing tried where there is a problem")
             return
+        steps = {place_of(part.system): part.warm_up + part.steps for part in self.spectrum.parts}
+        check_attempts(self.attempts, steps)
         systems = [part.system.label for part in self.spectrum.parts]
         predicted = [prediction.system for prediction in self.predictions]
         require(set(predicted) <= set(systems), "predictions of systems that were measured")

@@ -65,7 +65,11 @@ def measured(name, words, folder):
     return json.loads((folder / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize(("name", "line"), LINES.values(), ids=LINES)
+SLOW = {"a closed loop"}
+EACH = [pytest.param(*line, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, line in LINES.items()]
+
+
+@pytest.mark.parametrize(("name", "line"), EACH)
 def test_what_is_typed_again_gives_the_same_record(name, line, tmp_path, capsys):
     first = measured(name, line.split(), tmp_path / "first")
     command = command_of(load(tmp_path / "first" / f"{name}.json"))
