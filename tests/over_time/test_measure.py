@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from examples.cells.leaky_rate import LeakyRate
 from examples.cells.lru import LRU
 from examples.cells.min_gru import MinGRU
 from torch import nn
@@ -14,6 +15,7 @@ from unrolled.cells.initialisation import Init
 from unrolled.errors import InvalidTypeError, InvalidValueError, NonFiniteError
 from unrolled.networks.textbook import Network
 from unrolled.networks.workload import Workload
+from unrolled.newton.attempt import attempt_all
 from unrolled.over_time.exponent import student
 from unrolled.over_time.measure import parallel, step_parallel
 from unrolled.over_time.measured import Growth
@@ -283,6 +285,22 @@ def test_a_network_that_overflows_is_named():
         module.weight_hh_l0.copy_(100 * torch.eye(4))
     with pytest.raises(NonFiniteError):
         parallel(module, inputs(400).abs(), lengths=[400])
+
+
+def test_a_cell_that_draws_numbers_is_refused_and_shown_as_not_tried():
+    """Its steps are others each time that they are asked for."""
+    module = Unrolled(LeakyRate, 3, 4)
+    with pytest.raises(InvalidValueError, match=r"LeakyRate.*x_t and their own state alone.* draws as inputs"):
+        parallel(module, inputs(60), lengths=[60], cells=(LeakyRate,))
+    assert attempt_all(module, inputs(60), cells=(LeakyRate,)) == ()
+
+
+def test_a_function_that_mixes_its_samples_is_refused():
+    def step(x, s):
+        return torch.tanh(x + s - s.mean(0))
+
+    with pytest.raises(InvalidValueError, match="normalise no batches"):
+        step_parallel(step, inputs(40, size=4), torch.zeros(2, 4), lengths=[40])
 
 
 def test_a_function_that_returns_another_state_is_refused():

@@ -22,6 +22,9 @@ from unrolled.rollout.fused import DIRECTIONS
 from unrolled.rollout.nonfinite import check_states
 from unrolled.rollout.targets import Cells
 
+# What the same step may differ by, relative to the largest state, when it is one of a batch: rounding, in float32 too.
+ALONE = 1e-4
+
 
 @dataclass(frozen=True)
 class Followed:
@@ -81,4 +84,20 @@ def _of_run(run: Any) -> Iterator[Followed]:
     recurrence = StepRecurrence(step, inputs, shapes, run.single, repr(run.name))
     rows = [torch.cat([part.flatten(1) for part in parts], dim=-1) for parts in run.states]
     system = System(run.name, run.number, run.target.layer, run.target.direction, recurrence.size)
-    yield Followed(system, recurrence, rows[0], torch.stack(rows[1:]))
+    states = torch.stack(rows[1:])
+    check_alone(recurrence, rows[0], states)
+    yield Followed(system, recurrence, rows[0], states)
+
+
+@torch.no_grad()
+def check_alone(recurrence: StepRecurrence, first: Tensor, states: Tensor) -> None:
+    """Raise `InvalidValueError` unless all steps as one batch give what one after the other gave."""
+    again = recurrence.apply(torch.cat((first.unsqueeze(0), states[:-1])))
+    largest = max(float(states.abs().max()), torch.finfo(states.dtype).tiny)
+    off = float((again - states).abs().max())
+    if not off <= ALONE * largest:
+        raise InvalidValueError(
+            f"{recurrence.name}: expected steps that depend on x_t and their own state alone, got others when all "
+            f"were one batch, by up to {off / largest:.2g} of the largest; pass numbers that it draws as inputs, and "
+            "normalise no batches"
+        )

@@ -18,7 +18,7 @@ from unrolled.networks.memory import check_memory
 from unrolled.newton.attempt import TOLERANCE, double
 from unrolled.newton.recurrence import StepRecurrence, in_a_row
 from unrolled.newton.solve import solve
-from unrolled.newton.systems import Followed, systems_of
+from unrolled.newton.systems import Followed, check_alone, systems_of
 from unrolled.over_time.exponent import exponent_of
 from unrolled.over_time.forgetting import forgets
 from unrolled.over_time.measured import Iterations, Measured
@@ -107,6 +107,7 @@ def step_parallel(
     first = torch.cat([part.flatten(1) for part in parts], dim=-1)
     states = in_a_row(recurrence, first)
     check_states(states, name, 0, "forward")
+    check_alone(recurrence, first, states)
     followed = [Followed(spectrum.parts[0].system, recurrence, first, states)]
     _check_steps(chosen, followed)
     found = _measured(name, followed, spectrum, chosen, tolerance, limit)
