@@ -28,7 +28,7 @@ PAGES = {str(page.relative_to(DOCS)): page for page in sorted(DOCS.rglob("*.md")
 SLOW = {
     "extending.md", "first-steps.md", "guides/gate.md", "guides/lecture.md", "guides/server.md", "guides/your-cell.md",
     "guides/your-implementation.md", "guides/your-model.md", "reading/advise.md", "reading/bench.md", "reading/forecast.md",
-    "reading/gradflow.md", "reading/learn.md", "reading/spectrum.md", "reading/sweep.md", "reading/why.md",
+    "reading/gradflow.md", "reading/learn.md", "reading/parallel.md", "reading/spectrum.md", "reading/sweep.md", "reading/why.md",
 }  # fmt: skip
 # A gate that says what two timings say, so nothing may run beside it.
 TIMING = {"guides/gate.md"}
