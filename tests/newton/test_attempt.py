@@ -61,6 +61,16 @@ def test_what_is_short_large_or_cannot_be_run_is_not_tried():
     (found,) = attempt_all(middling.module(), middling.input())
     assert 50 <= found.steps < 200  # as many as a second or two allows
 
+    class Huge(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.table = nn.RNN(4, 8), nn.Parameter(torch.zeros(1).expand(3 * 10**7))
+
+        def forward(self, x):
+            return self.rnn(x)
+
+    assert attempt_all(Huge(), middling.input()) == ()
+
     class Broken(nn.Module):
         def __init__(self):
             super().__init__()

@@ -21,7 +21,7 @@ TENTH = 10  # a recurrence is parallel over time where K is at most this part of
 TOLERANCE = 1e-8
 STEPS, FEWEST = 200, 50  # T that is tried at most and at least
 OPERATIONS = 2e10  # of all iterations together, which is a few seconds
-
+WEIGHTS = 2 * 10**7  # of a model that is copied in float64 for this: 160 MB
 
 Place = tuple[str, int, int | None, str]  # module, call, layer, direction
 
@@ -74,10 +74,12 @@ def in_words(attempt: Attempt | None) -> str:
 def attempt_all(module: nn.Module, inputs: Any, state: Any = None, cells: Cells = ()) -> tuple[Attempt, ...]:
     """All layers and directions, in the first sample, over up to 200 steps, in float64 and on a copy.
 
-    None of a network of fewer than 50 steps, or of so large a state that `unrolled.parallel` should be asked for, and
-    none where it cannot be run in this way: a diagnosis does not fail for that.
+    None of a network of fewer than 50 steps, or of so large a state, or so many weights, that `unrolled.parallel`
+    should be asked for, and none where it cannot be run in this way: a diagnosis does not fail for that.
     """
-    found = []
+    found: list[Attempt] = []
+    if sum(weight.numel() for weight in module.parameters()) > WEIGHTS:
+        return ()
     with preserved(module):
         try:
             wide = copy.deepcopy(module).double()
