@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unrolled.newton.solve import solve
 from unrolled.newton.systems import systems_of
 from unrolled.observed.system import System
+from unrolled.plugins import THEIRS
 from unrolled.results.codec import Count, Size, require
 from unrolled.rollout.preserve import preserved
 from unrolled.rollout.targets import Cells
@@ -89,7 +90,7 @@ def attempt_all(module: nn.Module, inputs: Any, state: Any = None, cells: Cells 
                     window = each.recurrence.part(0, steps).sample(0)
                     solution = solve(window, each.first[:1], TOLERANCE, limit=steps // TENTH)
                     found.append(Attempt(each.system, steps, solution.iterations, solution.converged))
-        except Exception:  # somebody else's module, in whatever way
+        except THEIRS:  # somebody else’s module, in whatever way
             return ()
     return tuple(found)
 
